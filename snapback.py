@@ -1,0 +1,4710 @@
+#!/usr/bin/env python3
+"""snapback: dated copies of your folders on another disk, proved readable, and given back.
+
+Synchronisation looks after the present; backup preserves history.  snapback makes whole
+dated copies in a separate place.  Each one is a plain folder that any file manager opens.
+
+  snapback.py init DIR                     prepare a drive (a folder, usually the top of a disk)
+  snapback.py backup SOURCE... DRIVE       make a dated copy; unchanged files cost no space
+  snapback.py list --drive DRIVE           show the dated copies
+  snapback.py verify [WHEN] --drive DRIVE  read everything again and compare the checksums
+  snapback.py restore WHEN [PATH...]       give files back, into a new folder
+
+The first copy on a new drive:  snapback.py backup --init ~/Documents /media/usb
+"snapback.py COMMAND --help" explains one command.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+if __name__ == "__main__" and not getattr(sys.flags, "safe_path", sys.flags.isolated):
+    del sys.path[0]  # a file "random.py" beside the script, on a stick, must never be imported
+
+import argparse
+import base64
+import binascii
+import contextlib
+import errno
+import functools
+import hashlib
+import itertools
+import json
+import re
+import shutil
+import signal
+import stat
+import string
+import threading
+import time
+import zlib
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime, timezone
+from enum import Enum, IntEnum
+from typing import (Any, BinaryIO, Callable, Deque, Dict, Iterable, Iterator, List, Mapping, NamedTuple, NoReturn,
+                    Optional, Sequence, Set, TextIO, Tuple, Type, TypeVar, Union)
+
+__version__ = "0.1.0"
+
+# --- 1. Constants ------------------------------------------------------------------------------
+
+
+class Exit(IntEnum):
+    """What the exit status tells the caller (README has the same table)."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    ATTENTION = 3
+    DAMAGED = 4
+    LOCKED = 11
+    ABSENT = 75
+    INTERRUPTED = 130
+
+
+MARKER = "snapback-marker.txt"
+MANIFEST = "SHA256SUMS"
+TWINS = "manifests"
+HISTORY = "history.jsonl"
+DAMAGED_LIST = "damaged.txt"
+LOCK = "lock"
+LATEST = "latest"
+PLAN = "READ-ME-FIRST.txt"
+PLAN_TITLE = "READ ME FIRST: how to get files back from this drive"
+TOOL = "snapback.py"
+INCOMPLETE = ".incomplete"
+DELETING = ".deleting"
+
+# Names that stand at the top of a drive, in the set's way or on Windows' list of devices.
+TOP_NAMES = frozenset(name.casefold() for name in (
+    MARKER, PLAN, TOOL, "GET-FILES-BACK.html", "restore.sh", "Snapback.cmd", "Snapback.command", "python"))
+DEVICE_NAMES = frozenset(("con", "prn", "aux", "nul", "conin$", "conout$") + tuple(
+    port + digit for port in ("com", "lpt") for digit in "123456789\u00b9\u00b2\u00b3"))
+
+KIB, MIB = 1 << 10, 1 << 20
+CHUNK = 256 * KIB            # one read; larger buffers measured no faster
+LARGE_FILE = 16 * MIB        # from here on, same content with new times is linked, not stored again
+RACY_NS = 3 * 10**9          # FAT keeps two seconds: a file this young may change without a trace
+READ_ATTEMPTS = 3            # how often a file that changes under our hands is read again
+LINE_LIMIT = 4 * MIB         # the longest manifest line that is believed
+HEAD_LIMIT = 64 * KIB        # the longest marker or settings text that is read
+
+# How names become bytes on this system; what Linux calls a name may be no text at all.
+NAME_CODEC = (sys.getfilesystemencoding(), sys.getfilesystemencodeerrors())
+
+# --- 2. Errors ---------------------------------------------------------------------------------
+
+
+class SnapbackError(Exception):
+    """The run stops here; the text is for a person and the code is the exit status."""
+
+    code = Exit.FAILED
+
+
+class UsageError(SnapbackError):
+    """Wrong words on the command line or in a settings file; nothing was touched."""
+
+    code = Exit.USAGE
+
+
+class DriveError(SnapbackError):
+    """The drive failed: full, unplugged, read-only, broken."""
+
+    full = False
+
+
+class DriveAbsent(SnapbackError):
+    """There is no marked drive where one was named."""
+
+    code = Exit.ABSENT
+
+
+class Locked(SnapbackError):
+    """Another run works on this set."""
+
+    code = Exit.LOCKED
+
+
+class SourceGone(SnapbackError):
+    """A whole source is missing, unreadable or suspiciously empty."""
+
+
+class DamagedCopy(SnapbackError):
+    """A dated copy cannot be used, because its manifest is damaged."""
+
+    code = Exit.DAMAGED
+
+
+class SourceError(Exception):
+    """One file of a source cannot be read; it is noted and the run goes on."""
+
+    def __init__(self, why: str, vanished: bool = False) -> None:
+        super().__init__(why)
+        self.why = why
+        self.vanished = vanished
+
+
+class ManifestDamaged(Exception):
+    """A manifest is not what snapback wrote; the text says where and why."""
+
+
+class Stopped(Exception):
+    """A worker was told to stop, because the run has ended elsewhere."""
+
+
+# --- 3. Values ---------------------------------------------------------------------------------
+
+
+class Marker(NamedTuple):
+    """What the marker file says of a drive."""
+
+    id: str
+    label: str
+    created: str = ""
+    offline: bool = False
+
+
+class Source(NamedTuple):
+    """A folder or file to be copied, and the name it has on the drive."""
+
+    alias: str
+    path: str
+    is_folder: bool = True
+
+
+class State(Enum):
+    """What a folder in a set is."""
+
+    WHOLE = "whole"
+    DAMAGED = "manifest damaged"
+    INCOMPLETE = "interrupted"
+    DELETING = "being deleted"
+
+
+class Snapshot(NamedTuple):
+    """One dated copy, as its manifest's first and last line describe it."""
+
+    name: str
+    state: State
+    header: Mapping[str, Any] = {}
+    end: Mapping[str, Any] = {}
+
+    @property
+    def seq(self) -> int:
+        """Give the place in the set's order; 0 where no manifest tells it."""
+        return int(self.header.get("seq", 0))
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """Give the original path of each alias."""
+        sources: Mapping[str, str] = self.header.get("sources", {})
+        return sources
+
+
+class Known(NamedTuple):
+    """What an earlier manifest says of one entry: its '#' line, and its hash line if it is a file."""
+
+    line: str
+    hash_line: str = ""
+
+
+class Block(NamedTuple):
+    """One folder of a manifest: its path, its own line, and what is in it but not a folder."""
+
+    path: str
+    line: str
+    entries: Dict[str, Known]
+
+
+class Same(Enum):
+    """What the comparison of a file with an earlier manifest says."""
+
+    NEW = "new"              # nothing of that name before
+    CHANGED = "changed"      # other size or time: read and stored
+    DOUBTFUL = "doubtful"    # perhaps the same content: read, then decided
+    UNCHANGED = "unmodified"  # not read
+
+
+class Found(Enum):
+    """The closed set of what a verification can find."""
+
+    DIFFERS = "differs"
+    MISSING = "missing"
+    UNREADABLE = "unreadable"
+    MANIFEST = "manifest damaged"
+    STRAY = "stray"
+
+
+class Finding(NamedTuple):
+    """One thing found by a verification."""
+
+    kind: Found
+    snapshot: str
+    path: str
+    detail: str = ""
+    digest: str = ""
+
+
+class Abilities(NamedTuple):
+    """What a drive was seen to do, by trying it."""
+
+    hard_links: bool = True
+    counts_links: bool = True     # st_nlink tells the truth
+    symlinks: bool = True
+    modes: bool = True
+    time_step_ns: int = 1
+    case_sensitive: bool = True
+
+
+class Counts:
+    """What a run has done so far; the summary is made of it."""
+
+    def __init__(self) -> None:
+        self.files: Dict[Same, int] = dict.fromkeys(Same, 0)
+        self.dirs: Dict[Same, int] = dict.fromkeys(Same, 0)
+        self.bytes = self.added = self.other = self.sockets = self.excluded = self.gone = self.kept = self.skipped = 0
+
+    @property
+    def total_files(self) -> int:
+        """Count the files that the dated copy holds."""
+        return sum(self.files.values())
+
+
+class Note(NamedTuple):
+    """One thing that needs a person's attention: a path as in the copy, and why."""
+
+    path: str
+    why: str
+
+
+Notes = List[Note]
+Stamp = Tuple[int, int]      # (st_dev, st_ino)
+Watch = Callable[[int, int], None]
+T = TypeVar("T")
+
+# --- 4. Policy: names and dates ----------------------------------------------------------------
+
+SNAPSHOT_NAME = re.compile(r"(\d{4}-\d\d-\d\d_\d{6})(?:_([2-9]|[1-9]\d+))?", re.ASCII)
+SET_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
+WHEN = re.compile(r"\d{4}(-\d\d(-\d\d(_\d{0,6}(_\d+)?)?)?)?", re.ASCII)
+
+
+def snapshot_name(now: datetime, taken: Iterable[str]) -> str:
+    """Name a dated copy by local time; `taken` are the names (with any ending) that are in use.
+
+    >>> snapshot_name(datetime(2026, 11, 22, 23, 15, 7), ["2026-11-22_231507.incomplete"])
+    '2026-11-22_231507_2'
+    """
+    in_use = {name.partition(".")[0] for name in taken}
+    base = now.strftime("%Y-%m-%d_%H%M%S")
+    names = itertools.chain([base], (f"{base}_{number}" for number in itertools.count(2)))
+    return next(name for name in names if name not in in_use)
+
+
+def why_no_set_name(name: str) -> str:
+    """Say why `name` cannot name a set, or give an empty text.
+
+    >>> why_no_set_name("annas-laptop"), why_no_set_name("nul.txt")
+    ('', 'it is a device name on Windows')
+    """
+    if not SET_NAME.fullmatch(name) or name.strip(".") == "":
+        return "only letters, digits, '.', '-' and '_' are possible (at most 100)"
+    if name.endswith("."):
+        return "Windows drops a dot at the end"
+    if SNAPSHOT_NAME.match(name):
+        return "it looks like a dated copy"
+    if name.split(".")[0].casefold() in DEVICE_NAMES:
+        return "it is a device name on Windows"
+    if name.casefold() in TOP_NAMES:
+        return "that name has another use on a drive"
+    return ""
+
+
+def set_name_for(host: str) -> str:
+    """Make a set's name from a host's name.
+
+    >>> set_name_for("Annas Laptop.local"), set_name_for("con")
+    ('Annas-Laptop', 'con-set')
+    """
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", host.split(".")[0]).strip("-")[:60] or "computer"
+    return name + "-set" if why_no_set_name(name) else name
+
+
+def why_no_alias(alias: str) -> str:
+    """Say why `alias` cannot be a source's name on the drive, or give an empty text.
+
+    >>> why_no_alias("Documents"), why_no_alias("sha256sums.old")
+    ('', 'that name has another use in a dated copy')
+    """
+    if alias in ("", ".", "..", "-") or "/" in alias or "\0" in alias:
+        return "it is no plain file name"
+    if alias.casefold().startswith(MANIFEST.casefold()) or alias.casefold() == "not-the-whole-date.txt":
+        return "that name has another use in a dated copy"
+    return ""
+
+
+def give_aliases(words: Sequence[Tuple[str, str]]) -> List[Tuple[str, str]]:
+    """Give each source its name on the drive; `words` are (alias or "", path) pairs.
+
+    Raises UsageError where two would have the same name, which some drives cannot tell apart
+    by case alone.
+    """
+    named: Dict[str, str] = {}
+    result = []
+    for given, path in words:
+        alias = given or path.replace("\\", "/").rstrip("/").rpartition("/")[2].rstrip(":") or "root"
+        why = why_no_alias(alias)
+        if why:
+            raise UsageError(f"{show(path)} cannot be called {show(alias)!r} on the drive ({why}); "
+                             f"give it another name: NAME={show(path)}")
+        other = named.setdefault(alias.casefold(), path)
+        if other != path or any(path == earlier for _, earlier in result):
+            if other == path:
+                raise UsageError(f"{show(path)} is named twice; name it once")
+            raise UsageError(f"{show(other)} and {show(path)} would both be called {show(alias)!r} on the drive; "
+                             f"give one another name, for example: {show(alias)}-2={show(path)}")
+        result.append((alias, path))
+    return result
+
+
+def show(text: str) -> str:
+    r"""Escape what could deceive or disturb a terminal: control, invisible and undecodable characters.
+
+    >>> show("a\x1b[2J\udcff.txt")
+    'a\\x1b[2J\\xff.txt'
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else
+                   f"\\x{ord(char) - 0xDC00:02x}" if "\udc80" <= char <= "\udcff" else
+                   char.encode("unicode_escape", "surrogatepass").decode("ascii") for char in text)
+
+
+def choose_snapshot(when: str, snapshots: Sequence[Snapshot]) -> Snapshot:
+    """Find the dated copy that a person means by `when`: 'latest', a date, or its beginning.
+
+    The newest whole copy that begins so is taken, else the newest one before it.
+    Raises UsageError where there is none, or where `when` is no date.
+
+    >>> copies = [Snapshot(f"2026-11-{day}_120000", State.WHOLE, {"seq": day}) for day in (20, 22)]
+    >>> choose_snapshot("2026-11", copies).name, choose_snapshot("2026-11-21", copies).name
+    ('2026-11-22_120000', '2026-11-20_120000')
+    """
+    whole = sorted((one for one in snapshots if one.state is State.WHOLE), key=lambda one: one.seq)
+    if not whole:
+        raise UsageError("there is no whole dated copy here yet")
+    if when == "latest":
+        return whole[-1]
+    text = re.sub(r"[ T]", "_", when.strip(), count=1).replace(":", "")
+    if not WHEN.fullmatch(text):
+        raise UsageError(f"{show(when)!r} is no date; say a date first: restore latest {show(when)}")
+    begins = [one for one in whole if one.name.startswith(text)]
+    before = [one for one in whole if one.name < text]
+    if not begins and not before:
+        raise UsageError(f"there is no dated copy from {show(when)} or before; the first one is {whole[0].name}")
+    return (begins or before)[-1]
+
+
+def plain_parts(path: str) -> Tuple[str, ...]:
+    """Split a path of a manifest; raise ManifestDamaged if a part of it could lead elsewhere.
+
+    >>> plain_parts("Documents/a b")
+    ('Documents', 'a b')
+    """
+    parts = tuple(path.split("/"))
+    if "" in parts or "." in parts or ".." in parts or "\0" in path:
+        raise ManifestDamaged(f"the path {show(path[:200])!r} leads elsewhere")
+    return parts
+
+
+def fitting(name: str, ending: str, limit: int = 255) -> str:
+    """Add an ending to a file name, shortening the name so that the whole fits `limit` bytes.
+
+    >>> fitting("photo.jpg", ".damaged"), len(fitting("x" * 255, ".damaged"))
+    ('photo.jpg.damaged', 255)
+    """
+    while len(name_bytes(name + ending)) > limit:
+        name = name[:-1]
+    return name + ending
+
+
+def name_bytes(name: str) -> bytes:
+    """Give a name as the bytes that lie on the disk; names are ordered by them."""
+    return name.encode(*NAME_CODEC)
+
+
+def folder_key(path: str) -> Tuple[bytes, ...]:
+    """Give the place of a folder in a manifest: folder by folder, by the bytes of each name.
+
+    >>> folder_key("a/b") < folder_key("a-b")
+    True
+    """
+    return tuple(map(name_bytes, path.split("/"))) if path else ()
+
+
+def shell_word(text: str) -> str:
+    """Quote a word for a POSIX shell, so that a command in a message can be used as it is.
+
+    >>> shell_word("My Disk")
+    "'My Disk'"
+    """
+    return text if re.fullmatch(r"[\w@%+=:,./~-]+", text, re.ASCII) else "'" + show(text).replace("'", "'\\''") + "'"
+
+
+def size_text(count: float) -> str:
+    """Write a number of bytes for people, in the decimal units that disks are sold in.
+
+    >>> size_text(999), size_text(1298681992)
+    ('999 B', '1.3 GB')
+    """
+    units = ("B", "kB", "MB", "GB", "TB", "PB")
+    power = 0
+    while count >= 999.5 and power < len(units) - 1:
+        count, power = count / 1000, power + 1
+    return f"{count:.0f} {units[power]}" if power == 0 or count >= 99.5 else f"{count:.1f} {units[power]}"
+
+
+# --- 5. Policy: excludes -----------------------------------------------------------------------
+
+CACHE_TAG = "CACHEDIR.TAG"
+CACHE_SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"  # https://bford.info/cachedir/
+
+
+class Pattern(NamedTuple):
+    """One line of exclude patterns: what it matches and what that means."""
+
+    regex: "re.Pattern[str]"
+    whole_path: bool             # matched against the path below the source, not the last name alone
+    folders_only: bool
+    includes: bool               # "!": takes back an earlier exclusion
+    text: str
+
+
+def glob_regex(glob: str) -> str:
+    r"""Translate a gitignore glob to a regular expression (gitignore(5), "PATTERN FORMAT").
+
+    `*` and `?` stop at a slash, `**` between slashes crosses folders, a class in brackets never
+    matches a slash, a backslash takes the next character literally.
+
+    >>> glob_regex("a/**/b*"), glob_regex("[!x].c")
+    ('a/(?:.+/)?b[^/]*', '(?!/)[^x]\\.c')
+    """
+    out, at = [], 0
+    while at < len(glob):
+        char = glob[at]
+        at += 1
+        if char == "*":
+            if glob[at - 1:at + 2] == "**/" and (at == 1 or glob[at - 2] == "/"):
+                out.append("(?:.+/)?")
+                at += 2
+            elif glob[at - 1:] == "**" and at > 1 and glob[at - 2] == "/":
+                out.append(".+")
+                at += 1
+            else:
+                while glob[at:at + 1] == "*":
+                    at += 1
+                out.append("[^/]*")
+        elif char == "?":
+            out.append("[^/]")
+        elif char == "[":
+            piece, at = class_regex(glob, at)
+            out.append(piece)
+        elif char == "\\":
+            out.append(re.escape(glob[at:at + 1]))
+            at += 1
+        else:
+            out.append(re.escape(char))
+    return "".join(out)
+
+
+def class_regex(glob: str, at: int) -> Tuple[str, int]:
+    """Translate the bracket expression that opens just before `at`; give it and where it ends.
+
+    Raises UsageError where it is never closed or is empty: git would match nothing at all,
+    and an exclude that silently does nothing deserves a word.
+    """
+    names = {"alpha": "a-zA-Z", "digit": "0-9", "alnum": "a-zA-Z0-9", "upper": "A-Z", "lower": "a-z", "space": r"\s",
+             "blank": r" \t", "punct": re.escape(string.punctuation), "xdigit": "0-9a-fA-F", "cntrl": r"\x00-\x1f\x7f",
+             "print": r"\x20-\x7e", "graph": r"\x21-\x7e"}
+    negated = glob[at:at + 1] in ("!", "^") and glob[at:at + 1] != ""
+    at += negated
+    start, items = at, []
+    while at < len(glob) and (glob[at] != "]" or at == start):
+        named = re.compile(r"\[:([a-z]+):\]").match(glob, at)
+        if named and named.group(1) in names:
+            items.append(names[named.group(1)])
+            at = named.end()
+            continue
+        if glob[at] == "\\" and at + 1 < len(glob):
+            at += 1
+        if glob[at] == "-" and at > start and glob[at + 1:at + 2] not in ("]", ""):
+            items.append("-")
+        else:
+            items.append("\\" + glob[at] if glob[at] in r"\]^-[&~|" else glob[at])
+        at += 1
+    if at >= len(glob):
+        raise UsageError(f"the exclude pattern {show(glob)!r} has a '[' without its ']'; write \\[ for the character itself")
+    piece = f"(?!/)[{'^' if negated else ''}{''.join(items)}]"
+    try:
+        re.compile(piece)
+    except re.error as err:
+        raise UsageError(f"the exclude pattern {show(glob)!r} has an impossible range: {err}") from err
+    return piece, at + 1
+
+
+def parse_pattern(text: str, ignore_case: bool = False) -> Optional[Pattern]:
+    """Read one line of gitignore; None for a blank line or a comment.
+
+    >>> parse_pattern("!/build/").includes, parse_pattern("# no") is None
+    (True, True)
+    """
+    glob = re.sub(r"(?<!\\)((?:\\\\)*) +$", r"\1", text.rstrip("\r\n"))
+    if not glob or glob.startswith("#"):
+        return None
+    includes = glob.startswith("!")
+    glob = glob[includes:]
+    folders_only = glob.endswith("/")
+    glob = glob.rstrip("/") if folders_only else glob
+    whole_path = "/" in glob
+    if glob.startswith("/"):
+        glob = glob[1:]
+    if not glob:
+        raise UsageError(f"the exclude pattern {show(text)!r} would leave out everything; name a folder or file")
+    regex = re.compile(glob_regex(glob), re.DOTALL | (re.IGNORECASE if ignore_case else 0))
+    return Pattern(regex, whole_path, folders_only, includes, text)
+
+
+def excluded(path: str, is_folder: bool, patterns: Sequence[Pattern]) -> bool:
+    """Tell whether a path below its source is left out: the last pattern that matches decides.
+
+    >>> rules = [parse_pattern("*.o"), parse_pattern("!keep.o")]
+    >>> excluded("a/b.o", False, rules), excluded("a/keep.o", False, rules)
+    (True, False)
+    """
+    name = path.rpartition("/")[2]
+    for pattern in reversed(patterns):
+        if (is_folder or not pattern.folders_only) and pattern.regex.fullmatch(path if pattern.whole_path else name):
+            return not pattern.includes
+    return False
+
+
+# --- 7. Policy: comparison, and what may be a drive --------------------------------------------
+
+
+def compare_file(line: str, known: Optional[Known], racy_after_ns: int) -> Same:
+    """Compare today's line of a file with an earlier manifest's.
+
+    Size, modification and change time decide, never the inode number, which many file systems
+    invent anew.  `racy_after_ns`: a file touched later than that may have changed once more in
+    the same tick of a coarse clock, so its times prove nothing.
+
+    >>> old = Known("# type=file mode=0644 size=3 time=1.000000000 ctime=1.000000000 ino=7", "hash")
+    >>> compare_file(old.line.replace("ino=7", "ino=8"), old, 5 * 10**9)
+    <Same.UNCHANGED: 'unmodified'>
+    """
+    if known is None or not known.hash_line:
+        return Same.NEW
+    now, then = parse_keywords(line), parse_keywords(known.line)
+    if now["size"] != then.get("size"):
+        return Same.CHANGED
+    same_times = all(now.get(word) == then.get(word) for word in ("time", "ctime"))
+    racy = any(time_ns(now[word]) > racy_after_ns for word in ("time", "ctime") if word in now)
+    if same_times and not racy:
+        return Same.UNCHANGED
+    # large: reading it twice costs less than storing it for nothing
+    return Same.DOUBTFUL if now["time"] == then.get("time") or int(now["size"]) >= LARGE_FILE else Same.CHANGED
+
+
+def how_same(line: str, digest: str, known: Optional[Known]) -> Same:
+    """Say how a file that was read differs from what an earlier manifest says of it."""
+    if known is None:
+        return Same.NEW
+    same_content = digest == parse_hash_line(known.hash_line)[0]
+    return Same.UNCHANGED if same_content and plainly_same(line, known) else Same.CHANGED
+
+
+def plainly_same(line: str, known: Known) -> bool:
+    """Tell whether all that a plain copy can show (mode, owner, time, attributes) is as before."""
+    now, then = parse_keywords(line), parse_keywords(known.line)
+    hidden = {"ctime", "ino", "nlink", "resdevice", "kept", "changing"}
+    return {word: now[word] for word in now if word not in hidden} == {
+        word: then[word] for word in then if word not in hidden}
+
+
+# Where a synchroniser keeps its folders: (service, a folder's name, a file or folder that betrays it).
+# A drive there would be no backup: the service carries every deletion to all devices.
+SYNCHRONISERS: Tuple[Tuple[str, str, str], ...] = (
+    ("Dropbox", r"Dropbox( \(.*\))?", ".dropbox.cache"),
+    ("OneDrive", r"OneDrive( - .*)?", ""),
+    ("iCloud Drive", r"Mobile Documents|iCloud ?Drive|com~apple~CloudDocs", ""),
+    ("Google Drive", r"Google ?Drive(-.*)?|My Drive|GoogleDrive-.*", ".tmp.drivedownload"),
+    ("a cloud service", r"CloudStorage", ""),
+    ("Syncthing", r"", ".stfolder"),
+    ("Nextcloud or ownCloud", r"Nextcloud\d*|ownCloud", ".owncloudsync.log"),
+    ("Seafile", r"Seafile", ""),
+    ("pCloud", r"pCloud ?Drive|pCloud Sync", ""),
+    ("MEGA", r"MEGA(sync)?( .*)?", ".megaignore"),
+    ("Box", r"Box( Sync)?", ""),
+    ("Proton Drive", r"Proton ?Drive.*", ""),
+    ("Resilio Sync", r"Resilio ?Sync|BTSync", ".sync"),
+    ("Tresorit", r"Tresorit.*", ""),
+)
+
+
+def synchroniser_of(parts: Sequence[Tuple[str, Sequence[str]]]) -> str:
+    """Name the service that synchronises a folder, or give an empty text.
+
+    `parts` are the folders from the top down to the one in question: (name, names in it).
+
+    >>> synchroniser_of([("home", []), ("Dropbox", []), ("copies", [])])
+    'Dropbox'
+    """
+    for name, content in parts:
+        for service, names, sign in SYNCHRONISERS:
+            if (names and re.fullmatch(names, name, re.IGNORECASE)) or (sign and sign in content):
+                return service
+    return ""
+
+
+# --- 8. Text forms -----------------------------------------------------------------------------
+
+MANIFEST_MAGIC = "# snapback manifest 1 "
+FORMAT_WORDS = "# snapback manifest "
+END_MAGIC = "# end "
+FILE_LINE = "# type=file "
+DIR_LINE = "# type=dir "
+SKIPPED_DIR_LINE = "# type=skipped of=dir "
+DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+UNSAFE = re.compile("[\0-\x20\\\\\x7f-\xa0\ud800-\udfff]")
+
+
+def escape(text: str) -> str:
+    r"""Write a name or value for a '#' line: mtree(5)'s \ooo for blanks, backslash, control and undecodable bytes.
+
+    >>> escape("a shortcut\udcff")
+    'a\\040shortcut\\377'
+    """
+    if not UNSAFE.search(text):
+        return text
+    return UNSAFE.sub(lambda found: "".join(f"\\{byte:03o}" for byte in name_bytes(found.group())), text)
+
+
+def unescape(text: str) -> str:
+    r"""Read what `escape` wrote.
+
+    >>> unescape(escape("a\\b \n\udcff")) == "a\\b \n\udcff"
+    True
+    """
+    if "\\" not in text:
+        return text
+    raw = re.sub(rb"\\([0-3][0-7]{2})", lambda found: bytes([int(found.group(1), 8)]), name_bytes(text))
+    return raw.decode(*NAME_CODEC)
+
+
+def time_text(ns: int) -> str:
+    """Write a time in nanoseconds since 1970 as decimal seconds.
+
+    >>> time_text(1732312345123456789), time_text(-1500000000)
+    ('1732312345.123456789', '-1.500000000')
+    """
+    digits = str(ns)
+    if len(digits) > 9 and ns > 0:  # nearly every file: slicing is half as long as dividing
+        return f"{digits[:-9]}.{digits[-9:]}"
+    return f"{'-' if ns < 0 else ''}{abs(ns) // 10**9}.{abs(ns) % 10**9:09d}"
+
+
+def time_ns(text: str) -> int:
+    """Read what `time_text` wrote; raise ManifestDamaged for anything else.
+
+    >>> time_ns("-1.500000000")
+    -1500000000
+    """
+    found = re.fullmatch(r"(-?)(\d{1,18})\.(\d{9})", text, re.ASCII)
+    if not found:
+        raise ManifestDamaged(f"{show(text[:60])!r} is no time")
+    sign, seconds, fraction = found.groups()
+    return (-1 if sign else 1) * (int(seconds) * 10**9 + int(fraction))
+
+
+def number(words: Mapping[str, str], word: str, base: int = 10) -> int:
+    """Read a whole number of a '#' line; raise ManifestDamaged where there is none."""
+    text = words.get(word, "")
+    if not re.fullmatch(r"\d{1,20}", text, re.ASCII) or (base == 8 and re.search("[89]", text)):
+        raise ManifestDamaged(f"{word}={show(text[:60])} is no number")
+    return int(text, base)
+
+
+def stat_words(info: os.stat_result, with_ctime: bool) -> str:
+    """Write what is recorded of a file, in mtree's words; hard-linked ones carry what finds the group."""
+    mtime, words = time_text(info.st_mtime_ns), ""
+    if with_ctime:
+        words = f" ctime={time_text(info.st_ctime_ns)} ino={info.st_ino}"
+        if info.st_nlink > 1:
+            words += f" nlink={info.st_nlink} resdevice={info.st_dev}"
+    return (f"mode={info.st_mode & 0o7777:04o} uid={info.st_uid} gid={info.st_gid} "
+            f"size={info.st_size} time={mtime}{words}")
+
+
+def xattr_words(attributes: Mapping[str, bytes]) -> str:
+    """Write extended attributes, each as ' xattr.NAME=base64'."""
+    return "".join(f" xattr.{escape(name).replace('=', chr(92) + '075')}={base64.b64encode(value).decode('ascii')}"
+                   for name, value in sorted(attributes.items()))
+
+
+def parse_xattrs(words: Mapping[str, str]) -> Dict[str, bytes]:
+    """Read the extended attributes of a '#' line; raise ManifestDamaged for a broken value.
+
+    >>> parse_xattrs(parse_keywords("# type=file" + xattr_words({"user.a=b": b"1"})))
+    {'user.a=b': b'1'}
+    """
+    try:
+        return {unescape(word[6:]): base64.b64decode(value, validate=True)
+                for word, value in words.items() if word.startswith("xattr.")}
+    except binascii.Error as err:
+        raise ManifestDamaged("an extended attribute is no base64") from err
+
+
+def parse_keywords(line: str) -> Dict[str, str]:
+    """Read the words of a '#' line; values stay escaped.
+
+    >>> parse_keywords("# type=dir mode=0755 path=a")
+    {'type': 'dir', 'mode': '0755', 'path': 'a'}
+    """
+    return {word: value for word, _, value in (piece.partition("=") for piece in line[2:].split(" "))}
+
+
+def keep_line(line: str, snapshot: str) -> str:
+    """Mark a line of an earlier manifest as kept from that dated copy, unless it is marked already.
+
+    >>> keep_line("# type=dir mode=0755 path=a", "2026-11-22_231507")
+    '# type=dir mode=0755 kept=2026-11-22_231507 path=a'
+    """
+    if " kept=" in line:
+        return line
+    before, word, path = line.partition(" path=")
+    return f"{before} kept={snapshot}{word}{path}"
+
+
+def hash_line(digest: str, path: str) -> str:
+    r"""Write a line as GNU sha256sum does, which escapes backslash and newline (coreutils manual, "md5sum").
+
+    >>> hash_line("00", "a\nb")
+    '\\00  a\\nb'
+    """
+    if "\\" in path or "\n" in path or path.endswith("\r"):
+        path = path.replace("\\", "\\\\").replace("\n", "\\n")
+        return f"\\{digest}  {path[:-1]}\\r" if path.endswith("\r") else f"\\{digest}  {path}"
+    return f"{digest}  {path}"
+
+
+def parse_hash_line(line: str) -> Tuple[str, str]:
+    r"""Read a line of sha256sum: the digest and the stored path; raise ManifestDamaged for anything else.
+
+    >>> parse_hash_line(hash_line("0" * 64, "a\\\nb\r"))[1]
+    'a\\\nb\r'
+    """
+    escaped = line.startswith("\\")
+    digest, gap, path = line[escaped:escaped + 64], line[escaped + 64:escaped + 66], line[escaped + 66:]
+    if gap not in ("  ", " *") or not path or not DIGEST.fullmatch(digest):
+        raise ManifestDamaged(f"{show(line[:100])!r} is no line of checksums")
+    if escaped:
+        if re.search(r"\\(?![\\nr])", re.sub(r"\\\\", "", path)):
+            raise ManifestDamaged(f"{show(line[:100])!r} has an unknown escape")
+        path = re.sub(r"\\(.)", lambda found: {"n": "\n", "r": "\r"}.get(found.group(1), "\\"), path)
+    return digest, path
+
+
+def original_path(known: Known) -> str:
+    """Give the path that an entry has in the dated copy, wherever its content lies."""
+    _, word, path = known.line.rpartition(" path=")
+    if word:
+        return unescape(path)
+    stored = parse_hash_line(known.hash_line)[1]
+    return stored.split("/", 2)[2] if stored.startswith("../") and stored.count("/") > 1 else stored
+
+
+def read_blocks(lines: Iterable[str]) -> Iterator[Block]:
+    """Read a manifest's lines (without first and last) folder by folder; memory holds one folder.
+
+    Raises ManifestDamaged, with the line's number, for anything that `backup` does not write:
+    entries out of order, doubled, in a folder that was not named, metadata without its hash line.
+    """
+    path, prefix, own, meta = "", "", "", ""
+    entries: Dict[str, Known] = {}
+    at = 1
+    try:
+        for at, line in enumerate(lines, 2):  # noqa: B007 - the number is for the error below
+            if meta:
+                # the hot case is an unescaped name in the folder at hand: sliced, not parsed
+                name = line[66 + len(prefix):]
+                if (line.startswith(prefix, 66) and line[64:66] == "  " and "/" not in name and name
+                        and line[0] != "\\" and " path=" not in meta):
+                    known = Known(meta, line)
+                else:
+                    known = Known(meta, line)
+                    folder, _, name = original_path(known).rpartition("/")
+                    if folder != path:
+                        raise ManifestDamaged("a file stands outside its folder")
+                if name in entries or name == "." or name == "..":
+                    raise ManifestDamaged(f"{show(name[:100])!r} stands twice, or is no name")
+                entries[name] = known
+                meta = ""
+            elif line.startswith(FILE_LINE):
+                meta = line
+            elif line.startswith(DIR_LINE) or line.startswith(SKIPPED_DIR_LINE):
+                yield Block(path, own, in_order(entries))
+                path = next_folder(line, path)
+                prefix, own, entries = path + "/", line, {}
+            elif line.startswith("# type="):
+                folder, _, name = unescape(line.rpartition(" path=")[2]).rpartition("/")
+                if folder != path or name in entries or name in ("", ".", ".."):
+                    raise ManifestDamaged("an entry stands outside its folder, or twice")
+                entries[name] = Known(line)
+            else:
+                raise ManifestDamaged(f"unknown line {show(line[:60])!r}")
+        if meta:
+            raise ManifestDamaged("the last file has no checksum")
+        yield Block(path, own, in_order(entries))
+    except ManifestDamaged as err:
+        raise ManifestDamaged(f"line {at}: {err}") from err
+
+
+def in_order(entries: Dict[str, Known]) -> Dict[str, Known]:
+    """Give the entries back if their names are in order of their bytes; else raise ManifestDamaged."""
+    names = list(entries)
+    if names != sorted(names, key=name_bytes):
+        raise ManifestDamaged("names are out of order")
+    return entries
+
+
+def next_folder(line: str, after: str) -> str:
+    """Read the path of a folder's line; raise ManifestDamaged unless it may follow the folder `after`."""
+    path = unescape(line.rpartition(" path=")[2])
+    parent = "/".join(plain_parts(path)[:-1])
+    if folder_key(path) <= folder_key(after):
+        raise ManifestDamaged(f"the folder {show(path[:100])!r} is out of order")
+    if parent and not (after + "/").startswith(parent + "/"):
+        raise ManifestDamaged(f"the folder {show(path[:100])!r} stands in a folder that was not named")
+    return path
+
+
+def dir_line(path: str, info: os.stat_result, xattrs: Mapping[str, bytes]) -> str:
+    """Write the line of a folder."""
+    return (f"{DIR_LINE}mode={info.st_mode & 0o7777:04o} uid={info.st_uid} gid={info.st_gid} "
+            f"time={time_text(info.st_mtime_ns)}{xattr_words(xattrs)} path={escape(path)}")
+
+
+def special_line(kind: str, path: str, info: os.stat_result, words: str = "") -> str:
+    """Write the line of a link, fifo or device; `words` are those that its kind alone has."""
+    group = f" ino={info.st_ino} nlink={info.st_nlink} resdevice={info.st_dev}" if info.st_nlink > 1 else ""
+    return (f"# type={kind} mode={info.st_mode & 0o7777:04o} uid={info.st_uid} gid={info.st_gid} "
+            f"time={time_text(info.st_mtime_ns)}{group}{words} path={escape(path)}")
+
+
+class Meta(NamedTuple):
+    """The metadata of a file or folder, as it shall be on a disk; `time` in nanoseconds since 1970."""
+
+    mode: int
+    uid: int
+    gid: int
+    time: int
+    xattrs: Mapping[str, bytes] = {}
+
+
+def meta_of(words: Mapping[str, str]) -> Meta:
+    """Read the metadata of a '#' line; raise ManifestDamaged where something is missing or impossible."""
+    return Meta(number(words, "mode", 8) & 0o7777, number(words, "uid"), number(words, "gid"),
+                time_ns(words.get("time", "")), parse_xattrs(words))
+
+
+def stored_place(stored: str, snapshot: str) -> Tuple[str, Tuple[str, ...]]:
+    """Say in which dated copy, and where in it, a stored path lies; raise ManifestDamaged if it leads elsewhere.
+
+    >>> stored_place("../2026-11-20_230001/Documents/a", "2026-11-22_231507")
+    ('2026-11-20_230001', ('Documents', 'a'))
+    """
+    parts = tuple(stored.split("/"))
+    if parts[0] == ".." and len(parts) > 2 and SNAPSHOT_NAME.fullmatch(parts[1]):
+        snapshot, parts = parts[1], parts[2:]
+    return snapshot, plain_parts("/".join(parts))
+
+
+def parse_json_line(line: str, magic: str) -> Dict[str, Any]:
+    """Read the JSON object of a manifest's first or last line; raise ManifestDamaged for anything else."""
+    if magic == MANIFEST_MAGIC and line.startswith(FORMAT_WORDS) and not line.startswith(magic):
+        raise ManifestDamaged("it was written by a newer snapback; use that one")
+    try:
+        value = json.loads(line[len(magic):]) if line.startswith(magic) else None
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise ManifestDamaged("its first or last line is missing" if magic == END_MAGIC else "it is no manifest")
+    return value
+
+
+def parse_header(line: str) -> Dict[str, Any]:
+    """Read a manifest's first line; raise ManifestDamaged where something is missing or has another type."""
+    header = parse_json_line(line, MANIFEST_MAGIC)
+    kinds: Dict[str, Type[Any]] = {"set": str, "seq": int, "taken": str, "sources": dict}
+    if not all(isinstance(header.get(word), kind) for word, kind in kinds.items()) or header["seq"] < 1:
+        raise ManifestDamaged("its first line is not complete")
+    if not all(isinstance(path, str) and not why_no_alias(alias) for alias, path in header["sources"].items()):
+        raise ManifestDamaged("its sources have impossible names")
+    if parse_time(header["taken"]) is None:
+        raise ManifestDamaged("its date is no date")
+    return header
+
+
+def parse_end(line: str) -> Dict[str, Any]:
+    """Read a manifest's last line; raise ManifestDamaged where something is missing or has another type."""
+    end = parse_json_line(line, END_MAGIC)
+    if not all(isinstance(end.get(word), int) for word in ("files", "dirs", "bytes")) or not isinstance(
+            end.get("sha256"), str):
+        raise ManifestDamaged("its last line is not complete")
+    return end
+
+
+def parse_time(text: str) -> Optional[datetime]:
+    """Read an ISO 8601 time with its offset from UTC; None for anything else.
+
+    >>> parse_time("2026-11-22T23:15:07+01:00").utctimetuple().tm_hour
+    22
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
+
+
+def marker_text(marker: Marker) -> str:
+    """Write a marker file."""
+    return (f"This file marks a backup drive of snapback. Please leave it here: without it no copies are made.\n\n"
+            f"id: {marker.id}\nlabel: {marker.label}\ncreated: {marker.created}\n"
+            f"offline: {'yes' if marker.offline else 'no'}\n")
+
+
+def parse_marker(text: str) -> Optional[Marker]:
+    """Read a marker file; None for what is not one.
+
+    >>> parse_marker(marker_text(Marker("0" * 32, "BLUE", "now", True))).label
+    'BLUE'
+    """
+    words = {word.strip(): value.strip() for word, _, value in (line.partition(":") for line in text.split("\n"))}
+    if not re.fullmatch(r"[0-9a-f]{32}", words.get("id", ""), re.ASCII):
+        return None
+    return Marker(words["id"], words.get("label") or "drive", words.get("created", ""), words.get("offline") == "yes")
+
+
+def parse_damaged(text: str) -> Dict[str, int]:
+    """Read damaged.txt: for each bad checksum, the newest dated copy (its number) that may share the bad file.
+
+    >>> parse_damaged("# found=now seq=7" + chr(10) + hash_line("0" * 64, "2026-11-22_231507/a"))["0" * 64]
+    7
+    """
+    seq, found = 0, {}
+    for line in text.split("\n"):
+        with contextlib.suppress(ManifestDamaged):
+            if line.startswith("# "):
+                seq = number(parse_keywords(line), "seq")
+            elif line:
+                digest = parse_hash_line(line)[0]
+                found[digest] = max(seq, found.get(digest, 0))
+    return found
+
+
+def damaged_text(findings: Iterable[Finding], found: str, seq: int) -> str:
+    """Write damaged.txt; `found` is the time, `seq` the newest dated copy at that time."""
+    lines = [hash_line(one.digest, f"{one.snapshot}/{one.path}") for one in findings if one.digest]
+    return "\n".join([f"# found={found} seq={seq}", *lines, ""]) if lines else ""
+
+
+def tool_version(text: str) -> Optional[Tuple[int, ...]]:
+    """Read the version out of a snapback.py; None where the text is something else.
+
+    >>> tool_version("#!/usr/bin/env python3" + chr(10) + '\"\"\"snapback: x' + chr(10) + '__version__ = "1.10.2"')
+    (1, 10, 2)
+    """
+    found = re.search(r'^__version__ = "(\d+(?:\.\d+)*)"$', text, re.MULTILINE)
+    if not found or not re.match(r'(#!.*\n)?"""snapback: ', text):
+        return None
+    return tuple(map(int, found.group(1).split(".")))
+
+
+# --- 9. Disk -----------------------------------------------------------------------------------
+
+WINDOWS = os.name == "nt"
+WITH_CTIME = not WINDOWS     # there st_ctime is the time of creation and tells nothing
+HAS_DIR_FD = {os.open, os.stat, os.mkdir, os.link} <= os.supports_dir_fd and os.scandir in os.supports_fd
+NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+BINARY = getattr(os, "O_BINARY", 0)
+FOLDER_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
+READ_FLAGS = os.O_RDONLY | NOFOLLOW | BINARY | getattr(os, "O_NONBLOCK", 0)  # a fifo in its place must not hang us
+CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW | BINARY
+OPEN_LEVELS = 20             # macOS gives a process 256 descriptors; several walks share them
+PAGE = 4096
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+GONE = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ECONNABORTED, errno.ESHUTDOWN, errno.ESTALE}
+# "Cannot link" has many names, and none is a reason to stop: the file is copied instead.
+LINK_REFUSED = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.EINVAL,
+                errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+# What a drive may refuse of a file's metadata; the manifest keeps it (ext4 says ENOSPC for a large attribute).
+METADATA_REFUSED = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.E2BIG,
+                    errno.ERANGE, errno.ENOSPC, errno.EOVERFLOW}
+SPECIAL_REFUSED = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EIO}
+
+
+class Folder:
+    """An open folder: what is in it is reached without walking its path again, and never through a link.
+
+    Where the system has no folder descriptors (Windows), `fd` is None and paths are used.
+    It closes itself when nobody refers to it any more, because threads that still copy into
+    it outlive the walk that opened it.
+    """
+
+    __slots__ = ("path", "fd", "_close")
+
+    def __init__(self, path: str, fd: Optional[int]) -> None:
+        self.path, self.fd, self._close = path, fd, os.close  # the close of the disk that opened it
+
+    def __del__(self) -> None:
+        if self.fd is not None:
+            with contextlib.suppress(OSError):
+                self._close(self.fd)
+
+    @classmethod
+    def top(cls, path: str) -> Folder:
+        """Open a folder that a person named; here alone links are followed."""
+        if HAS_DIR_FD:
+            return cls(path, os.open(path, FOLDER_FLAGS))
+        if not os.path.isdir(path):
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", path)
+        return cls(path, None)
+
+    def at(self, name: str) -> str:
+        """Give what names an entry to a call that also gets `dir_fd=self.fd`."""
+        return name if self.fd is not None else os.path.join(self.path, name)
+
+    def child(self, name: str) -> Folder:
+        """Open a subfolder; a link there, or a junction, is an error (OSError)."""
+        path = os.path.join(self.path, name)
+        if self.fd is not None:
+            return Folder(path, os.open(name, FOLDER_FLAGS | NOFOLLOW, dir_fd=self.fd))
+        if not is_folder(os.lstat(path)):
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", path)
+        return Folder(path, None)
+
+    def reach(self, parts: Sequence[str]) -> Folder:
+        """Open a folder further down, part by part."""
+        return functools.reduce(Folder.child, parts, self)
+
+    def make(self, name: str) -> Folder:
+        """Make a subfolder, readable for its owner alone until its own mode is set, and open it."""
+        os.mkdir(self.at(name), 0o700, dir_fd=self.fd)
+        return self.child(name)
+
+    def stat(self, name: str) -> os.stat_result:
+        """Look at an entry without following it."""
+        return os.stat(self.at(name), dir_fd=self.fd, follow_symlinks=False)
+
+    def own_stat(self) -> os.stat_result:
+        """Look at the folder itself."""
+        return os.stat(self.path) if self.fd is None else os.fstat(self.fd)
+
+    def has(self, name: str) -> bool:
+        """Tell whether there is an entry of that name, whatever it is."""
+        try:
+            self.stat(name)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    def names(self) -> List[str]:
+        """List the names in it, by their bytes."""
+        return sorted(os.listdir(self.path if self.fd is None else self.fd), key=name_bytes)
+
+    def scan(self) -> List[Tuple[str, os.stat_result]]:
+        """List its entries with what `stat` says of each; one that vanishes in between is left out."""
+        with os.scandir(self.path if self.fd is None else self.fd) as entries:
+            found = []
+            for entry in entries:
+                try:
+                    found.append((entry.name, entry.stat(follow_symlinks=False)))
+                except FileNotFoundError:
+                    continue
+            return found
+
+    def open_file(self, name: str) -> int:
+        """Open a file for reading; the descriptor is the caller's to close."""
+        return os.open(self.at(name), READ_FLAGS, dir_fd=self.fd)
+
+    def create_file(self, name: str) -> int:
+        """Create a file that is not there yet; the descriptor is the caller's to close."""
+        return os.open(self.at(name), CREATE_FLAGS, 0o600, dir_fd=self.fd)
+
+    def link(self, name: str, other: Folder, new_name: str) -> None:
+        """Give a file of this folder a second name in another one."""
+        if self.fd is None:
+            os.link(self.at(name), other.at(new_name))
+        else:
+            os.link(name, new_name, src_dir_fd=self.fd, dst_dir_fd=other.fd, follow_symlinks=False)
+
+    def rename(self, name: str, other: Folder, new_name: str) -> None:
+        """Move an entry to another folder of the same drive; a file of the new name is replaced at once."""
+        os.replace(self.at(name), other.at(new_name), src_dir_fd=self.fd, dst_dir_fd=other.fd)
+
+    def unlink(self, name: str) -> None:
+        """Remove a file's or link's name."""
+        os.unlink(self.at(name), dir_fd=self.fd)
+
+    def rmdir(self, name: str) -> None:
+        """Remove an empty subfolder."""
+        os.rmdir(self.at(name), dir_fd=self.fd)
+
+    def flush(self) -> None:
+        """Make new names in it survive a power cut; Windows has no such call."""
+        if self.fd is not None:
+            try:
+                os.fsync(self.fd)
+            except OSError as err:
+                if err.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # some network shares
+                    raise
+
+
+class Trail:
+    """The way from a root folder to where an ordered walk stands.
+
+    At most OPEN_LEVELS of it are open, so depth is limited neither by PATH_MAX nor by descriptors.
+    """
+
+    def __init__(self, root: Folder) -> None:
+        self.root = root
+        self.names: List[str] = []
+        self.folders: List[Optional[Folder]] = []
+
+    def at(self, parts: Sequence[str], enter: Callable[[Folder, str], Folder] = Folder.child) -> Folder:
+        """Give the folder at `parts` below the root; `enter` opens (or makes) one that is not open yet."""
+        shared = 0
+        for mine, wanted in zip(self.names, parts):
+            if mine != wanted:
+                break
+            shared += 1
+        del self.names[shared:], self.folders[shared:]
+        if shared and self.folders[-1] is None:
+            self._reopen()
+        for part in parts[shared:]:
+            self.folders.append(enter(self.folders[-1] or self.root if self.folders else self.root, part))
+            self.names.append(part)
+            if len(self.folders) > OPEN_LEVELS:
+                self.folders[-OPEN_LEVELS - 1] = None
+        return (self.folders[-1] or self.root) if self.folders else self.root
+
+    def _reopen(self) -> None:
+        """Open again what was closed on the way down, from the root, as nothing nearer is open."""
+        folder = self.root
+        for level, name in enumerate(self.names):
+            folder = folder.child(name)
+            self.folders[level] = folder if level >= len(self.names) - OPEN_LEVELS else None
+
+
+def is_folder(info: os.stat_result) -> bool:
+    """Tell whether `info` is of a real folder, not of a link or a Windows junction."""
+    reparse = getattr(info, "st_file_attributes", 0) & getattr(stat, "FILE_ATTRIBUTE_REPARSE_POINT", 0x400)
+    return stat.S_ISDIR(info.st_mode) and not reparse
+
+
+def stamp(info: os.stat_result) -> Stamp:
+    """Give what tells one file or folder from all others while it is mounted."""
+    return info.st_dev, info.st_ino
+
+
+def whole_path(path: str) -> str:
+    """Give the absolute path, with `~` and links resolved."""
+    return os.path.realpath(os.path.expanduser(path))
+
+
+def stat_path(path: str) -> Optional[os.stat_result]:
+    """Look at a path that a person named; None where there is nothing. Raises OSError where it cannot be seen."""
+    try:
+        return os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def path_parts(path: str) -> Tuple[str, ...]:
+    """Split an absolute path into its names, from the top down."""
+    return tuple(part for part in os.path.splitdrive(path)[1].replace(os.sep, "/").split("/") if part)
+
+
+def parent_path(path: str) -> str:
+    """Give the path of the folder that holds `path`."""
+    return os.path.dirname(path)
+
+
+def join_path(*parts: str) -> str:
+    """Join a path for this system."""
+    return os.path.join(*parts)
+
+
+def trace_upwards(path: str) -> List[Tuple[str, Sequence[str]]]:
+    """List the folders from the top down to `path`, each with the names in it (none where it is unreadable)."""
+    trace: List[Tuple[str, Sequence[str]]] = []
+    while True:
+        try:
+            content: Sequence[str] = os.listdir(path)
+        except OSError:
+            content = ()
+        trace.append((os.path.basename(path), content))
+        if os.path.dirname(path) == path:
+            return trace[::-1]
+        path = os.path.dirname(path)
+
+
+def reason(err: OSError) -> str:
+    """Give the system's own words for a failure, with the name it is about."""
+    name = f": {show(str(err.filename)[-200:])}" if err.filename is not None and not isinstance(err.filename, int) else ""
+    return f"{err.strerror or type(err).__name__}{name}"
+
+
+def source_error(err: OSError) -> SourceError:
+    """Say in a person's words why a file of a source cannot be read."""
+    words = {errno.EACCES: "permission denied", errno.EPERM: "permission denied", errno.ENOENT: "vanished",
+             errno.ENOTDIR: "vanished", errno.ELOOP: "vanished", errno.ESTALE: "vanished",
+             errno.EIO: "its disk cannot read it"}
+    why = words.get(err.errno or 0) or err.strerror or type(err).__name__
+    return SourceError(why, vanished=why == "vanished")
+
+
+def from_source(call: Callable[..., T], *args: Any) -> T:
+    """Make a call on the source's side; its failure is a SourceError."""
+    try:
+        return call(*args)
+    except OSError as err:
+        raise source_error(err) from err
+
+
+def chunks(fd: int, size: int) -> Iterator[Union[bytes, memoryview]]:
+    """Read a file to its end; `size` bytes are expected. The last view is overwritten by the next."""
+    if size < CHUNK:
+        data = os.read(fd, size + 1)
+        if data:
+            yield data
+        if len(data) == size:  # one byte more was asked for, so this is the end
+            return
+    view = memoryview(bytearray(CHUNK))
+    with open(fd, "rb", buffering=0, closefd=False) as file:
+        while True:
+            length = file.readinto(view)  # type: ignore[attr-defined] # a FileIO: unbuffered
+            if not length:
+                return
+            yield view[:length]
+
+
+def write_all(fd: int, data: Union[bytes, memoryview]) -> None:
+    """Write every byte, however the system cuts it up."""
+    written = os.write(fd, data)
+    while written < len(data):
+        data = data[written:]
+        written = os.write(fd, data)
+
+
+def write_sparse(fd: int, data: Union[bytes, memoryview]) -> None:
+    """Write what is not zero, page by page, and step over the rest; the caller sets the length."""
+    raw = bytes(data)
+    pages = [raw[at:at + PAGE] for at in range(0, len(raw), PAGE)] if raw.count(0) != len(raw) else [raw]
+    for is_hole, run in itertools.groupby(pages, key=lambda page: page.count(0) == len(page)):
+        block = b"".join(run)
+        if is_hole:
+            os.lseek(fd, len(block), os.SEEK_CUR)
+        else:
+            write_all(fd, block)
+
+
+def set_length(fd: int, length: int) -> None:
+    """Set the length of a file whose last bytes were stepped over."""
+    os.truncate(fd, length) if os.truncate in os.supports_fd else os.ftruncate(fd, length)
+
+
+def is_sparse(info: os.stat_result) -> bool:
+    """Tell whether a file has holes: it takes fewer blocks (of 512 bytes) than its length needs."""
+    blocks: Optional[int] = getattr(info, "st_blocks", None)
+    return blocks is not None and blocks * 512 < info.st_size
+
+
+def pour(fd: int, out: int, info: os.stat_result, stop: threading.Event) -> Tuple[str, int]:
+    """Copy a source's bytes to the drive; give their SHA-256 and how many there were.
+
+    Raises SourceError for the side that is read, OSError for the side that is written.
+    """
+    sha, length, sparse = hashlib.sha256(), 0, is_sparse(info)
+    write = write_sparse if sparse else write_all
+    pieces = chunks(fd, info.st_size)
+    while True:
+        piece = from_source(next, pieces, None)
+        if piece is None:
+            break
+        if stop.is_set():
+            raise Stopped
+        sha.update(piece)
+        write(out, piece)
+        length += len(piece)
+    if sparse:
+        set_length(out, length)
+    return sha.hexdigest(), length
+
+
+def hash_file(folder: Folder, name: str, stop: threading.Event) -> Tuple[str, os.stat_result]:
+    """Read a regular file and give its SHA-256 and its stat; anything else is an OSError."""
+    fd = folder.open_file(name)
+    try:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", name)
+        sha = hashlib.sha256()
+        for piece in chunks(fd, info.st_size):
+            if stop.is_set():
+                raise Stopped
+            sha.update(piece)
+        return sha.hexdigest(), info
+    finally:
+        os.close(fd)
+
+
+def read_xattrs(fd: int) -> Dict[str, bytes]:
+    """Read all extended attributes (ACLs are among them) of an open file; none where there are none to be had."""
+    if not hasattr(os, "listxattr"):
+        return {}
+    try:
+        return {name: os.getxattr(fd, name) for name in os.listxattr(fd)}
+    except OSError as err:
+        if err.errno in METADATA_REFUSED | {getattr(errno, "ENODATA", errno.EINVAL)}:
+            return {}
+        raise
+
+
+def meta_from(info: os.stat_result, xattrs: Mapping[str, bytes]) -> Meta:
+    """Take the metadata of a file or folder from its stat."""
+    return Meta(stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid, info.st_mtime_ns, xattrs)
+
+
+def set_metadata(target: Union[int, str], meta: Meta, dir_fd: Optional[int] = None) -> List[str]:
+    """Set what the disk can hold of a file's or folder's metadata; give what it refused.
+
+    `target` is an open descriptor, or a name below `dir_fd`.  The order matters: a change of
+    owner drops set-uid bits and capabilities, and a read-only mode refuses attributes.
+    """
+    refused: List[str] = []
+
+    def attempt(what: str, call: Callable[..., None], *args: Any, **options: Any) -> None:
+        try:
+            call(*args, **options)
+        except OSError as err:
+            if err.errno not in METADATA_REFUSED:
+                raise
+            refused.append(what)
+        except (NotImplementedError, OverflowError):
+            refused.append(what)
+
+    where = {} if dir_fd is None else {"dir_fd": dir_fd}
+    if not WINDOWS:
+        root = os.geteuid() == 0
+        if root or meta.gid != os.getegid():
+            attempt("owner", os.chown, target, meta.uid if root else -1, meta.gid, **where)
+        if dir_fd is None:
+            for name, value in meta.xattrs.items():
+                attempt(f"attribute {name}", os.setxattr, target, name, value)
+        # a set-uid program must not become one of whoever runs the copy
+        foreign = "owner" in refused or (not root and meta.uid != os.geteuid())
+        attempt("mode", os.chmod, target, meta.mode & 0o1777 if foreign else meta.mode, **where)
+    attempt("time", os.utime, target, ns=(meta.time, meta.time), **where)
+    return refused
+
+
+def set_folder_metadata(folder: Folder, meta: Meta) -> None:
+    """Set what the disk can hold of a folder's own metadata."""
+    set_metadata(folder.path if folder.fd is None else folder.fd, meta)
+
+
+def target_of(fd: int, folder: Folder, name: str) -> Union[int, str]:
+    """Give what `set_metadata` shall work on: the descriptor, or the path where the system takes no descriptor."""
+    return fd if os.utime in os.supports_fd else folder.at(name)
+
+
+def folder_xattrs(folder: Folder) -> Dict[str, bytes]:
+    """Read the extended attributes of a folder itself."""
+    return {} if folder.fd is None else read_xattrs(folder.fd)
+
+
+class Copied(NamedTuple):
+    """A file as it was stored: the hash of its bytes, and what was true of it when they were read."""
+
+    digest: str
+    info: os.stat_result
+    xattrs: Mapping[str, bytes]
+    changing: bool = False
+
+
+def steady(before: os.stat_result, after: os.stat_result) -> bool:
+    """Tell whether a file stayed as it was; the inode number does not count, exFAT changes it at will."""
+    return (before.st_size, before.st_mtime_ns, stat.S_IFMT(before.st_mode)) == (
+        after.st_size, after.st_mtime_ns, stat.S_IFMT(after.st_mode)) and (
+        not WITH_CTIME or before.st_ctime_ns == after.st_ctime_ns)
+
+
+def copy_file(source: Folder, name: str, info: os.stat_result, target: Folder, new_name: str,
+              stop: threading.Event, flush: bool) -> Copied:
+    """Copy one file of a source, new, with its metadata; read it again if it changes meanwhile.
+
+    `info` is its stat from before; `flush` asks for fsync of this very file.
+    Raises SourceError for the source's side and OSError for the drive's; then no new name is left.
+    """
+    for attempt in range(1, READ_ATTEMPTS + 1):
+        fd = from_source(source.open_file, name)
+        try:
+            out = target.create_file(new_name)
+            try:
+                digest, length = pour(fd, out, info, stop)
+                xattrs = from_source(read_xattrs, fd)
+                after = from_source(os.fstat, fd)
+                calm = steady(info, after) and length == info.st_size
+                if calm or attempt == READ_ATTEMPTS:
+                    set_metadata(target_of(out, target, new_name), meta_from(info, xattrs))
+                    if flush:
+                        os.fsync(out)
+                    return Copied(digest, info, xattrs, changing=not calm)
+            except SourceError:
+                target.unlink(new_name)
+                raise
+            finally:
+                os.close(out)
+            target.unlink(new_name)
+        finally:
+            os.close(fd)
+        info = from_source(source.stat, name)
+        if not stat.S_ISREG(info.st_mode):
+            raise SourceError("became something else while it was read")
+    raise AssertionError("not reached")
+
+
+def forget_cached(fd: int) -> None:
+    """Ask the system to read this file from the drive next time, not from memory."""
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def adopt_leftover(leftover: Folder, source: Folder, name: str, info: os.stat_result, target: Folder, new_name: str,
+                   stop: threading.Event) -> Optional[Copied]:
+    """Move a file of an interrupted run into the new one, if its bytes prove to be the source's; else None.
+
+    Only a regular file with a single name is taken: another name may lie in an older dated copy.
+    """
+    try:
+        fd = leftover.open_file(new_name)
+    except OSError:
+        return None
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or found.st_size != info.st_size:
+            return None
+        forget_cached(fd)
+        try:
+            copied = same_bytes(fd, source, name, info, stop)
+        except OSError:  # the drive cannot read it back
+            copied = None
+        if copied is None:
+            return None
+        set_metadata(target_of(fd, leftover, new_name), meta_from(info, copied.xattrs))
+        if not WINDOWS:
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+    leftover.rename(new_name, target, new_name)
+    return copied
+
+
+def same_bytes(fd: int, source: Folder, name: str, info: os.stat_result, stop: threading.Event) -> Optional[Copied]:
+    """Compare an open file with a file of the source, byte by byte; None where they differ."""
+    other = from_source(source.open_file, name)
+    try:
+        sha, mine = hashlib.sha256(), chunks(fd, info.st_size)
+        pieces = chunks(other, info.st_size)
+        while True:
+            piece, ours = from_source(next, pieces, None), next(mine, None)
+            if piece is None or ours is None or piece != ours:
+                break
+            if stop.is_set():
+                raise Stopped
+            sha.update(piece)
+        xattrs, after = from_source(read_xattrs, other), from_source(os.fstat, other)
+        if piece is not None or ours is not None or not steady(info, after):
+            return None
+        return Copied(sha.hexdigest(), info, xattrs)
+    finally:
+        os.close(other)
+
+
+def make_special(folder: Folder, name: str, mode: int, device: int = 0) -> bool:
+    """Make a fifo or a device node; False where the disk or the system does not let us."""
+    try:
+        os.mknod(folder.at(name), mode, device, dir_fd=folder.fd)
+    except (OSError, AttributeError) as err:
+        if isinstance(err, OSError) and err.errno not in SPECIAL_REFUSED:
+            raise
+        return False
+    return True
+
+
+def make_link(folder: Folder, name: str, target: str) -> bool:
+    """Make a symbolic link; False where the disk cannot hold one."""
+    try:
+        os.symlink(target, folder.at(name), dir_fd=folder.fd)
+    except (OSError, NotImplementedError) as err:
+        if isinstance(err, OSError) and err.errno not in SPECIAL_REFUSED:
+            raise
+        return False
+    return True
+
+
+def set_link_metadata(folder: Folder, name: str, meta: Meta) -> None:
+    """Set owner and time of a symbolic link itself, as far as the disk can."""
+    with contextlib.suppress(NotImplementedError, PermissionError, OverflowError):
+        if not WINDOWS and os.geteuid() == 0:
+            os.chown(folder.at(name), meta.uid, meta.gid, dir_fd=folder.fd, follow_symlinks=False)
+        os.utime(folder.at(name), ns=(meta.time, meta.time), dir_fd=folder.fd, follow_symlinks=False)
+
+
+def read_link(folder: Folder, name: str) -> str:
+    """Read where a symbolic link points."""
+    return os.readlink(folder.at(name), dir_fd=folder.fd)
+
+
+SPECIAL_KINDS = {stat.S_IFLNK: "link", stat.S_IFIFO: "fifo", stat.S_IFCHR: "char", stat.S_IFBLK: "block"}
+KIND_BITS = {"fifo": stat.S_IFIFO, "char": stat.S_IFCHR, "block": stat.S_IFBLK}
+
+
+def device_words(info: os.stat_result) -> str:
+    """Write a device number as mtree(5) does."""
+    return f" device=linux,{os.major(info.st_rdev)},{os.minor(info.st_rdev)}"
+
+
+def device_number(text: str) -> int:
+    """Read what `device_words` wrote; raise ManifestDamaged for anything else."""
+    found = re.fullmatch(r"linux,(\d{1,9}),(\d{1,9})", text, re.ASCII)
+    if not found:
+        raise ManifestDamaged(f"{show(text[:60])!r} is no device")
+    return os.makedev(int(found.group(1)), int(found.group(2)))
+
+
+def make_entry(folder: Folder, name: str, line: str) -> bool:
+    """Make the link, fifo or device that a manifest's line describes; False where the disk cannot hold it.
+
+    Raises ManifestDamaged for a line that makes no sense, OSError where the disk fails.
+    """
+    words = parse_keywords(line)
+    kind, meta = words.get("type", ""), meta_of(words)
+    if kind == "link":
+        made = make_link(folder, name, unescape(words.get("link", "")))
+        if made:
+            set_link_metadata(folder, name, meta)
+        return made
+    if kind not in KIND_BITS:
+        raise ManifestDamaged(f"nothing is known of the type {show(kind)!r}")
+    device = device_number(words.get("device", "")) if kind != "fifo" else 0
+    made = make_special(folder, name, KIND_BITS[kind] | 0o600, device)
+    if made:
+        set_metadata(folder.at(name), meta, folder.fd)
+    return made
+
+
+def remove_tree(parent: Folder, name: str) -> None:
+    """Remove a folder and all below it, entering no link and no other device.
+
+    Raises OSError where something cannot be removed; what is gone by then stays gone.
+    """
+    top = parent.child(name)
+    device, trail = top.own_stat().st_dev, Trail(top)
+    todo: List[Tuple[Tuple[str, ...], bool]] = [((), False)]
+    while todo:
+        parts, emptied = todo.pop()
+        if emptied:
+            trail.at(parts[:-1]).rmdir(parts[-1])
+            continue
+        folder = trail.at(parts, enter_forced)
+        info = folder.own_stat()
+        if info.st_dev != device:
+            raise OSError(errno.EXDEV, "another disk is mounted there", folder.path)
+        if folder.fd is not None and not info.st_mode & stat.S_IWUSR:
+            os.chmod(folder.fd, 0o700)
+        if parts:
+            todo.append((parts, True))
+        with os.scandir(folder.path if folder.fd is None else folder.fd) as entries:
+            found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        for entry, is_dir in found:
+            if is_dir:
+                todo.append(((*parts, entry), False))
+            else:
+                folder.unlink(entry)
+    parent.rmdir(name)
+
+
+def enter_forced(parent: Folder, name: str) -> Folder:
+    """Open a subfolder that is to be removed, also where its mode forbids it to its owner."""
+    try:
+        return parent.child(name)
+    except PermissionError:
+        if stat.S_ISDIR(parent.stat(name).st_mode):
+            os.chmod(parent.at(name), 0o700, dir_fd=parent.fd)
+        return parent.child(name)
+
+
+def read_text(folder: Folder, name: str, limit: int = HEAD_LIMIT) -> Optional[str]:
+    """Read a small text file; None where there is none or it is larger than `limit` bytes. Raises OSError."""
+    try:
+        fd = folder.open_file(name)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode) or info.st_size > limit:
+            return None
+        data = b"".join(bytes(piece) for piece in chunks(fd, info.st_size))
+    finally:
+        os.close(fd)
+    return data.decode("utf-8", "surrogateescape").replace("\r\n", "\n")
+
+
+def write_text(folder: Folder, name: str, text: str) -> None:
+    """Put a text file in place whole or not at all: written under a unique name, flushed, renamed."""
+    unique = f".{name}.{os.urandom(6).hex()}"
+    fd = folder.create_file(unique)
+    try:
+        try:
+            write_all(fd, text.encode("utf-8", "surrogateescape"))
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        with contextlib.suppress(OSError):
+            os.chmod(folder.at(unique), 0o644, dir_fd=folder.fd)
+        folder.rename(unique, folder, name)
+    except OSError:
+        with contextlib.suppress(OSError):
+            folder.unlink(unique)
+        raise
+    folder.flush()
+
+
+def append_line(folder: Folder, name: str, line: str) -> None:
+    """Add a line to a file of the set, on a line of its own even if the last one was torn by a power cut."""
+    fd = os.open(folder.at(name), os.O_RDWR | os.O_APPEND | os.O_CREAT | NOFOLLOW | BINARY, 0o600, dir_fd=folder.fd)
+    try:
+        size = os.fstat(fd).st_size
+        torn = False
+        if size:
+            os.lseek(fd, size - 1, os.SEEK_SET)
+            torn = os.read(fd, 1) != b"\n"
+        write_all(fd, ("\n" * torn + line + "\n").encode("utf-8", "surrogateescape"))
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_private(folder: Folder, name: str) -> None:
+    """Make a folder that is nobody else's business, and let its name survive a power cut."""
+    folder.make(name)
+    folder.flush()
+
+
+def point_latest(set_folder: Folder, name: str) -> None:
+    """Make the link `latest` point to a dated copy, where the drive has links."""
+    unique = f".{LATEST}.{os.urandom(6).hex()}"
+    try:
+        os.symlink(name, set_folder.at(unique), target_is_directory=True, dir_fd=set_folder.fd)
+    except (OSError, NotImplementedError):
+        return
+    set_folder.rename(unique, set_folder, LATEST)
+
+
+def free_space(path: str) -> Tuple[int, int]:
+    """Give the free and the total bytes of the disk that holds `path`."""
+    usage = shutil.disk_usage(path)
+    return usage.free, usage.total
+
+
+def mount_kind(path: str) -> str:
+    """Name the type of file system that holds `path`, from Linux' list of mounts; empty elsewhere."""
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return ""
+    best, kind = "", ""
+    for line in lines:
+        words, _, rest = line.partition(" - ")
+        place = unescape(words.split(" ")[4])
+        inside = place == "/" or path == place or path.startswith(place + "/")
+        if inside and rest and len(place) >= len(best):
+            best, kind = place, rest.split(" ")[0]
+    return kind
+
+
+def whole_flush(root: Folder) -> Optional[Callable[[], None]]:
+    """Give a call that flushes a whole drive and reports failed writes, where the system has one that can be trusted.
+
+    That is Linux' syncfs from 5.8 on, for disks of this machine: os.sync() and syncfs on FUSE or
+    network file systems return as if all were well.  It reports the failures since `root` was opened.
+    """
+    kind = mount_kind(os.path.realpath(root.path)) if root.fd is not None else ""
+    if kind not in ("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "vfat", "exfat", "ntfs3", "tmpfs", "jfs", "zfs"):
+        return None
+    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    if not release or (int(release.group(1)), int(release.group(2))) < (5, 8):
+        return None
+    import ctypes  # here, because it is slow to load and few commands need it
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def flush() -> None:
+        if libc.syncfs(root.fd) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), root.path)
+    return flush if hasattr(libc, "syncfs") else None
+
+
+def flush_hard(fd: int) -> None:
+    """Flush a file, and on macOS the drive's own memory too, with all that was flushed before."""
+    os.fsync(fd)
+    if sys.platform == "darwin":
+        import fcntl
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+
+
+def try_drive(folder: Folder) -> Abilities:
+    """Find out what a drive can do by trying it in a new folder, which is removed again. Raises OSError."""
+    name = f".snapback-trial-{os.urandom(6).hex()}"
+    trial = folder.make(name)
+    try:
+        os.close(trial.create_file("a"))
+        links = True
+        try:
+            trial.link("a", trial, "b")
+        except OSError as err:
+            if err.errno not in LINK_REFUSED:
+                raise
+            links = False
+        counts = links and trial.stat("b").st_nlink == 2
+        modes = not WINDOWS
+        if modes:
+            os.chmod(trial.at("a"), 0o640, dir_fd=trial.fd)
+            modes = stat.S_IMODE(trial.stat("a").st_mode) == 0o640
+        odd = 1700000001_123456789
+        os.utime(trial.at("a"), ns=(odd, odd), dir_fd=trial.fd)
+        off = abs(trial.stat("a").st_mtime_ns - odd)
+        step = next((unit for unit in (1, 100, 1000, 10**7, 10**9) if off < unit), 2 * 10**9)
+        symlinks = make_link(trial, "c", "a")
+        return Abilities(links, counts, symlinks, modes, step, not trial.has("A"))
+    finally:
+        remove_tree(folder, name)
+
+
+def lock_file(set_folder: Folder, local_name: str) -> int:
+    """Take the set's lock until the descriptor that is given back is closed, or this process dies.
+
+    Where the drive has no locks, a file of this computer named `local_name` stands in.
+    Raises Locked when another run has it.
+    """
+    flags = os.O_RDWR | os.O_CREAT | NOFOLLOW | BINARY
+    fd = os.open(set_folder.at(LOCK), flags, 0o600, dir_fd=set_folder.fd)
+    try:
+        system_lock(fd)
+    except OSError as err:
+        os.close(fd)
+        if err.errno in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+            raise Locked("another run of snapback is working on this set; wait for it, nothing was done now") from err
+        import tempfile  # here, because few drives need it
+        fd = os.open(os.path.join(tempfile.gettempdir(), local_name), flags, 0o600)
+        try:
+            system_lock(fd)
+        except OSError as again:
+            os.close(fd)
+            raise Locked("another run of snapback is working on this set; wait for it, nothing was done now") from again
+    return fd
+
+
+def system_lock(fd: int, shared: bool = False) -> None:
+    """Lock a descriptor without waiting; the system lets go of it when the process dies. Raises OSError."""
+    if WINDOWS:
+        import msvcrt
+        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+    else:
+        import fcntl
+        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+
+
+def lock_for_reading(set_folder: Folder) -> None:
+    """Share the set with other readers until the folder is closed, so that nothing is deleted under them.
+
+    The folder itself is locked: that needs no file, and works on a drive that is read-only.
+    """
+    if set_folder.fd is not None:
+        with contextlib.suppress(OSError):
+            system_lock(set_folder.fd, shared=True)
+
+
+def unlock(fd: int) -> None:
+    """Let go of a lock."""
+    os.close(fd)
+
+
+def machine_id() -> str:
+    """Give what tells this computer from others, whatever its name: a hash of the system's own identity."""
+    identity = ""
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        with contextlib.suppress(OSError):
+            with open(path, encoding="ascii", errors="replace") as file:
+                identity = identity or file.read(100).strip()
+    if not identity and WINDOWS:
+        import winreg
+        with contextlib.suppress(OSError):
+            with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE,  # type: ignore[attr-defined,unused-ignore]
+                                r"SOFTWARE\Microsoft\Cryptography") as key:
+                identity = str(winreg.QueryValueEx(key, "MachineGuid")[0])  # type: ignore[attr-defined,unused-ignore]
+    if not identity and sys.platform == "darwin":
+        import ctypes
+        value, wait = (ctypes.c_ubyte * 16)(), (ctypes.c_long * 2)(5, 0)
+        with contextlib.suppress(AttributeError):
+            if ctypes.CDLL(None).gethostuuid(value, wait) == 0:
+                identity = bytes(value).hex()
+    return hashlib.sha256(f"snapback {identity or 'host ' + host_name()}".encode()).hexdigest()[:32]
+
+
+def host_name() -> str:
+    """Give this computer's name."""
+    return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "computer")
+
+
+def state_path() -> str:
+    """Give the path of the local record of drives; it is a convenience, never needed."""
+    if WINDOWS:
+        base = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~\\AppData\\Local")
+    elif sys.platform == "darwin":
+        base = os.path.expanduser("~/Library/Application Support")
+    else:
+        base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return os.path.join(base, "snapback", "drives.json")
+
+
+def known_drives() -> Dict[str, Dict[str, str]]:
+    """Read the local record: for each path where a marked drive was seen, its id and label."""
+    try:
+        with open(state_path(), encoding="utf-8") as file:
+            known = json.loads(file.read(MIB))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    drives = known.get("drives") if isinstance(known, dict) else None
+    return {path: one for path, one in drives.items() if isinstance(one, dict)} if isinstance(drives, dict) else {}
+
+
+def remember_drive(path: str, marker: Marker) -> None:
+    """Note in the local record that a marked drive was seen at `path`; a failure to do so is no failure."""
+    known = known_drives()
+    if known.get(path) == {"id": marker.id, "label": marker.label}:
+        return
+    known[path] = {"id": marker.id, "label": marker.label}
+    with contextlib.suppress(OSError, ValueError):
+        os.makedirs(os.path.dirname(state_path()), mode=0o700, exist_ok=True)
+        folder = Folder.top(os.path.dirname(state_path()))
+        write_text(folder, "drives.json", json.dumps({"drives": known}, indent=1))
+
+
+def script_path() -> str:
+    """Give the path of this very file."""
+    return os.path.realpath(__file__)
+
+
+def own_text() -> str:
+    """Read this very file."""
+    with open(script_path(), encoding="utf-8") as file:
+        return file.read()
+
+
+def new_id() -> str:
+    """Make an id that no other drive has: 32 hexadecimal digits."""
+    return os.urandom(16).hex()
+
+
+def current_folder() -> str:
+    """Give the current folder; an empty text where it was removed."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
+
+
+def system_devices() -> Set[int]:
+    """Give the devices of this computer's own system and home, which no offline drive can be on."""
+    found = (stat_path(path) for path in (os.path.abspath(os.sep), os.path.expanduser("~")))
+    return {info.st_dev for info in found if info}
+
+
+# -- manifests on the disk --
+
+
+class Manifest:
+    """A manifest whose last line has proved every byte above it; its lines can be read again and again."""
+
+    def __init__(self, file: BinaryIO, header: Dict[str, Any], end: Dict[str, Any], begins: int, ends: int) -> None:
+        self.file, self.header, self.end = file, header, end
+        self.begins, self.ends = begins, ends
+
+    def __enter__(self) -> Manifest:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def lines(self) -> Iterator[str]:
+        """Give the lines between the first and the last. Raises ManifestDamaged for one that is endless."""
+        at, rest = self.begins, b""
+        while at < self.ends:
+            self.file.seek(at)  # another reader of the same manifest may be under way
+            data = self.file.read(min(self.ends - at, MIB))
+            if not data:
+                raise ManifestDamaged("it became shorter while it was read")
+            at += len(data)
+            whole, newline, rest_of = (rest + data).rpartition(b"\n")
+            rest = rest_of
+            if len(rest) > LINE_LIMIT:
+                raise ManifestDamaged("it has an endless line")
+            if newline:
+                if b"\0" in whole:
+                    raise ManifestDamaged("it has a zero byte")
+                yield from whole.decode(*NAME_CODEC).split("\n")
+        if rest:
+            raise ManifestDamaged("its last line is cut off")
+
+
+def open_manifest(file: BinaryIO, prove: bool = True) -> Manifest:
+    """Read a manifest's first and last line and, to `prove` it, hash what lies above the last.
+
+    Raises ManifestDamaged for what is not whole, OSError where it cannot be read.
+    """
+    size = file.seek(0, 2) or file.tell()
+    file.seek(max(0, size - MIB))
+    tail = file.read(MIB)
+    begins_end = tail.rfind(b"\n", 0, -1) + 1
+    if not tail.endswith(b"\n") or not tail.startswith(END_MAGIC.encode(), begins_end):
+        raise ManifestDamaged("its last line is missing: the dated copy was never finished, or the file was cut off")
+    ends = size - len(tail) + begins_end
+    end = parse_end(tail[begins_end:-1].decode(*NAME_CODEC))
+    file.seek(0)
+    first = file.readline(LINE_LIMIT)
+    if not first.endswith(b"\n"):
+        raise ManifestDamaged("its first line is missing")
+    header = parse_header(first[:-1].decode(*NAME_CODEC))
+    if prove:
+        sha, left = hashlib.sha256(), ends
+        file.seek(0)
+        while left:
+            data = file.read(min(left, MIB))
+            if not data:
+                raise ManifestDamaged("it became shorter while it was read")
+            left -= len(data)
+            sha.update(data)
+        if sha.hexdigest() != end["sha256"]:
+            raise ManifestDamaged("its bytes are not those that were written")
+    return Manifest(file, header, end, len(first), ends)
+
+
+def manifest_file(folder: Folder, name: str = MANIFEST) -> BinaryIO:
+    """Open a manifest for reading. Raises OSError, also where it is no regular file."""
+    fd = folder.open_file(name)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is no regular file", name)
+    return open(fd, "rb")  # noqa: SIM115 - the caller reads it for as long as the manifest is used
+
+
+def twin_file(set_folder: Folder, name: str) -> BinaryIO:
+    """Unpack the twin of a manifest into a nameless file. Raises OSError or ManifestDamaged."""
+    import tempfile  # here, because a twin is read only when something is wrong
+    out: BinaryIO = tempfile.TemporaryFile()  # type: ignore[assignment] # noqa: SIM115 - lives with the manifest
+    try:
+        with manifest_file(set_folder.child(TWINS), name + ".gz") as packed:
+            unpacker = zlib.decompressobj(31)
+            while not unpacker.eof:
+                data = unpacker.unconsumed_tail or packed.read(MIB)
+                if not data:
+                    raise ManifestDamaged("its twin is cut off")
+                out.write(unpacker.decompress(data, MIB))
+    except (zlib.error, ManifestDamaged, OSError) as err:
+        out.close()
+        if isinstance(err, zlib.error):
+            raise ManifestDamaged("its twin is damaged") from err
+        raise
+    return out
+
+
+def load_manifest(set_folder: Folder, name: str) -> Manifest:
+    """Open the proved manifest of a dated copy, or its twin. Raises ManifestDamaged where neither is whole."""
+    why: Optional[Exception] = None
+    for opened in (lambda: manifest_file(set_folder.child(name)), lambda: twin_file(set_folder, name)):
+        try:
+            return proved_manifest(opened())
+        except (ManifestDamaged, OSError) as err:
+            why = why or err
+    raise ManifestDamaged(reason(why) if isinstance(why, OSError) else str(why)) from why
+
+
+def proved_manifest(file: BinaryIO) -> Manifest:
+    """Open a manifest that is closed again if it proves nothing. Raises ManifestDamaged, OSError."""
+    try:
+        return open_manifest(file)
+    except (ManifestDamaged, OSError):
+        file.close()
+        raise
+
+
+class ManifestWriter:
+    """Writes a manifest and, beside it, its twin, while a run goes on; hashing and packing on a thread of their own.
+
+    Nothing of it is valid before `finish` has written the last line.
+    """
+
+    def __init__(self, folder: Folder, twins: Folder, twin: str, threads: bool) -> None:
+        self.fd, self.twin_fd = folder.create_file(MANIFEST), twins.create_file(twin)
+        self.packer = zlib.compressobj(1, zlib.DEFLATED, 31)  # higher levels measured: 4 times slower for 15 % less
+        self.sha = hashlib.sha256()
+        self.waiting: List[str] = []
+        self.length = 0
+        self.thread = ThreadPoolExecutor(1) if threads else None
+        self.under_way: Deque[Future[None]] = deque()
+
+    def add(self, lines: List[str]) -> None:
+        """Write lines (without their ends)."""
+        if not lines:
+            return
+        text = "\n".join(lines)
+        self.waiting.append(text)
+        self.length += len(text)
+        if self.length > CHUNK:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        data = ("\n".join(self.waiting) + "\n").encode(*NAME_CODEC) if self.waiting else b""
+        self.waiting, self.length = [], 0
+        if not self.thread:
+            self._write(data)
+            return
+        self.under_way.append(self.thread.submit(self._write, data))
+        while len(self.under_way) > 4:
+            self.under_way.popleft().result()
+
+    def _write(self, data: bytes) -> None:
+        self.sha.update(data)
+        self._put(data)
+
+    def _put(self, data: bytes) -> None:
+        write_all(self.fd, data)
+        write_all(self.twin_fd, self.packer.compress(data))
+
+    def settle(self) -> None:
+        """Write out all lines so far. Raises OSError if that failed, also earlier."""
+        self._hand_over()
+        while self.under_way:
+            self.under_way.popleft().result()
+
+    def finish(self, end: Mapping[str, Any]) -> None:
+        """Write the last line, and flush both files. Raises OSError."""
+        self.settle()
+        self._put((END_MAGIC + json.dumps({**end, "sha256": self.sha.hexdigest()}) + "\n").encode("ascii"))
+        write_all(self.twin_fd, self.packer.flush())
+        flush_hard(self.fd)
+        os.fsync(self.twin_fd)
+
+    def close(self) -> None:
+        """Close both files and end the thread, whatever happened."""
+        if self.thread:
+            self.thread.shutdown(wait=True)
+        os.close(self.fd)
+        os.close(self.twin_fd)
+
+
+def write_twin(set_folder: Folder, twins: Folder, name: str) -> None:
+    """Write the twin of a manifest that has none. Raises ManifestDamaged where the manifest is not whole."""
+    with manifest_file(set_folder.child(name)) as file:
+        open_manifest(file)
+        file.seek(0)
+        out = twins.create_file(name + ".gz" + INCOMPLETE)
+        try:
+            packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+            for data in iter(lambda: file.read(MIB), b""):
+                write_all(out, packer.compress(data))
+            write_all(out, packer.flush())
+            os.fsync(out)
+        finally:
+            os.close(out)
+    twins.rename(name + ".gz" + INCOMPLETE, twins, name + ".gz")
+
+
+# -- walking a source --
+
+
+class Rules(NamedTuple):
+    """What of a source is left out."""
+
+    patterns: Tuple[Pattern, ...] = ()
+    caches: bool = False
+    if_present: Tuple[str, ...] = ()
+    one_file_system: bool = False
+
+
+class Visit(NamedTuple):
+    """One folder of a source, on the way down (`folder` is open), on the way up, or unreadable (`error`)."""
+
+    parts: Tuple[str, ...]
+    info: os.stat_result
+    folder: Optional[Folder] = None
+    files: Sequence[Tuple[str, os.stat_result]] = ()
+    left_out: int = 0
+    error: Optional[SourceError] = None
+
+    @property
+    def leaving(self) -> bool:
+        """Tell whether all that is in the folder has been visited."""
+        return self.folder is None and self.error is None
+
+
+def walk(top: Folder, rules: Rules, drive: Stamp) -> Iterator[Visit]:
+    """Visit a source folder by folder, in the order of a manifest; links and the drive itself are not entered."""
+    trail, top_info = Trail(top), top.own_stat()
+    todo: List[Tuple[Tuple[str, ...], os.stat_result, bool]] = [((), top_info, False)]
+    while todo:
+        parts, info, visited = todo.pop()
+        if visited:
+            yield Visit(parts, info)
+            continue
+        try:
+            folder = trail.at(parts)
+            found = folder.scan()
+        except OSError as err:
+            yield Visit(parts, info, error=source_error(err))
+            continue
+        found.sort(key=by_name)
+        kept = [pair for pair in found if not is_folder(pair[1]) or stamp(pair[1]) != drive]
+        if rules.one_file_system and info.st_dev != top_info.st_dev:
+            kept = []
+        elif rules.patterns or rules.caches or rules.if_present:
+            kept = keep_wanted(folder, parts, kept, rules)
+        todo.append((parts, info, True))
+        todo.extend([((*parts, name), below, False) for name, below in reversed(kept) if is_folder(below)])
+        files = [pair for pair in kept if not is_folder(pair[1])]
+        yield Visit(parts, info, folder, files, len(found) - len(kept))
+
+
+def by_name(pair: Tuple[str, os.stat_result]) -> bytes:
+    """Order entries by the bytes of their names."""
+    return name_bytes(pair[0])
+
+
+def keep_wanted(folder: Folder, parts: Tuple[str, ...], found: List[Tuple[str, os.stat_result]],
+                rules: Rules) -> List[Tuple[str, os.stat_result]]:
+    """Leave out what the rules exclude; of a tagged folder only the tag stays, so that it is known again."""
+    names = {name for name, _ in found}
+    tags = [name for name in rules.if_present if name in names]
+    if rules.caches and CACHE_TAG in names and is_cache(folder):
+        tags.append(CACHE_TAG)
+    if tags:
+        return [pair for pair in found if pair[0] in tags and not is_folder(pair[1])]
+    prefix = "".join(part + "/" for part in parts)
+    return [(name, info) for name, info in found if not excluded(prefix + name, is_folder(info), rules.patterns)]
+
+
+def is_cache(folder: Folder) -> bool:
+    """Tell whether the CACHEDIR.TAG in a folder has the signature that makes it one."""
+    try:
+        fd = folder.open_file(CACHE_TAG)
+    except OSError:
+        return False
+    try:
+        return os.read(fd, len(CACHE_SIGNATURE)) == CACHE_SIGNATURE
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+
+
+# --- 10. Jobs ----------------------------------------------------------------------------------
+
+
+class Drive:
+    """An open drive; it knows its root again, so that a run never writes beside it."""
+
+    def __init__(self, path: str, marker: Optional[Marker]) -> None:
+        self.path, self.marker = path, marker
+        self.root = Folder.top(path)
+        self.stamp = stamp(self.root.own_stat())
+
+    @property
+    def label(self) -> str:
+        """Give the name that people know the drive by."""
+        return show(self.marker.label) if self.marker else show(self.path)
+
+    def is_there(self) -> bool:
+        """Look at the root and the marker anew: same device, same folder, same id."""
+        try:
+            info = stat_path(self.path)
+            if info is None or stamp(info) != self.stamp:
+                return False
+            return not self.marker or read_marker(Folder.top(self.path)) == self.marker
+        except OSError:
+            return False
+
+    def check(self) -> None:
+        """Raise DriveError unless the drive is still there; asked before each publishing and each deletion."""
+        if not self.is_there():
+            raise DriveError(f"the drive {self.label} is no longer at {show(self.path)}; every earlier dated copy on it is "
+                             "untouched; attach it again and run the same command: it carries on")
+
+    def trouble(self, err: OSError, missing: int = 0) -> DriveError:
+        """Turn a failed call on the drive into a sentence; `missing` bytes would still have been needed."""
+        safe = "every earlier dated copy on it is untouched"
+        if err.errno in FULL:
+            much = f" (about {size_text(missing)} more are needed)" if missing > 0 else ""
+            error = DriveError(f"the drive {self.label} is full{much}; {safe}; make room on it or take a larger one, then run "
+                               "the same command again: it carries on with what was already copied")
+            error.full = True
+            return error
+        if err.errno == errno.EROFS:
+            return DriveError(f"the drive {self.label} has become read-only, or is protected; {safe}; check it, attach it "
+                              "again and run the same command: it carries on")
+        if err.errno in GONE or not self.is_there():
+            return DriveError(f"the drive {self.label} went away or failed ({reason(err)}); {safe}; attach it again and run the "
+                              "same command: it carries on")
+        if err.errno in (errno.EACCES, errno.EPERM):
+            return DriveError(f"this user may not write on the drive {self.label} ({reason(err)}); {safe}; "
+                              "run as the user who made the copies there")
+        return DriveError(f"the drive {self.label} refused ({reason(err)}); {safe}")
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Turn failures of the drive into sentences."""
+        try:
+            yield
+        except OSError as err:
+            raise self.trouble(err) from err
+
+
+def read_marker(root: Folder) -> Optional[Marker]:
+    """Read the marker of a drive; None where there is none. Raises OSError where the drive fails."""
+    text = read_text(root, MARKER)
+    return parse_marker(text) if text is not None else None
+
+
+def open_drive(path: str) -> Drive:
+    """Open a marked drive for writing. Raises DriveAbsent where there is no marker: nothing may be written there."""
+    where = whole_path(path)
+    known = known_drives().get(where)
+    try:
+        info = stat_path(where)
+        marker = read_marker(Folder.top(where)) if info and is_folder(info) else None
+    except OSError as err:
+        raise DriveAbsent(f"{show(path)} cannot be read ({reason(err)}): nothing was copied; attach the drive again") from err
+    if marker:
+        return Drive(where, marker)
+    if known:
+        raise DriveAbsent(f"the drive {show(known.get('label', ''))} is not attached at {show(path)}: nothing was copied; "
+                          "attach it and run the same command")
+    if info is None:
+        raise DriveAbsent(f"there is no {show(path)}: nothing was copied; attach the drive or, for a new folder, "
+                          f"first run: mkdir {shell_word(path)}")
+    if not is_folder(info):
+        raise UsageError(f"the drive {show(path)} is a file; name a folder, usually the top of a disk")
+    raise DriveAbsent(f"no marker on {show(path)}: nothing was copied; if this is your backup drive, run: "
+                      f"snapback.py init {shell_word(path)}")
+
+
+# -- preparing a drive --
+
+
+class Prepared(NamedTuple):
+    """What `init` did: the marker, what the drive can do, the space on it, and what was left alone."""
+
+    marker: Marker
+    made: bool
+    abilities: Abilities
+    free: int
+    total: int
+    notes: Tuple[str, ...]
+
+
+def check_place(path: str, sources: Sequence[str], offline: bool, anyway: bool) -> None:
+    """Raise UsageError where a folder cannot be, or should not be, a drive for these sources."""
+    info = stat_path(path)
+    if info is None:
+        raise UsageError(f"there is no folder {show(path)}: nothing was made; attach the drive or, for a new folder, "
+                         f"first run: mkdir {shell_word(path)}")
+    if not is_folder(info):
+        raise UsageError(f"{show(path)} is a file; name a folder, usually the top of a disk")
+    for source in sources:
+        top = stat_path(source)
+        if top and (path == source or path.startswith(source.rstrip(os.sep) + os.sep)) and top.st_dev == info.st_dev:
+            raise UsageError(f"{show(path)} lies inside {show(source)}, which is to be copied; copies belong on another disk")
+    service = "" if anyway else synchroniser_of(trace_upwards(path))
+    if service:
+        raise UsageError(f"{show(path)} is synchronised by {service}, which carries every deletion to all devices, so copies "
+                         "there are no backup; take a folder outside of it, or add --anyway if you are sure")
+    if offline:
+        own = {top.st_dev: show(source) for source in sources for top in [stat_path(source)] if top}
+        own.update(dict.fromkeys(system_devices(), "this computer's own files"))
+        if info.st_dev in own:
+            raise UsageError(f"{show(path)} is on the same disk as {own[info.st_dev]}, so it can never be unplugged; "
+                             "leave out --offline or take another disk")
+
+
+def prepare_drive(path: str, label: str, offline: bool, created: str, plan: Callable[[Marker], str]) -> Prepared:
+    """Make a marker (unless there is one), put the tool and the plan there, and try what the drive can do."""
+    root = Folder.top(path)
+    marker, made = read_marker(root), False
+    if marker is None and root.has(MARKER):
+        raise UsageError(f"{show(path)} has a file {MARKER} that is no marker; look at it, and remove it if it is not needed")
+    abilities = try_drive(root)
+    if marker is None:
+        name = " ".join(show(label).split()) or show(path_parts(path)[-1] if path_parts(path) else "drive")
+        marker, made = Marker(new_id(), name[:100], created, offline), True
+        write_text(root, MARKER, marker_text(marker))
+    free, total = free_space(path)
+    return Prepared(marker, made, abilities, free, total, tuple(furnish(root, marker, plan(marker))))
+
+
+def furnish(root: Folder, marker: Marker, plan: str) -> List[str]:
+    """Put the tool and the recovery plan on a drive; say what is left alone because snapback did not write it."""
+    notes = []
+    present = read_text(root, PLAN)
+    if present != plan:
+        if present is None and not root.has(PLAN) or (present or "").startswith(PLAN_TITLE):
+            write_text(root, PLAN, plan)
+        else:
+            notes.append(f"{PLAN} on the drive was not written by snapback; it was left alone")
+    own = own_text()
+    present = read_text(root, TOOL, 4 * MIB)
+    if present is None and not root.has(TOOL):
+        write_text(root, TOOL, own)
+    elif tool_version(present or "") is None:
+        notes.append(f"{TOOL} on the drive was not written by snapback; it was left alone")
+    elif (tool_version(present or "") or ()) < (tool_version(own) or ()):
+        write_text(root, TOOL, own)
+    return notes
+
+
+# -- sets --
+
+
+def looks_like_set(folder: Folder) -> bool:
+    """Tell whether a folder on a drive holds dated copies. Raises OSError where it cannot be read."""
+    return any(SNAPSHOT_NAME.fullmatch(name.partition(".")[0]) or name == TWINS for name in folder.names())
+
+
+def list_sets(root: Folder) -> Tuple[List[str], List[str]]:
+    """List the sets on a drive, and those that this user may not read."""
+    sets, closed = [], []
+    for name, info in root.scan():
+        if is_folder(info) and not why_no_set_name(name):
+            try:
+                if looks_like_set(root.child(name)):
+                    sets.append(name)
+            except PermissionError:
+                closed.append(name)
+    return sorted(sets), sorted(closed)
+
+
+def survey(set_folder: Folder) -> List[Snapshot]:
+    """List what a set holds, in its own order, from the first and last lines of its manifests."""
+    found = []
+    for name in set_folder.names():
+        date, _, ending = name.partition(".")
+        if not SNAPSHOT_NAME.fullmatch(date) or ending not in ("", "incomplete", "deleting"):
+            continue
+        if ending:
+            found.append(Snapshot(name, State.INCOMPLETE if ending == "incomplete" else State.DELETING))
+        else:
+            found.append(describe(set_folder, name))
+    return sorted(found, key=lambda one: (one.seq, one.name))
+
+
+def describe(set_folder: Folder, name: str) -> Snapshot:
+    """Read a dated copy's first and last line, from its manifest or the twin; nothing else is proved here."""
+    for attempt in (lambda: manifest_file(set_folder.child(name)), lambda: twin_file(set_folder, name)):
+        try:
+            with attempt() as file:
+                manifest = open_manifest(file, prove=False)
+                return Snapshot(name, State.WHOLE, manifest.header, manifest.end)
+        except (ManifestDamaged, OSError):
+            continue
+    return Snapshot(name, State.DAMAGED)
+
+
+def next_seq(set_folder: Folder, snapshots: Sequence[Snapshot]) -> int:
+    """Give the next number of the set: one more than in any manifest, twin or expired manifest."""
+    highest = max((one.seq for one in snapshots), default=0)
+    named = {one.name for one in snapshots}
+    twins = set_folder.child(TWINS).names() if set_folder.has(TWINS) else []
+    for name in (twin[:-3] for twin in twins if twin.endswith(".gz") and twin[:-3] not in named):
+        with contextlib.suppress(ManifestDamaged, OSError), twin_file(set_folder, name) as file:
+            highest = max(highest, open_manifest(file, prove=False).header["seq"])
+    return highest + 1
+
+
+def find_set(root: Folder, wanted: str, host: str, machine: str, adopt: bool) -> Tuple[str, bool]:
+    """Find this computer's set on a drive: (name, whether it was named after a host).
+
+    Raises UsageError where the set belongs to another computer and `adopt` was not said.
+    """
+    if wanted:
+        if why_no_set_name(wanted):
+            raise UsageError(f"{show(wanted)!r} cannot name a set: {why_no_set_name(wanted)}")
+        owner = set_owner(root, wanted)
+        name, by_host = wanted, bool(owner.get("named_after_host"))
+    else:
+        sets = list_sets(root)[0]
+        name, by_host = set_name_for(host), True
+        if name not in sets:
+            mine = [one for one in sets if set_owner(root, one).get("machine") == machine
+                    and set_owner(root, one).get("named_after_host")]
+            if not mine and adopt:
+                mine = sets
+            if len(mine) > 1:
+                raise UsageError(f"several sets on this drive could be meant: {', '.join(mine)}; add --set NAME")
+            name = mine[0] if mine else name
+        owner = set_owner(root, name)
+    if owner and owner.get("machine") != machine and not adopt:
+        raise UsageError(f"the set {name} on this drive belongs to another computer ({show(str(owner.get('host', '?')))}); "
+                         "to begin a new one add --set NEW-NAME; if this computer goes on with its history add --adopt")
+    return name, by_host
+
+
+def set_owner(root: Folder, name: str) -> Mapping[str, Any]:
+    """Give the newest whole copy's header of a set; empty for a new set. Raises OSError."""
+    if not root.has(name):
+        return {}
+    whole = [one for one in survey(root.child(name)) if one.state is State.WHOLE]
+    return whole[-1].header if whole else {}
+
+
+# -- threads --
+
+
+class Workers:
+    """Runs work on several threads and takes the results in the order in which it was given."""
+
+    def __init__(self, count: int) -> None:
+        self.pool = ThreadPoolExecutor(count) if count > 1 else None
+        self.limit = 8 * count  # what waits holds folders open: macOS gives 256 descriptors
+        self.stop = threading.Event()
+        self.waiting: Deque[Tuple[Optional[Future[Any]], Callable[..., None]]] = deque()
+
+    def submit(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
+        """Do `work` on some thread, and `then` on this one, after everything given before."""
+        if not self.pool:
+            then(work())
+            return
+        self.waiting.append((self.pool.submit(work), then))
+        while len(self.waiting) > self.limit:
+            self._step()
+
+    def after(self, then: Callable[[], None]) -> None:
+        """Do `then` on this thread, after everything given before."""
+        while self.waiting and (self.waiting[0][0] is None or self.waiting[0][0].done()):
+            self._step()
+        if self.waiting:
+            self.waiting.append((None, then))
+        else:
+            then()
+
+    def _step(self) -> None:
+        future, then = self.waiting.popleft()
+        if future is None:
+            then()
+        else:
+            then(future.result())
+
+    def drain(self) -> None:
+        """Wait for everything."""
+        while self.waiting:
+            self._step()
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        for future, _then in self.waiting:
+            if future is not None:
+                future.cancel()
+        if self.pool:
+            self.pool.shutdown(wait=True)
+        self.waiting.clear()
+
+
+# -- taking a dated copy --
+
+
+class Order(NamedTuple):
+    """What a person asked `backup` to do; `now` has its offset from UTC."""
+
+    sources: Tuple[Source, ...]
+    now: datetime
+    rules: Rules = Rules()
+    set_name: str = ""
+    adopt: bool = False
+    checksum: bool = False
+    allow_empty: bool = False
+    jobs: int = 1
+    plan: Callable[[Marker], str] = marker_text
+
+
+class Earlier:
+    """The dated copy that a source is compared with: its manifest, read side by side with the walk."""
+
+    def __init__(self, manifest: Manifest, name: str, set_folder: Folder, aliases: Set[str]) -> None:
+        self.manifest, self.name, self.aliases = manifest, name, aliases
+        self.blocks = read_blocks(manifest.lines())
+        self.block: Optional[Block] = next(self.blocks, None)
+        self.gone = 0
+        try:
+            self.trail: Optional[Trail] = Trail(set_folder.child(name))
+        except OSError:
+            self.trail = None
+        taken = parse_time(manifest.header["taken"])
+        self.racy_after_ns = int(taken.timestamp()) * 10**9 - RACY_NS if taken else 0
+
+    @property
+    def seq(self) -> int:
+        """Give the dated copy's number."""
+        return int(self.manifest.header["seq"])
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """Give where each of its sources was then."""
+        sources: Mapping[str, str] = self.manifest.header["sources"]
+        return sources
+
+    def holds(self, alias: str) -> bool:
+        """Tell whether anything was in a source then (read anew, as it is asked before the walk)."""
+        return any((block.path.split("/")[0] == alias and block.entries) or block.path.startswith(alias + "/")
+                   or alias in block.entries for block in read_blocks(self.manifest.lines()))
+
+    def at(self, path: str) -> Optional[Block]:
+        """Give the block of a folder, and pass by those before it: their files are gone."""
+        while self.block is not None and self.block.path != path and folder_key(self.block.path) < folder_key(path):
+            self.pass_by()
+        return self.block if self.block is not None and self.block.path == path else None
+
+    def pass_by(self) -> None:
+        """Go on to the next block; what is still in this one was not met in the source."""
+        if self.block is not None:
+            of_folder = self.block.path.split("/")[0] in self.aliases
+            self.gone += sum(1 for name, known in self.block.entries.items()
+                             if known.hash_line and (of_folder or name in self.aliases))
+            self.block = next(self.blocks, None)
+
+    def pass_all(self) -> None:
+        """Go on to the end."""
+        while self.block is not None:
+            self.pass_by()
+
+    def folder(self, path: str) -> Optional[Folder]:
+        """Open the folder on the drive; None where a person has removed it."""
+        try:
+            return self.trail.at(path.split("/") if path else ()) if self.trail else None
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return None
+
+
+class Errand(NamedTuple):
+    """One file to be stored: where it is, where it goes, and what is known of it."""
+
+    source: Folder
+    source_name: str
+    info: os.stat_result
+    target: Folder
+    path: str                        # as in the copy; its last part is the new name
+    same: Same
+    known: Optional[Known] = None
+    old: Optional[Folder] = None     # the earlier copy's folder, if it may be linked
+    old_name: str = ""               # the earlier dated copy
+    rot: bool = False                # its times say unchanged: other bytes would be rot
+    leftovers: Tuple[Folder, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Give the name in the copy."""
+        return self.path.rpartition("/")[2]
+
+
+class Stored(NamedTuple):
+    """What became of an errand: its lines, how it counts, the bytes written, what a person should know."""
+
+    lines: Known
+    same: Optional[Same]             # None: neither stored nor kept
+    added: int = 0
+    note: str = ""
+    kept: bool = False
+
+
+class Store:
+    """What the threads share while they store files: the drive's ways, and the word to stop."""
+
+    def __init__(self, abilities: Abilities, stop: threading.Event, flush: bool) -> None:
+        self.abilities, self.stop, self.flush = abilities, stop, flush
+
+    def store(self, errand: Errand) -> Stored:
+        """Link, adopt or copy one file. Raises OSError for the drive; the source's trouble is in the result."""
+        try:
+            return self._linked(errand) or self._copied(errand)
+        except SourceError as err:
+            return self.keep(errand, err.why)
+
+    def _link(self, errand: Errand) -> bool:
+        """Give the earlier copy's file its new name; False where that cannot be."""
+        if errand.old is None or not self.abilities.hard_links or errand.known is None:
+            return False
+        try:
+            stored = errand.old.stat(errand.name)
+            if not stat.S_ISREG(stored.st_mode) or stored.st_size != number(parse_keywords(errand.known.line), "size"):
+                return False  # somebody has been there: the date before keeps what it has, the new one must be right
+            errand.old.link(errand.name, errand.target, errand.name)
+        except OSError as err:
+            if err.errno not in LINK_REFUSED and getattr(err, "winerror", None) not in (1, 5, 50, 1142):
+                raise
+            return False
+        return True
+
+    def _linked(self, errand: Errand) -> Optional[Stored]:
+        """Store a file whose content is that of the earlier copy; None where it has to be copied."""
+        known = errand.known
+        if known is None or errand.same not in (Same.UNCHANGED, Same.DOUBTFUL):
+            return None
+        if errand.same is Same.UNCHANGED:
+            xattrs = xattr_words(parse_xattrs(parse_keywords(known.line)))
+            line = FILE_LINE + stat_words(errand.info, WITH_CTIME) + xattrs
+            if self._link(errand):
+                return Stored(Known(line, hash_line(parse_hash_line(known.hash_line)[0], errand.path)), Same.UNCHANGED)
+            return None
+        seen = examine(errand.source, errand.source_name, errand.info, self.stop)
+        line = FILE_LINE + stat_words(errand.info, WITH_CTIME) + xattr_words(seen.xattrs)
+        if seen.changing or seen.digest != parse_hash_line(known.hash_line)[0]:
+            return None
+        if (plainly_same(line, known) or errand.info.st_size >= LARGE_FILE) and self._link(errand):
+            same = Same.UNCHANGED if plainly_same(line, known) else Same.CHANGED
+            return Stored(Known(line, hash_line(seen.digest, errand.path)), same)
+        return None
+
+    def _copied(self, errand: Errand) -> Stored:
+        """Store a file's bytes anew, or take over what an interrupted run had stored of it."""
+        adopted = (adopt_leftover(leftover, errand.source, errand.source_name, errand.info, errand.target, errand.name,
+                                  self.stop) for leftover in errand.leftovers)
+        copied = next((one for one in adopted if one), None)
+        added = 0
+        if copied is None:
+            copied = copy_file(errand.source, errand.source_name, errand.info, errand.target, errand.name, self.stop,
+                               self.flush)
+            added = copied.info.st_size
+        line = FILE_LINE + stat_words(copied.info, WITH_CTIME) + xattr_words(copied.xattrs)
+        lines = Known(line + " changing" * copied.changing, hash_line(copied.digest, errand.path))
+        same = how_same(line, copied.digest, errand.known)
+        if copied.changing:
+            return Stored(lines, same, added, "kept changing while it was read")
+        if errand.rot and same is Same.CHANGED:
+            return Stored(lines, same, added, "has other content though its size and times are as before: its disk may be "
+                          f"failing; the earlier version is in the dated copy {errand.old_name}")
+        return Stored(lines, same, added)
+
+    def keep(self, errand: Errand, why: str) -> Stored:
+        """Keep the earlier copy of a file that cannot be read now, or note that there is none."""
+        skipped = Stored(Known(f"# type=skipped why={escape(why)} path={escape(errand.path)}"), None, 0, why)
+        if errand.known is None or errand.old is None:
+            return skipped
+        digest = parse_hash_line(errand.known.hash_line)[0]
+        added = 0
+        if not self._link(errand):
+            try:
+                copied = copy_file(errand.old, errand.name, errand.old.stat(errand.name), errand.target, errand.name,
+                                   self.stop, self.flush)
+            except (SourceError, FileNotFoundError):
+                return skipped
+            added = copied.info.st_size
+            if copied.digest != digest:
+                errand.target.unlink(errand.name)
+                return skipped
+        lines = Known(keep_line(errand.known.line, errand.old_name), hash_line(digest, errand.path))
+        return Stored(lines, Same.UNCHANGED, added, f"{why}; the copy of {errand.old_name} is kept", kept=True)
+
+
+def examine(source: Folder, name: str, info: os.stat_result, stop: threading.Event) -> Copied:
+    """Read a file of the source without storing it; `changing` says that it was not calm."""
+    fd = from_source(source.open_file, name)
+    try:
+        sha, pieces = hashlib.sha256(), chunks(fd, info.st_size)
+        while True:
+            piece = from_source(next, pieces, None)
+            if piece is None:
+                break
+            if stop.is_set():
+                raise Stopped
+            sha.update(piece)
+        xattrs, after = from_source(read_xattrs, fd), from_source(os.fstat, fd)
+        return Copied(sha.hexdigest(), info, xattrs, changing=not steady(info, after))
+    finally:
+        os.close(fd)
+
+
+class Place(NamedTuple):
+    """A folder of a source, its counterpart in the new copy, and in the earlier one."""
+
+    source: Folder
+    new: Folder
+    path: str                        # as in the copy; empty at its top
+    before: Optional[Earlier] = None
+    old: Optional[Folder] = None
+    leftovers: Tuple[Folder, ...] = ()
+
+    def of(self, name: str) -> str:
+        """Give the path of an entry."""
+        return f"{self.path}/{name}" if self.path else name
+
+
+class Run(NamedTuple):
+    """What all parts of taking one dated copy share."""
+
+    order: Order
+    drive: Drive
+    target: Folder
+    store: Store
+    workers: Workers
+    writer: ManifestWriter
+    counts: Counts
+    notes: Notes
+
+
+class Tally:
+    """Takes the results of a run in their order: counts, notes, and the manifest's lines."""
+
+    def __init__(self, run: Run, watch: Watch) -> None:
+        self.run, self.watch = run, watch
+        self.done_files = self.done_bytes = 0
+
+    def stored(self, path: str, result: Stored) -> Known:
+        """Count one file and give its lines."""
+        counts = self.run.counts
+        if result.same is None:
+            counts.skipped += 1
+        else:
+            size = number(parse_keywords(result.lines.line), "size")
+            counts.files[result.same] += 1
+            counts.bytes += size
+            self.done_bytes += size
+        counts.kept += result.kept
+        counts.added += result.added
+        self.done_files += 1
+        if result.note:
+            self.run.notes.append(Note(path, result.note))
+        return result.lines
+
+    def unchanged(self, files: int, size: int) -> None:
+        """Count files that were linked without being read."""
+        self.run.counts.files[Same.UNCHANGED] += files
+        self.run.counts.bytes += size
+        self.done_files += files
+        self.done_bytes += size
+
+    def skipped(self, path: str, why: str, of_dir: bool = False) -> str:
+        """Count an entry that could not be read and has no earlier copy; give its line."""
+        self.run.counts.skipped += 1
+        self.run.notes.append(Note(path, why))
+        return f"{SKIPPED_DIR_LINE if of_dir else '# type=skipped '}why={escape(why)} path={escape(path)}"
+
+    def emit(self, lines: List[str]) -> None:
+        """Write lines, all results before them being known; empty ones were kept free for nothing."""
+        self.run.writer.add([line for line in lines if line])
+        self.watch(self.done_files, self.done_bytes)
+
+
+class Groups:
+    """The names of hard-linked files, met one by one: the first is stored, the others are linked to it.
+
+    A group is forgotten when its last name was met, so only those with names elsewhere take memory.
+    """
+
+    def __init__(self, run: Run, tally: Tally) -> None:
+        self.run, self.tally = run, tally
+        self.open: Dict[Stamp, List[Any]] = {}  # path of the first name, names still to come, its lines once stored
+
+    def join(self, errand: Errand, at: int, lines: List[str]) -> None:
+        """Store the first name of a group, or link a further one when the first is done."""
+        group = self.meet(errand.info, errand.path)
+        if group[0] == errand.path:
+            def first(result: Stored) -> None:
+                lines[at], lines[at + 1] = self.tally.stored(errand.path, result)
+                group[2] = result.lines if result.same is not None and not result.kept else None
+            self.run.workers.submit(lambda: self.run.store.store(errand), first)
+        else:
+            def further() -> None:
+                result = self._linked(group, errand) or self.run.store.store(errand)
+                lines[at], lines[at + 1] = self.tally.stored(errand.path, result)
+            self.run.workers.after(further)
+
+    def meet(self, info: os.stat_result, path: str) -> List[Any]:
+        """Find or open the group of a name."""
+        group = self.open.setdefault(stamp(info), [path, info.st_nlink, None])
+        group[1] -= 1
+        if group[1] <= 0:
+            del self.open[stamp(info)]
+        return group
+
+    def _linked(self, group: List[Any], errand: Errand) -> Optional[Stored]:
+        lines: Optional[Known] = group[2]
+        if lines is None or not self.run.store.abilities.hard_links or not self.link(group, errand.target, errand.name):
+            return None
+        digest = parse_hash_line(lines.hash_line)[0]
+        same = how_same(lines.line, digest, errand.known)
+        return Stored(Known(lines.line, hash_line(digest, errand.path)), same)
+
+    def link(self, group: List[Any], folder: Folder, name: str) -> bool:
+        """Give the group's first entry in this copy a further name; False where the drive refuses."""
+        *folders, first = group[0].split("/")
+        try:
+            self.run.target.reach(folders).link(first, folder, name)
+        except OSError as err:
+            if err.errno not in LINK_REFUSED:
+                raise
+            return False
+        return True
+
+
+class Taking:
+    """The walk of one run of `backup`: it decides what is to be done with each entry, in a manifest's order."""
+
+    BATCH_FILES, BATCH_BYTES = 32, 4 * MIB  # handing over each small file alone measured 1.5 times slower
+
+    def __init__(self, run: Run, tally: Tally, earlier: Mapping[str, Earlier], leftovers: Sequence[Folder],
+                 suspects: Mapping[str, int]) -> None:
+        self.run, self.tally, self.earlier, self.suspects = run, tally, earlier, suspects
+        self.new, self.finished = Trail(run.target), Trail(run.target)
+        self.leftovers = [Trail(leftover) for leftover in leftovers]
+        self.groups = Groups(run, tally)
+        self.claims: Dict[Tuple[str, str, str], Stamp] = {}
+        self.origins = {source.alias: source.path for source in run.order.sources}
+
+    def take_sources(self) -> None:
+        """Take single files, then folder by folder."""
+        sources = sorted(self.run.order.sources, key=lambda source: name_bytes(source.alias))
+        lines: List[str] = []
+        for source in (one for one in sources if not one.is_folder):
+            self._take_file(source, lines)
+        self.run.workers.after(lambda: self.tally.emit(lines))
+        for source in (one for one in sources if one.is_folder):
+            self._take_folder(source)
+        self.run.workers.drain()
+        for before in set(self.earlier.values()):
+            before.pass_all()
+            self.run.counts.gone += before.gone
+
+    def _take_file(self, source: Source, lines: List[str]) -> None:
+        parent, name = Folder.top(parent_path(source.path)), path_parts(source.path)[-1]
+        before = self.earlier.get(source.alias)
+        block = before.at("") if before else None
+        was = block.entries.pop(source.alias, None) if block else None
+        place = Place(parent, self.run.target, "", before, before.folder("") if before else None,
+                      self._leftover_folders(()))
+        info = from_top(source, parent.stat, name)
+        self._entries(place, [(source.alias, info, name)], {source.alias: was} if was else {}, lines)
+
+    def _take_folder(self, source: Source) -> None:
+        top = from_top(source, Folder.top, source.path)
+        before = self.earlier.get(source.alias)
+        metas: List[Meta] = []
+        for visit in walk(top, self.run.order.rules, self.run.drive.stamp):
+            path = "/".join((source.alias, *visit.parts))
+            if visit.leaving:
+                self.run.workers.after(functools.partial(self._finish, path, metas.pop()))
+            elif visit.error is not None:
+                self._check_source(source, top)
+                if not visit.parts:
+                    raise SourceGone(f"the source {show(source.path)} cannot be read ({visit.error.why}): no dated copy "
+                                     "was made; run as a user who may read it")
+                self._keep_folder(path, visit.error, before)
+            elif visit.folder is not None:
+                self.run.counts.excluded += visit.left_out
+                metas.append(self._enter(Place(visit.folder, self.new.at(path.split("/"), Folder.make), path, before), visit))
+
+    def _check_source(self, source: Source, top: Folder) -> None:
+        """Believe that something vanished only if the source as a whole has not."""
+        info = from_top(source, stat_path, source.path)
+        if info is None or stamp(info) != stamp(from_top(source, top.own_stat)):
+            raise SourceGone(f"the source {show(source.path)} went away while it was copied: no dated copy was made, and "
+                             "every earlier one is untouched; attach it again and run the same command: it carries on")
+
+    def _enter(self, place: Place, visit: Visit) -> Meta:
+        """Take what is in a folder; give the metadata that it gets when all is in it."""
+        block = place.before.at(place.path) if place.before else None
+        try:
+            xattrs = from_source(folder_xattrs, place.source)
+        except SourceError:
+            xattrs = {}
+        line = dir_line(place.path, visit.info, xattrs)
+        same = Same.NEW if block is None or not block.line.startswith(DIR_LINE) else (
+            Same.UNCHANGED if block.line == line else Same.CHANGED)
+        self.run.counts.dirs[same] += 1
+        known = block.entries if block else {}
+        if place.before and known:
+            place = place._replace(old=place.before.folder(place.path))
+        place = place._replace(leftovers=self._leftover_folders(place.path.split("/")))
+        lines = [line]
+        self._entries(place, [(name, info, name) for name, info in visit.files], known, lines)
+        self.run.workers.after(functools.partial(self.tally.emit, lines))
+        return meta_from(visit.info, xattrs)
+
+    def _entries(self, place: Place, files: Sequence[Tuple[str, os.stat_result, str]], known: Dict[str, Known],
+                 lines: List[str]) -> None:
+        """Take what is in a folder but not a folder; `known` loses what is met, `lines` gets the result.
+
+        The loop is the hot one: of an unchanged file it makes one line, compares it with the
+        earlier manifest's, looks at the stored file and links it, with no other call in between.
+        """
+        batch: List[Tuple[int, Errand]] = []
+        linkable = self._linkable(place)
+        racy_ns = place.before.racy_after_ns if place.before else 0
+        old_fd, new_fd = place.old.fd if place.old else None, place.new.fd
+        batch_bytes = linked = linked_bytes = 0
+        for name, info, source_name in files:
+            was = known.pop(name, None)
+            if not stat.S_ISREG(info.st_mode):
+                self._special(place, name, source_name, info, lines)
+                continue
+            if linkable and was is not None and info.st_nlink == 1 and info.st_mtime_ns < racy_ns > info.st_ctime_ns:
+                line = FILE_LINE + stat_words(info, WITH_CTIME)
+                if was.line == line or was.line.startswith(line + " xattr."):
+                    try:
+                        stored = os.stat(name, dir_fd=old_fd, follow_symlinks=False)
+                        if stored.st_size == info.st_size and stat.S_ISREG(stored.st_mode):
+                            os.link(name, name, src_dir_fd=old_fd, dst_dir_fd=new_fd, follow_symlinks=False)
+                            lines += was
+                            linked += 1
+                            linked_bytes += info.st_size
+                            continue
+                    except OSError as err:
+                        if err.errno not in LINK_REFUSED:
+                            raise
+            errand = self._errand(place, name, source_name, info, was)
+            at = len(lines)
+            lines += ("", "")
+            if info.st_nlink > 1:
+                self.groups.join(errand, at, lines)
+                continue
+            batch.append((at, errand))
+            batch_bytes += info.st_size
+            if len(batch) >= self.BATCH_FILES or batch_bytes >= self.BATCH_BYTES:
+                self._send(batch, lines)
+                batch, batch_bytes = [], 0
+        if batch:
+            self._send(batch, lines)
+        if linked:
+            self.tally.unchanged(linked, linked_bytes)
+
+    def _linkable(self, place: Place) -> bool:
+        """Tell whether unchanged files of a folder may be linked without a second thought."""
+        return (place.old is not None and place.old.fd is not None and self.run.store.abilities.hard_links
+                and not self.suspects and not self.run.order.checksum and self._same_origin(place))
+
+    def _same_origin(self, place: Place) -> bool:
+        """Tell whether the source was at the same path when the earlier copy was made; else times prove nothing."""
+        alias = place.path.split("/")[0]
+        return place.before is not None and place.before.sources.get(alias) == self.origins.get(alias)
+
+    def _errand(self, place: Place, name: str, source_name: str, info: os.stat_result, was: Optional[Known]) -> Errand:
+        """Decide what is to be done with a file."""
+        errand = Errand(place.source, source_name, info, place.new, place.of(name), Same.NEW, leftovers=place.leftovers)
+        before, old = place.before, place.old
+        if before is None or was is None or not was.hash_line:
+            return errand
+        same = compare_file(FILE_LINE + stat_words(info, WITH_CTIME), was, before.racy_after_ns)
+        expected = same is Same.UNCHANGED
+        if expected and (self.run.order.checksum or not self._same_origin(place._replace(path=errand.path))):
+            same = Same.DOUBTFUL
+        if self.suspects.get(parse_hash_line(was.hash_line)[0], 0) >= before.seq:
+            same, old = Same.CHANGED, None  # the stored file is known to be bad
+        if " nlink=" in was.line and not self._claim(before, was, info):
+            old = None
+        return errand._replace(same=same, known=was, old=old, old_name=before.name,
+                               rot=expected and self.run.order.checksum)
+
+    def _claim(self, before: Earlier, was: Known, info: os.stat_result) -> bool:
+        """Let one file of today have the stored file of a hard-linked group; two files must not share it."""
+        words = parse_keywords(was.line)
+        claim = (before.name, words.get("resdevice", ""), words.get("ino", ""))
+        return self.claims.setdefault(claim, stamp(info)) == stamp(info)
+
+    def _leftover_folders(self, parts: Sequence[str]) -> Tuple[Folder, ...]:
+        """Open the folders of interrupted runs; where a drive miscounts a file's names, none is safe to take from."""
+        found = []
+        for trail in self.leftovers if self.run.store.abilities.counts_links else ():
+            with contextlib.suppress(OSError):
+                found.append(trail.at(parts))
+        return tuple(found)
+
+    def _send(self, batch: List[Tuple[int, Errand]], lines: List[str]) -> None:
+        """Have a batch of files stored on some thread; take the results here, in order."""
+        def work() -> List[Stored]:
+            return [self.run.store.store(errand) for _, errand in batch]
+
+        def then(results: List[Stored]) -> None:
+            for (at, errand), result in zip(batch, results):
+                lines[at], lines[at + 1] = self.tally.stored(errand.path, result)
+        self.run.workers.submit(work, then)
+
+    def _special(self, place: Place, name: str, source_name: str, info: os.stat_result, lines: List[str]) -> None:
+        """Take a symbolic link, fifo or device; a socket is only counted."""
+        kind = SPECIAL_KINDS.get(stat.S_IFMT(info.st_mode))
+        if kind is None:
+            self.run.counts.sockets += 1
+            return
+        words = device_words(info) if kind in ("char", "block") else ""
+        if kind == "link":
+            try:
+                words = f" link={escape(from_source(read_link, place.source, source_name))}"
+            except SourceError as err:
+                lines.append(self.tally.skipped(place.of(name), err.why))
+                return
+        line = special_line(kind, place.of(name), info, words)
+        lines.append(line)
+        self.run.counts.other += 1
+        group = self.groups.meet(info, place.of(name)) if info.st_nlink > 1 else None
+        if group is None or group[0] == place.of(name) or not self.groups.link(group, place.new, name):
+            make_entry(place.new, name, line)
+
+    def _finish(self, path: str, meta: Meta) -> None:
+        """Give a folder its own metadata, now that nothing more is put into it."""
+        folder = self.finished.at(path.split("/"))
+        if self.run.store.flush:
+            folder.flush()
+        set_folder_metadata(folder, meta)
+
+    # A folder that cannot be read keeps what the earlier copy has of it.
+
+    def _keep_folder(self, path: str, error: SourceError, before: Optional[Earlier]) -> None:
+        self.run.workers.drain()
+        block = before.at(path) if before else None
+        if before is None or block is None or not block.line.startswith(DIR_LINE):
+            self.tally.emit([self.tally.skipped(path, error.why, of_dir=True)])
+            return
+        self.run.notes.append(Note(path, f"{error.why}; the copy of {before.name} is kept"))
+        inside: List[Tuple[str, Meta]] = []
+        while block is not None and (block.path == path or block.path.startswith(path + "/")):
+            while inside and not block.path.startswith(inside[-1][0] + "/"):
+                self._finish(*inside.pop())
+            if block.line.startswith(DIR_LINE):
+                self._keep_block(block, before)
+                inside.append((block.path, meta_of(parse_keywords(block.line))))
+            else:
+                self.tally.emit([block.line])
+            block.entries.clear()
+            before.pass_by()
+            block = before.block
+        while inside:
+            self._finish(*inside.pop())
+
+    def _keep_block(self, block: Block, before: Earlier) -> None:
+        """Keep one folder of the earlier copy."""
+        lines = [keep_line(block.line, before.name)]
+        new, old = self.new.at(block.path.split("/"), Folder.make), before.folder(block.path)
+        info = new.own_stat()  # nothing is known of the source's files
+        self.run.counts.dirs[Same.UNCHANGED] += 1
+        for name, known in block.entries.items():
+            path = f"{block.path}/{name}"
+            if known.hash_line:
+                errand = Errand(new, name, info, new, path, Same.UNCHANGED, known, old, before.name)
+                lines += self.tally.stored(path, self.run.store.keep(errand, "its folder cannot be read")._replace(note=""))
+            else:
+                lines.append(keep_line(known.line, before.name))
+                make_entry(new, name, known.line)
+                self.run.counts.other += 1
+        self.tally.emit(lines)
+
+
+def path_in_copy(path: str, sources: Mapping[str, str]) -> str:
+    """Translate a path that a person gave, as in the copy or as it was on the computer, to the copy's.
+
+    >>> path_in_copy("/home/anna/Documents/x/", {"Documents": "/home/anna/Documents"})
+    'Documents/x'
+    """
+    plain = path.replace(os.sep, "/").rstrip("/")
+    for alias, origin in sources.items():
+        top = origin.replace("\\", "/") if re.match(r"[A-Za-z]:\\|\\\\", origin) else origin
+        if plain == top or plain.startswith(top.rstrip("/") + "/"):
+            return "/".join(part for part in (alias, plain[len(top):].strip("/")) if part)
+    while plain.startswith("./"):
+        plain = plain[2:]
+    return plain.lstrip("/")
+
+
+class Taken(NamedTuple):
+    """The result of `backup`: what was made, where, and what needs attention."""
+
+    name: str
+    seq: int
+    set_name: str
+    counts: Counts
+    notes: Notes
+    path: str
+    settled: bool = True             # everything is flushed, the tidying up too
+
+
+def take_snapshot(drive: Drive, order: Order, watch: Callable[[int, int], Watch]) -> Taken:
+    """Make a dated copy of the order's sources on a marked drive.
+
+    `watch` gets the expected numbers of files and bytes and gives what is told of the progress.
+    Raises SnapbackError; then no earlier copy has changed, and the next run goes on from here.
+    """
+    host, machine = host_name(), machine_id()
+    with drive.guarded():
+        set_name, by_host = find_set(drive.root, order.set_name, host, machine, order.adopt)
+        if not drive.root.has(set_name):
+            drive.check()
+            make_private(drive.root, set_name)
+        set_folder = drive.root.child(set_name)
+        lock = lock_file(set_folder, f"snapback-{drive.marker.id if drive.marker else ''}-{set_name}.lock")
+    try:
+        return SetRun(drive, set_name, set_folder, order, {
+            "set": set_name, "host": host, "machine": machine, "named_after_host": by_host}).take(watch)
+    finally:
+        unlock(lock)
+
+
+def find_earlier(set_folder: Folder, snapshots: Sequence[Snapshot], sources: Sequence[Source], notes: Notes,
+                 manifests: contextlib.ExitStack) -> Dict[str, Earlier]:
+    """Find, for each source, the newest whole dated copy that holds it, and prove its manifest.
+
+    The manifests stay open until `manifests` is closed; `notes` gets those that are damaged.
+    """
+    wanted, found = {source.alias for source in sources}, {}  # type: Set[str], Dict[str, Earlier]
+    for snapshot in reversed([one for one in snapshots if one.state is State.WHOLE]):
+        aliases = wanted & set(snapshot.sources)
+        if not aliases:
+            continue
+        try:
+            manifest = manifests.enter_context(load_manifest(set_folder, snapshot.name))
+            found.update(dict.fromkeys(aliases, Earlier(manifest, snapshot.name, set_folder, aliases)))
+            wanted -= aliases
+        except ManifestDamaged as err:
+            notes.append(Note("", f"the manifest of {snapshot.name} is damaged ({err}): what it holds was stored anew, or "
+                              "compared with an older copy; run: snapback.py verify"))
+    return found
+
+
+class SetRun:
+    """A run of `backup` on its locked set: what stands around the walk."""
+
+    def __init__(self, drive: Drive, set_name: str, set_folder: Folder, order: Order, facts: Dict[str, Any]) -> None:
+        self.drive, self.set_name, self.set_folder, self.order, self.facts = drive, set_name, set_folder, order, facts
+        self.notes: Notes = []
+        with drive.guarded():
+            self.snapshots = survey(set_folder)
+            if not set_folder.has(TWINS):
+                make_private(set_folder, TWINS)
+            self.twins = set_folder.child(TWINS)
+            self.seq = next_seq(set_folder, self.snapshots)
+            self.suspects = parse_damaged(read_text(set_folder, DAMAGED_LIST, 64 * MIB) or "")
+
+    def take(self, watch: Callable[[int, int], Watch]) -> Taken:
+        """Take the dated copy, publish it, and tidy up after earlier interrupted runs."""
+        check_sources(self.order.sources, self.drive)
+        with contextlib.ExitStack() as manifests:
+            earlier = find_earlier(self.set_folder, self.snapshots, self.order.sources, self.notes, manifests)
+            return self._take(earlier, watch)
+
+    def _take(self, earlier: Mapping[str, Earlier], watch: Callable[[int, int], Watch]) -> Taken:
+        refuse_empty(self.order, earlier)
+        left_behind = [one.name for one in self.snapshots if one.state is State.INCOMPLETE]
+        look = self._first_look(earlier, left_behind)
+        name = snapshot_name(self.order.now, self.set_folder.names())
+        flush = whole_flush(self.drive.root)
+        with self.drive.guarded():
+            target = self.set_folder.make(name + INCOMPLETE)
+            abilities = try_drive(target)
+            writer = ManifestWriter(target, self.twins, name + ".gz" + INCOMPLETE, self.order.jobs > 1)
+        counts, notes = Counts(), self.notes
+        try:
+            with Workers(self.order.jobs) as workers:
+                leftovers = [self.set_folder.child(one) for one in left_behind]
+                run = Run(self.order, self.drive, target, Store(abilities, workers.stop, flush is None), workers, writer,
+                          counts, notes)
+                tally = Tally(run, watch(*look))
+                writer.add([MANIFEST_MAGIC + json.dumps(self._header(abilities))])
+                Taking(run, tally, earlier, leftovers, self.suspects).take_sources()
+            self._publish(name, target, writer, counts, flush)
+        except ManifestDamaged as err:
+            raise DamagedCopy(f"an earlier dated copy's manifest is not what snapback writes ({err}): no dated copy was made; "
+                              "run: snapback.py verify, and move the dated copy that it names out of the set") from err
+        except OSError as err:
+            error = self.drive.trouble(err, look[1] - counts.bytes)
+            if error.full:
+                self._remove_leftovers(left_behind)  # they would keep the drive full for ever
+            raise error from err
+        finally:
+            writer.close()
+        late = self._after_publishing(name, counts, left_behind, flush)
+        where = join_path(self.drive.path, self.set_name, name)
+        return Taken(name, self.seq, self.set_name, counts, notes + late[0], where, late[1])
+
+    def _header(self, abilities: Abilities) -> Dict[str, Any]:
+        return {**self.facts, "seq": self.seq, "taken": self.order.now.isoformat(timespec="seconds"), "layout": "complete",
+                "sources": {source.alias: source.path for source in self.order.sources},
+                "excludes": [pattern.text for pattern in self.order.rules.patterns],
+                "drive": abilities._asdict(), "version": __version__}
+
+    def _first_look(self, earlier: Mapping[str, Earlier], left_behind: Sequence[str]) -> Tuple[int, int]:
+        """Estimate the files and bytes of the run; raise DriveError where it cannot fit.
+
+        With an earlier copy and twice its size free nothing is counted beforehand: its end line
+        is estimate enough, and a second walk would cost a third of an unchanged run.
+        """
+        free, _total = free_space(self.drive.path)
+        before = {one.name: one.manifest.end for one in earlier.values()}
+        files, size = (sum(int(end[word]) for end in before.values()) for word in ("files", "bytes"))
+        if len(earlier) == len(self.order.sources) and free > 2 * size:
+            return files, size
+        look = look_ahead(self.order, self.drive, self.set_folder, earlier)
+        reusable = sum(tree_size(self.set_folder.child(one)) for one in left_behind)
+        if look.bytes > free + reusable:
+            raise DriveError(f"this copy does not fit on {self.drive.label}: it needs {size_text(look.bytes)} and "
+                             f"{size_text(free)} are free; nothing was copied, and every earlier dated copy is untouched; make "
+                             "room, leave something out (--exclude), or take a larger drive")
+        return look.files, look.bytes
+
+    def _publish(self, name: str, target: Folder, writer: ManifestWriter, counts: Counts,
+                 flush: Optional[Callable[[], None]]) -> None:
+        """Make the finished copy a dated copy: all bytes flushed, manifest last, then the rename."""
+        writer.settle()
+        if flush:
+            flush()
+        writer.finish(end_facts(counts))
+        target.flush()
+        self.drive.check()
+        self.set_folder.rename(name + INCOMPLETE, self.set_folder, name)
+        self.set_folder.flush()
+
+    def _after_publishing(self, name: str, counts: Counts, left_behind: Sequence[str],
+                          flush: Optional[Callable[[], None]]) -> Tuple[Notes, bool]:
+        """Do what a whole dated copy can do without: a failure here is told, and mended by the next run."""
+        notes: Notes = []
+        try:
+            self.twins.rename(name + ".gz" + INCOMPLETE, self.twins, name + ".gz")
+            self.twins.flush()
+            point_latest(self.set_folder, name)
+            append_line(self.set_folder, HISTORY, json.dumps({
+                "what": "backup", "time": self.order.now.isoformat(timespec="seconds"), "snapshot": name, "seq": self.seq,
+                **end_facts(counts)}))
+            self._mend_twins()
+            self._remove_leftovers(left_behind)
+            if self.drive.marker:
+                plan = self.order.plan(self.drive.marker)
+                notes += [Note("", text) for text in furnish(self.drive.root, self.drive.marker, plan)]
+            self.set_folder.flush()
+            if flush:
+                flush()
+        except (OSError, DriveError) as err:
+            why = reason(err) if isinstance(err, OSError) else str(err)
+            return [*notes, Note("", f"the dated copy is whole, but tidying up after it failed ({why})")], False
+        return notes, True
+
+    def _mend_twins(self) -> None:
+        """Make twins that are missing, and remove halves of twins."""
+        present = set(self.twins.names())
+        for half in (one for one in present if one.endswith(".gz" + INCOMPLETE)):
+            self.twins.unlink(half)
+        for snapshot in self.snapshots:
+            if snapshot.state is State.WHOLE and snapshot.name + ".gz" not in present:
+                with contextlib.suppress(ManifestDamaged):
+                    write_twin(self.set_folder, self.twins, snapshot.name)
+
+    def _remove_leftovers(self, names: Sequence[str]) -> None:
+        """Remove what interrupted runs left; never anything else."""
+        for name in names:
+            self.drive.check()
+            if name.endswith(INCOMPLETE) and SNAPSHOT_NAME.fullmatch(name[:-len(INCOMPLETE)]):
+                remove_tree(self.set_folder, name)
+
+
+def end_facts(counts: Counts) -> Dict[str, Any]:
+    """Give what a manifest's last line and the history say of a run."""
+    return {"files": counts.total_files, "dirs": sum(counts.dirs.values()), "bytes": counts.bytes, "other": counts.other,
+            "new": counts.files[Same.NEW], "changed": counts.files[Same.CHANGED], "added": counts.added,
+            "skipped": counts.skipped, "kept": counts.kept, "gone": counts.gone, "excluded": counts.excluded,
+            "sockets": counts.sockets, "hold": False}
+
+
+def from_top(source: Source, call: Callable[..., T], *args: Any) -> T:
+    """Make a call on a source as a whole; its failure stops the run."""
+    try:
+        return call(*args)
+    except OSError as err:
+        raise SourceGone(unreadable_source(source.path, err)) from err
+
+
+def unreadable_source(path: str, err: OSError) -> str:
+    """Say why a whole source cannot be read, and what helps."""
+    way_out = "check the path, or attach its disk"
+    if err.errno in (errno.EACCES, errno.EPERM):
+        way_out = ("allow it in System Settings, Privacy & Security, Full Disk Access" if sys.platform == "darwin"
+                   else "run as a user who may read it")
+    return f"the source {show(path)} cannot be read ({reason(err)}): no dated copy was made; {way_out}"
+
+
+def check_sources(sources: Sequence[Source], drive: Drive) -> None:
+    """Raise SnapbackError where a source is missing, lies in another one, or is the drive."""
+    for source in sources:
+        info = from_top(source, stat_path, source.path)
+        if info is None:
+            raise SourceGone(f"there is no {show(source.path)}: no dated copy was made; check the path, or attach its disk")
+        if stamp(info) == drive.stamp and source.is_folder:
+            raise UsageError(f"{show(source.path)} is the drive itself; name the folders to be copied, then the drive")
+        for other in sources:
+            if other is not source and source.path.startswith(other.path.rstrip(os.sep) + os.sep):
+                raise UsageError(f"{show(source.path)} lies inside {show(other.path)}, which is copied anyway; name only one")
+
+
+def refuse_empty(order: Order, earlier: Mapping[str, Earlier]) -> None:
+    """Raise SourceGone where a folder is empty now and was not: more likely a disk that is not attached."""
+    for source in order.sources:
+        if order.allow_empty or not source.is_folder or source.alias not in earlier:
+            continue
+        if not from_top(source, Folder.names, from_top(source, Folder.top, source.path)) and earlier[
+                source.alias].holds(source.alias):
+            raise SourceGone(f"{show(source.path)} is empty, but the dated copy {earlier[source.alias].name} has files of it: no "
+                             "dated copy was made; attach its disk or, if it is meant to be empty, add --allow-empty")
+
+
+class Look(NamedTuple):
+    """What a run would do: files in all, those that would be stored, and their bytes."""
+
+    files: int
+    bytes: int
+    total: int
+    entries: List[Tuple[Same, int, str]]
+
+
+def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier: Mapping[str, Earlier],
+               listing: bool = False) -> Look:
+    """Compare the sources with their earlier copies without reading a file; write nothing."""
+    files = size = total = 0
+    entries: List[Tuple[Same, int, str]] = []
+    seen: Set[Stamp] = set()
+    for path, info, before, known in walk_files(order, drive, set_folder, earlier):
+        files, total = files + 1, total + info.st_size
+        same = compare_file(FILE_LINE + stat_words(info, WITH_CTIME), known, before.racy_after_ns if before else 0)
+        if same is Same.UNCHANGED or (info.st_nlink > 1 and stamp(info) in seen):
+            continue
+        if info.st_nlink > 1:
+            seen.add(stamp(info))
+        if same is not Same.DOUBTFUL:
+            size += min(info.st_size, getattr(info, "st_blocks", info.st_size) * 512 or info.st_size)
+        if listing:
+            entries.append((same, info.st_size, path))
+    return Look(files, size, total, entries)
+
+
+def walk_files(order: Order, drive: Drive, set_folder: Optional[Folder], earlier: Mapping[str, Earlier]
+               ) -> Iterator[Tuple[str, os.stat_result, Optional[Earlier], Optional[Known]]]:
+    """Give each regular file of the sources with what the earlier copy's manifest says of it."""
+    fresh: Dict[str, Earlier] = {}
+    for source in sorted(order.sources, key=lambda source: (source.is_folder, name_bytes(source.alias))):
+        before = earlier.get(source.alias)
+        if before and set_folder:
+            before = fresh.setdefault(before.name, Earlier(before.manifest, before.name, set_folder, before.aliases))
+        if not source.is_folder:
+            block = before.at("") if before else None
+            info = from_top(source, os.stat, source.path)
+            yield source.alias, info, before, block.entries.get(source.alias) if block else None
+            continue
+        for visit in walk(from_top(source, Folder.top, source.path), order.rules, drive.stamp):
+            path = "/".join((source.alias, *visit.parts))
+            block = before.at(path) if before and not visit.leaving else None
+            for name, info in visit.files:
+                if stat.S_ISREG(info.st_mode):
+                    yield f"{path}/{name}", info, before, block.entries.get(name) if block else None
+
+
+def tree_size(top: Folder) -> int:
+    """Add up the bytes of the regular files with one name in a folder, which a next run could use."""
+    return sum(info.st_size for visit in walk(top, Rules(), (0, 0)) for _, info in visit.files
+               if stat.S_ISREG(info.st_mode) and info.st_nlink == 1)
+
+
+def preview(drive: Drive, order: Order) -> Tuple[Look, str]:
+    """Say what `backup` would do now, as a dry run: the look and the name of the set. Nothing is written."""
+    with drive.guarded():
+        set_name, _by_host = find_set(drive.root, order.set_name, host_name(), machine_id(), order.adopt)
+        check_sources(order.sources, drive)
+        if not drive.root.has(set_name):
+            return look_ahead(order, drive, None, {}, listing=True), set_name
+        set_folder = drive.root.child(set_name)
+        with contextlib.ExitStack() as manifests:
+            earlier = find_earlier(set_folder, survey(set_folder), order.sources, [], manifests)
+            refuse_empty(order, earlier)
+            return look_ahead(order, drive, set_folder, earlier, listing=True), set_name
+
+
+# -- verifying --
+
+# What systems strew over drives by themselves; it is never damage.
+STREWN = re.compile(r"\.DS_Store|Thumbs\.db|desktop\.ini|\._.*|\.fseventsd|\.Spotlight-V100|\.Trashes|\$RECYCLE\.BIN|"
+                    r"System Volume Information|\.directory|\.fuse_hidden.*", re.IGNORECASE)
+
+
+class Checked(NamedTuple):
+    """The result of `verify`."""
+
+    snapshots: List[str]
+    files: int
+    read_files: int
+    read_bytes: int
+    findings: List[Finding]
+    strewn: int
+
+    @property
+    def damage(self) -> List[Finding]:
+        """Give the findings that are damage."""
+        return [one for one in self.findings if one.kind is not Found.STRAY]
+
+
+class Verification:
+    """Reads dated copies of one set again; every stored file once, however many dates share it."""
+
+    def __init__(self, set_folder: Folder, workers: Workers, quick: bool, watch: Watch) -> None:
+        self.set_folder, self.workers, self.quick, self.watch = set_folder, workers, quick, watch
+        self.seen: Set[int] = set()
+        self.bad: Dict[int, Tuple[Found, str]] = {}
+        self.findings: List[Finding] = []
+        self.files = self.read_files = self.read_bytes = self.strewn = 0
+
+    def check(self, name: str) -> None:
+        """Check one dated copy."""
+        folder = self.set_folder.child(name)
+        try:
+            manifest = proved_manifest(manifest_file(folder))
+        except (ManifestDamaged, OSError) as err:
+            self._find(Found.MANIFEST, name, MANIFEST, str(err))
+            try:
+                manifest = load_manifest(self.set_folder, name)  # the twin still tells what should be there
+            except ManifestDamaged:
+                return
+        with manifest:
+            self._check_all(name, folder, manifest)
+
+    def _check_all(self, name: str, folder: Folder, manifest: Manifest) -> None:
+        trail, links = Trail(folder), bool(dict(manifest.header.get("drive", {})).get("symlinks", True))
+        expected: List[Tuple[str, Set[str]]] = []
+        try:
+            for block in read_blocks(manifest.lines()):
+                self._settle_strays(name, expected, block.path)
+                if block.line.startswith(DIR_LINE) or not block.path:
+                    self._check_block(name, trail, block, links, expected)
+        except ManifestDamaged as err:
+            self._find(Found.MANIFEST, name, MANIFEST, str(err))
+        self._settle_strays(name, expected, None)
+        self.workers.drain()
+
+    def _find(self, kind: Found, snapshot: str, path: str, detail: str = "", digest: str = "") -> None:
+        self.findings.append(Finding(kind, snapshot, path, detail, digest))
+
+    def _settle_strays(self, name: str, expected: List[Tuple[str, Set[str]]], path: Optional[str]) -> None:
+        """Strike the folder `path` off its parent's list; report what remains of folders that are done."""
+        while expected and (path is None or not (expected[-1][0] == "" or path.startswith(expected[-1][0] + "/"))):
+            parent, names = expected.pop()
+            for stray in sorted(names, key=name_bytes):
+                if STREWN.fullmatch(stray):
+                    self.strewn += 1
+                else:
+                    self._find(Found.STRAY, name, f"{parent}/{stray}" if parent else stray)
+        if path and expected:
+            expected[-1][1].discard(path.rpartition("/")[2])
+
+    def _check_block(self, name: str, trail: Trail, block: Block, links: bool, expected: List[Tuple[str, Set[str]]]) -> None:
+        """Check one folder: what is there against what should be."""
+        try:
+            folder = trail.at(block.path.split("/") if block.path else ())
+            present = dict(folder.scan())
+        except OSError as err:
+            missing = err.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+            self._find(Found.MISSING if missing else Found.UNREADABLE, name, block.path, "folder: " + reason(err))
+            present, folder = {}, self.set_folder
+            for entry, known in block.entries.items():
+                if known.hash_line:
+                    self._find(Found.MISSING, name, f"{block.path}/{entry}", "", parse_hash_line(known.hash_line)[0])
+            expected.append((block.path, set()))
+            return
+        to_read: List[Tuple[str, str, str, int]] = []
+        shared: List[Tuple[int, str, str]] = []
+        for entry, known in block.entries.items():
+            path = f"{block.path}/{entry}" if block.path else entry
+            info = present.get(entry)
+            if not known.hash_line:
+                self._check_special(name, folder, entry, path, known, info, links)
+                continue
+            self.files += 1
+            digest = parse_hash_line(known.hash_line)[0]
+            size = number(parse_keywords(known.line), "size")
+            if info is None:
+                self._find(Found.MISSING, name, path, "", digest)
+            elif not stat.S_ISREG(info.st_mode):
+                self._find(Found.DIFFERS, name, path, "it is no file any more", digest)
+            elif info.st_size != size:
+                self._find(Found.DIFFERS, name, path, f"it has {info.st_size} bytes instead of {size}", digest)
+            elif not self.quick:
+                key = info.st_ino << 28 | int(digest[:7], 16)
+                if info.st_nlink > 1 and key in self.seen:
+                    shared.append((key, path, digest))
+                else:
+                    if info.st_nlink > 1:
+                        self.seen.add(key)
+                    to_read.append((entry, path, digest, key))
+                    self.read_bytes += size
+        strays = set(present) - set(block.entries)
+        expected.append((block.path, strays if block.path else strays - {MANIFEST, "NOT-THE-WHOLE-DATE.txt"}))
+        self._read(name, folder, to_read)
+        if shared:
+            self.workers.after(lambda: self._share(name, shared))
+        self.watch(self.files, self.read_bytes)
+
+    def _check_special(self, name: str, folder: Folder, entry: str, path: str, known: Known,
+                       info: Optional[os.stat_result], links: bool) -> None:
+        """Check a symbolic link; fifos and devices may live in the manifest alone."""
+        if not known.line.startswith("# type=link ") or not links:
+            return
+        if info is None:
+            self._find(Found.MISSING, name, path, "symbolic link")
+            return
+        try:
+            same = stat.S_ISLNK(info.st_mode) and escape(read_link(folder, entry)) == parse_keywords(known.line).get("link")
+        except OSError:
+            same = False
+        if not same:
+            self._find(Found.DIFFERS, name, path, "the symbolic link points elsewhere")
+
+    def _read(self, name: str, folder: Folder, to_read: List[Tuple[str, str, str, int]]) -> None:
+        """Have files of a folder hashed on some thread."""
+        def work(part: List[Tuple[str, str, str, int]]) -> List[Tuple[str, str, int, Found, str]]:
+            bad = []
+            for entry, path, digest, key in part:
+                try:
+                    if hash_file(folder, entry, self.workers.stop)[0] != digest:
+                        bad.append((path, digest, key, Found.DIFFERS, "its bytes are not those that were written"))
+                except OSError as err:
+                    bad.append((path, digest, key, Found.UNREADABLE, reason(err)))
+            return bad
+
+        def then(bad: List[Tuple[str, str, int, Found, str]]) -> None:
+            for path, digest, key, kind, detail in bad:
+                self.bad[key] = (kind, detail)
+                self._find(kind, name, path, detail, digest)
+        for at in range(0, len(to_read), 64):
+            part = to_read[at:at + 64]
+            self.read_files += len(part)
+            self.workers.submit(functools.partial(work, part), then)
+
+    def _share(self, name: str, shared: List[Tuple[int, str, str]]) -> None:
+        """Report what was found of a stored file for each further name of it."""
+        for key, path, digest in shared if self.bad else ():
+            if key in self.bad:
+                self._find(self.bad[key][0], name, path, self.bad[key][1], digest)
+
+
+def verify(drive: Drive, set_name: str, names: Sequence[str], jobs: int, quick: bool, watch: Watch) -> Checked:
+    """Check dated copies of a set; nothing is written. Raises DriveError where the drive goes away meanwhile."""
+    with drive.guarded():
+        set_folder = drive.root.child(set_name)
+        lock_for_reading(set_folder)
+        with Workers(jobs) as workers:
+            run = Verification(set_folder, workers, quick, watch)
+            for name in names:
+                run.check(name)
+        if run.findings:
+            drive.check()
+        findings = sorted(set(run.findings), key=lambda one: (one.snapshot, name_bytes(one.path)))
+        return Checked(list(names), run.files, run.read_files, run.read_bytes, findings, run.strewn)
+
+
+def note_check(drive: Drive, set_name: str, checked: Checked, now: datetime, whole: bool, quick: bool) -> str:
+    """Note a verification on the drive, for the next run and for `list`; say why where that cannot be.
+
+    `whole` says that every date was read, so that what is not damaged now is taken off the list.
+    """
+    if drive.marker is None:
+        return "the drive has no marker, so the result was not noted on it"
+    try:
+        drive.check()
+        set_folder = drive.root.child(set_name)
+        seq = max((one.seq for one in survey(set_folder)), default=0)
+        text = damaged_text(checked.damage, now.isoformat(timespec="seconds"), seq)
+        before = read_text(set_folder, DAMAGED_LIST, 64 * MIB)
+        if whole and not quick:
+            if text:
+                write_text(set_folder, DAMAGED_LIST, text)
+            elif before is not None:
+                set_folder.unlink(DAMAGED_LIST)
+        elif text:
+            write_text(set_folder, DAMAGED_LIST, (before or "") + text)
+        append_line(set_folder, HISTORY, json.dumps({
+            "what": "verify", "time": now.isoformat(timespec="seconds"), "snapshots": checked.snapshots, "quick": quick,
+            "files": checked.files, "read": checked.read_files, "bytes": checked.read_bytes, "damaged": len(checked.damage)}))
+    except OSError as err:
+        return f"the result could not be noted on the drive ({reason(err)})"
+    return ""
+
+
+# -- restoring --
+
+
+class Restored(NamedTuple):
+    """The result of `restore`."""
+
+    path: str
+    files: int
+    bytes: int
+    findings: List[Finding]
+    notes: Notes
+    set_aside: List[str]
+
+
+class TargetError(SnapbackError):
+    """The place that files are restored to failed."""
+
+
+class Restoration:
+    """Writes files of one dated copy below a target folder; the manifest decides, the drive is believed in nothing."""
+
+    def __init__(self, set_folder: Folder, snapshot: str, target: Folder, wanted: Sequence[str], merge: str,
+                 workers: Workers, watch: Watch) -> None:
+        self.set_folder, self.snapshot, self.target, self.wanted = set_folder, snapshot, target, wanted
+        self.merge, self.workers, self.watch = merge, workers, watch
+        self.new, self.finished = Trail(target), Trail(target)
+        self.stored: Dict[str, Trail] = {}
+        self.findings: List[Finding] = []
+        self.notes: Notes = []
+        self.set_aside: List[str] = []
+        self.groups: Dict[Tuple[str, ...], str] = {}
+        self.files = self.bytes = 0
+        self.matched: Set[str] = set()
+
+    def run(self, manifest: Manifest) -> None:
+        """Restore everything that is wanted. Raises ManifestDamaged, TargetError."""
+        inside: List[Tuple[str, Meta]] = []
+        for block in read_blocks(manifest.lines()):
+            while inside and not block.path.startswith(inside[-1][0] + "/"):
+                self._leave(*inside.pop())
+            if block.path and not self._leads_to(block.path):
+                continue
+            if block.line.startswith(SKIPPED_DIR_LINE):
+                self._note_skipped(block.path, block.line)
+                continue
+            if block.path:
+                self.new.at(block.path.split("/"), self._enter)
+                inside.append((block.path, meta_of(parse_keywords(block.line))))
+            self._block(block)
+            self.watch(self.files, self.bytes)
+        while inside:
+            self._leave(*inside.pop())
+        self.workers.drain()
+
+    def _wants(self, path: str) -> bool:
+        for wish in self.wanted:
+            if path == wish or path.startswith(wish + "/"):
+                self.matched.add(wish)
+                return True
+        return not self.wanted
+
+    def _leads_to(self, path: str) -> bool:
+        return self._wants(path) or any(wish.startswith(path + "/") for wish in self.wanted)
+
+    def _enter(self, parent: Folder, name: str) -> Folder:
+        """Make a folder in the target; with --merge an existing one serves, and a file in its place is set aside."""
+        with restoring(parent, name):
+            if self.merge and parent.has(name):
+                if is_folder(parent.stat(name)):
+                    return parent.child(name)
+                self._put_aside(parent, name)
+            return parent.make(name)
+
+    def _leave(self, path: str, meta: Meta) -> None:
+        def finish() -> None:
+            folder = self.finished.at(path.split("/"))
+            with restoring(folder, ""):
+                set_metadata(folder.path if folder.fd is None else folder.fd, meta)
+        self.workers.after(finish)
+
+    def _block(self, block: Block) -> None:
+        folder = self.new.at(block.path.split("/") if block.path else ())
+        for name, known in block.entries.items():
+            path = f"{block.path}/{name}" if block.path else name
+            if not self._wants(path):
+                continue
+            if known.line.startswith("# type=skipped "):
+                self._note_skipped(path, known.line)
+                continue
+            words = parse_keywords(known.line)
+            group = self._group(words, known)
+            if group in self.groups:
+                self.workers.after(functools.partial(self._link, group, folder, name, path, known, words))
+            elif known.hash_line:
+                if group:
+                    self.groups[group] = path
+                self._send(folder, name, path, known, words)
+            else:
+                if group:
+                    self.groups[group] = path
+                self._special(folder, name, path, known)
+
+    def _note_skipped(self, path: str, line: str) -> None:
+        why = unescape(parse_keywords(line).get("why", ""))
+        self.notes.append(Note(path, f"it is not in this copy: it could not be read then ({why})"))
+
+    def _group(self, words: Mapping[str, str], known: Known) -> Tuple[str, ...]:
+        """Give what the names of one hard-linked file have in common; empty for a file with one name."""
+        if "nlink" not in words:
+            return ()
+        digest = parse_hash_line(known.hash_line)[0] if known.hash_line else words["type"]
+        return words.get("resdevice", ""), words.get("ino", ""), words.get("kept", ""), digest, words.get("size", "")
+
+    def _link(self, group: Tuple[str, ...], folder: Folder, name: str, path: str, known: Known,
+              words: Mapping[str, str]) -> None:
+        """Make a further name of a file that is restored already; where that cannot be, restore it once more."""
+        *folders, first = self.groups[group].split("/")
+        try:
+            if self.merge and folder.has(name):
+                raise OSError(errno.EPERM, "it is there already")
+            self.target.reach(folders).link(first, folder, name)
+        except OSError:
+            if known.hash_line:
+                self._send(folder, name, path, known, words)
+                self.workers.drain()
+            else:
+                self._special(folder, name, path, known)
+            return
+        if known.hash_line:
+            self.files += 1
+
+    def _special(self, folder: Folder, name: str, path: str, known: Known) -> None:
+        with restoring(folder, name):
+            if self.merge and folder.has(name):
+                self._put_aside(folder, name)
+            if not make_entry(folder, name, known.line):
+                self.notes.append(Note(path, "it could not be made here; its description is in the manifest"))
+
+    def _put_aside(self, folder: Folder, name: str) -> None:
+        """Give something that stands in the way a dated name."""
+        ending = f".before-restore-{self.merge}"
+        aside = next(one for one in (fitting(name, ending + f"_{count}" * (count > 1)) for count in itertools.count(1))
+                     if not folder.has(one))
+        folder.rename(name, folder, aside)
+        self.set_aside.append(aside)
+
+    def _stored_in(self, known: Known) -> Tuple[Folder, str]:
+        """Open the folder on the drive in which a file's bytes lie. Raises OSError, ManifestDamaged."""
+        snapshot, parts = stored_place(parse_hash_line(known.hash_line)[1], self.snapshot)
+        if snapshot not in self.stored:
+            self.stored[snapshot] = Trail(self.set_folder.child(snapshot))
+        return self.stored[snapshot].at(parts[:-1]), parts[-1]
+
+    def _send(self, folder: Folder, name: str, path: str, known: Known, words: Mapping[str, str]) -> None:
+        """Have one file restored on some thread."""
+        digest, meta = parse_hash_line(known.hash_line)[0], meta_of(words)
+        size = number(words, "size")
+        try:
+            source, stored_name = self._stored_in(known)
+        except OSError as err:
+            self.findings.append(Finding(Found.MISSING, self.snapshot, path, reason(err), digest))
+            return
+
+        def work() -> Tuple[Optional[Finding], str]:
+            return self._file(source, stored_name, folder, name, path, digest, meta)
+
+        def then(result: Tuple[Optional[Finding], str]) -> None:
+            finding, aside = result
+            if finding:
+                self.findings.append(finding)
+            if aside:
+                self.set_aside.append(aside)
+            self.files += 1
+            self.bytes += size
+        self.workers.submit(work, then)
+
+    def _file(self, source: Folder, stored_name: str, folder: Folder, name: str, path: str, digest: str,
+              meta: Meta) -> Tuple[Optional[Finding], str]:
+        """Restore one file; give what is wrong with it, and what it put aside."""
+        try:
+            fd = source.open_file(stored_name)
+        except OSError as err:
+            kind = Found.MISSING if err.errno == errno.ENOENT else Found.UNREADABLE
+            return Finding(kind, self.snapshot, path, reason(err), digest), ""
+        try:
+            info = os.fstat(fd)
+            if not stat.S_ISREG(info.st_mode):
+                return Finding(Found.DIFFERS, self.snapshot, path, "it is no file any more", digest), ""
+            with restoring(folder, name):
+                return self._write(fd, info, folder, name, path, digest, meta)
+        finally:
+            os.close(fd)
+
+    def _write(self, fd: int, info: os.stat_result, folder: Folder, name: str, path: str, digest: str,
+               meta: Meta) -> Tuple[Optional[Finding], str]:
+        """Write under a passing name, look at the hash, then give the name that it deserves."""
+        there = folder.has(name) if self.merge else False
+        if there and same_content(folder, name, digest, self.workers.stop):
+            return None, ""
+        passing = fitting(name, ".snapback-part") if self.merge else name
+        out, finding = folder.create_file(passing), None
+        try:
+            try:
+                found, _length = pour(fd, out, info, self.workers.stop)
+                detail = "" if found == digest else "its bytes are not those that were written"
+            except SourceError as err:
+                detail = err.why
+            set_metadata(target_of(out, folder, passing), meta)
+        finally:
+            os.close(out)
+        final, aside = name, ""
+        if detail:
+            final = next(one for one in (fitting(name, ".damaged" + f"_{count}" * (count > 1))
+                                         for count in itertools.count(1)) if not folder.has(one))
+            finding = Finding(Found.DIFFERS, self.snapshot, path, detail, digest)
+        elif there:
+            aside = next(one for one in (fitting(name, f".before-restore-{self.merge}" + f"_{count}" * (count > 1))
+                                         for count in itertools.count(1)) if not folder.has(one))
+            folder.rename(name, folder, aside)
+        if final != passing:
+            folder.rename(passing, folder, final)
+        return finding, aside
+
+
+@contextlib.contextmanager
+def restoring(folder: Folder, name: str) -> Iterator[None]:
+    """Turn a failure of the place that files are restored to into a sentence."""
+    try:
+        yield
+    except OSError as err:
+        what = "is full" if err.errno in FULL else f"refused ({reason(err)})"
+        raise TargetError(f"the disk that files are restored to {what} at {show(join_path(folder.path, name))}; the copies on the "
+                          "drive are untouched; make room or take another place with --to, and run it again") from err
+
+
+def same_content(folder: Folder, name: str, digest: str, stop: threading.Event) -> bool:
+    """Tell whether a file that is there already has these bytes."""
+    try:
+        return hash_file(folder, name, stop)[0] == digest
+    except OSError:
+        return False
+
+
+def restore(drive: Drive, set_name: str, snapshot: str, paths: Sequence[str], target: str, merge: str, jobs: int,
+            watch: Callable[[int, int], Watch]) -> Restored:
+    """Give files of a dated copy back below `target`, a new folder (or, with `merge`, one that exists).
+
+    `paths` are as in the copy or as they were on the computer; none means everything. `merge`
+    is the date that goes into the names of files that are set aside, or empty.
+    Raises UsageError, TargetError, DriveError.
+    """
+    with drive.guarded():
+        set_folder = drive.root.child(set_name)
+        lock_for_reading(set_folder)
+        try:
+            with load_manifest(set_folder, snapshot) as manifest, Workers(jobs) as workers:
+                wanted = [path_in_copy(path, manifest.header["sources"]) for path in paths]
+                check_wishes(manifest, wanted, paths)
+                root = make_target(target, bool(merge), drive, set_name)
+                run = Restoration(set_folder, snapshot, root, wanted, merge, workers,
+                                  watch(int(manifest.end["files"]), int(manifest.end["bytes"])))
+                run.run(manifest)
+        except ManifestDamaged as err:
+            raise DamagedCopy(f"the manifest of {snapshot} is damaged ({err}) and so is its twin: nothing can be proved; take "
+                              "another date or, to have the files as they lie there, copy the folder itself") from err
+        if run.findings:
+            drive.check()
+        return Restored(target, run.files, run.bytes, run.findings, run.notes, run.set_aside)
+
+
+def check_wishes(manifest: Manifest, wanted: Sequence[str], said: Sequence[str]) -> None:
+    """Raise UsageError for a path that the dated copy does not have, before anything is made."""
+    missing = set(wanted)
+    for block in read_blocks(manifest.lines()) if missing else ():
+        missing.discard(block.path)
+        missing -= {f"{block.path}/{name}" if block.path else name for name in block.entries} if missing else set()
+    for wish, word in zip(wanted, said):
+        if wish in missing:
+            raise UsageError(f"there is no {show(word)} in that dated copy; it has: "
+                             f"{', '.join(sorted(map(show, manifest.header['sources'])))}")
+
+
+def make_target(target: str, merge: bool, drive: Drive, set_name: str) -> Folder:
+    """Make the folder that files are restored to; it must be new or empty unless `merge`. Raises UsageError, TargetError."""
+    where = whole_path(target)
+    if (where + os.sep).startswith(join_path(drive.path, set_name) + os.sep):
+        raise UsageError(f"{show(target)} lies among the dated copies, which must stay as they are; take another place")
+    info = stat_path(where)
+    if info is not None and not is_folder(info):
+        raise UsageError(f"{show(target)} is a file; name a folder with --to")
+    try:
+        if info is None:
+            os.makedirs(where, mode=0o700)
+        elif not merge and os.listdir(where):
+            raise UsageError(f"{show(target)} is not empty; take a new folder with --to, or add --merge to restore into this one "
+                             "(what differs there is set aside under a dated name)")
+        return Folder.top(where)
+    except OSError as err:
+        raise TargetError(f"{show(target)} cannot be made or opened ({reason(err)}); take another place with --to") from err
+
+
+# --- 11. Reports -------------------------------------------------------------------------------
+
+
+class Answer(NamedTuple):
+    """What a command says: exit code, lines for people, lines about trouble, facts for machines."""
+
+    code: Exit
+    lines: Sequence[str]
+    problems: Sequence[str]
+    facts: Mapping[str, Any]
+
+
+def plan_text(marker: Marker) -> str:
+    """Write the recovery plan: plain words, for a bad day, on a strange computer."""
+    return f"""{PLAN_TITLE}
+
+This drive ({show(marker.label)}) holds dated copies of folders, made by snapback.
+Each computer has a folder here, and in it each date has a folder, such as
+2026-11-22_231507 (22 November 2026, 23:15:07). Every dated folder is a whole
+copy: plain folders and files, nothing is packed or hidden.
+
+TO GET ONE FILE BACK
+  Open the folder of the computer, then the folder of the date, and copy the
+  file to the computer before you open it. Please do not change or delete
+  anything in the dated folders: several dates share the same file.
+
+TO GET EVERYTHING BACK
+  Copy the folder inside the dated folder to the computer, with any file
+  manager. On Linux or macOS, with its dates and permissions, in a terminal:
+      cp -a DATED-FOLDER/Documents ~/Documents-restored
+  Or with Python 3.8 or newer, which checks every file on the way:
+      python3 snapback.py list --drive .
+      python3 snapback.py restore latest --drive . --to ~/restored
+
+TO CHECK THAT THE COPIES ARE READABLE
+      cd DATED-FOLDER
+      sha256sum -c --quiet SHA256SUMS        (Linux)
+      shasum -a 256 -c SHA256SUMS            (macOS)
+
+IF YOU SUSPECT RANSOMWARE
+  Do not attach this drive to the infected computer. Use another computer to
+  read it, and copy what you need from a date before the trouble began.
+"""
+
+
+def count_text(count: int, one: str, many: str = "") -> str:
+    """Write a number with its noun.
+
+    >>> count_text(1, "file"), count_text(78579, "file")
+    ('1 file', '78,579 files')
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def span_text(seconds: float) -> str:
+    """Write a span of time for people.
+
+    >>> span_text(0.4), span_text(75), span_text(90000)
+    ('0.4 s', '1 min 15 s', '1 day 1 h')
+    """
+    if seconds < 9.95:
+        return f"{max(seconds, 0):.1f} s"
+    whole = int(seconds + 0.5)
+    steps = ((86400, "day"), (3600, "h"), (60, "min"), (1, "s"))
+    for (size, unit), (next_size, next_unit) in zip(steps, steps[1:]):
+        if whole >= size:
+            more = whole % size // next_size
+            name = unit + "s" if unit == "day" and whole >= 2 * size else unit
+            return f"{whole // size} {name}" + (f" {more} {next_unit}" if more else "")
+    return f"{whole} s"
+
+
+def age_text(taken: Optional[datetime], now: datetime) -> str:
+    """Write how long ago something was."""
+    if taken is None:
+        return "?"
+    seconds = (now - taken).total_seconds()
+    return "in the future" if seconds < -60 else "now" if seconds < 60 else span_text(seconds).split(" min")[0].rstrip() + (
+        " min ago" if seconds < 3600 else " ago")
+
+
+def ability_lines(prepared: Prepared) -> List[str]:
+    """Say in plain words what a drive can do."""
+    can = prepared.abilities
+    return [
+        f"Space:        {size_text(prepared.free)} free of {size_text(prepared.total)}",
+        "Same files:   " + ("unchanged files cost no space in later copies (hard links)" if can.hard_links else
+                            "cannot be shared between dates here (no hard links): every dated copy takes its full size"),
+        "Permissions:  " + ("kept on the drive" if can.modes else "not kept by this drive; they are kept in each copy's list, "
+                            "and come back when you restore"),
+        "Links:        " + ("kept on the drive" if can.symlinks else "kept in each copy's list, and come back when you restore"),
+        "Times:        " + ("exact" if can.time_step_ns <= 100 else f"the drive keeps them to {can.time_step_ns / 1e9:g} s; they are "
+                            "exact in each copy's list, and when you restore"),
+    ]
+
+
+def init_answer(prepared: Prepared, path: str) -> Answer:
+    """Report what `init` did."""
+    label = show(prepared.marker.label)
+    first = (f"{show(path)} is now a backup drive, called {label}." if prepared.made else
+             f"{show(path)} is a backup drive already, called {label}; its marker was left as it is.")
+    lines = [first, *ability_lines(prepared), "",
+             f"Next, make the first dated copy:  snapback.py backup ~/Documents {shell_word(path)}"]
+    return Answer(Exit.ATTENTION if prepared.notes else Exit.DONE, lines, prepared.notes, {
+        "id": prepared.marker.id, "label": prepared.marker.label, "offline": prepared.marker.offline, "made": prepared.made,
+        "free": prepared.free, "total": prepared.total, **prepared.abilities._asdict()})
+
+
+NOTES_SHOWN = 20
+
+
+def note_lines(notes: Notes) -> List[str]:
+    """Name what needs attention, the first few in full."""
+    lines = [f"{show(note.path)}: {note.why}" if note.path else note.why for note in notes[:NOTES_SHOWN]]
+    rest = len(notes) - NOTES_SHOWN
+    return [*lines, f"... and {rest:,} more; all are named in the manifest"] if rest > 0 else lines
+
+
+def backup_answer(taken: Taken, label: str, seconds: float, schedule: str) -> Answer:
+    """Report a dated copy."""
+    counts, files = taken.counts, taken.counts.files
+    lines = [f"Dated copy {taken.name} made on {label}: {show(taken.path)}",
+             f"{count_text(counts.total_files, 'file')}, {size_text(counts.bytes)}: {files[Same.NEW]:,} new, "
+             f"{files[Same.CHANGED]:,} changed, {files[Same.UNCHANGED]:,} unchanged; {size_text(counts.added)} copied in "
+             f"{span_text(seconds)}"]
+    asides = [(counts.skipped, "could not be read"), (counts.kept, "kept from an earlier copy"), (counts.excluded, "left out as you asked"),
+              (counts.sockets, "sockets left out (they hold nothing)")]
+    if any(count for count, _ in asides):
+        lines.append("; ".join(f"{count:,} {words}" for count, words in asides if count))
+    if schedule:
+        lines += ["From now on, run (by hand, or from cron):", "  " + schedule]
+    if taken.notes:
+        end = (f"NOT COMPLETE - {count_text(len(taken.notes), 'thing')} above "
+               f"{'needs' if len(taken.notes) == 1 else 'need'} attention; everything else is in this copy")
+        end += f"; safe to unplug {label}" if taken.settled else f"; do not unplug {label} yet: eject it first"
+    else:
+        end = f"OK - you can rely on this copy; safe to unplug {label}"
+    problems = [*note_lines(taken.notes), end] if taken.notes else []
+    return Answer(Exit.ATTENTION if taken.notes else Exit.DONE, lines if problems else [*lines, end], problems,
+                  backup_facts(taken, seconds))
+
+
+def backup_facts(taken: Taken, seconds: float) -> Dict[str, Any]:
+    """Give the summary of a dated copy under restic's names, and our own beside them."""
+    counts = taken.counts
+    return {**{f"files_{same.value}": counts.files[same] for same in (Same.NEW, Same.CHANGED, Same.UNCHANGED)},
+            **{f"dirs_{same.value}": counts.dirs[same] for same in (Same.NEW, Same.CHANGED, Same.UNCHANGED)},
+            "data_added": counts.added, "total_files_processed": counts.total_files, "total_bytes_processed": counts.bytes,
+            "total_duration": round(seconds, 3), "snapshot_id": taken.name, "dry_run": False, "set": taken.set_name,
+            "seq": taken.seq, "path": taken.path, "skipped": counts.skipped, "kept": counts.kept, "gone": counts.gone,
+            "excluded": counts.excluded, "sockets": counts.sockets, "other": counts.other, "safe_to_unplug": taken.settled,
+            "notes": [note._asdict() for note in taken.notes]}
+
+
+def preview_answer(look: Look, set_name: str, label: str) -> Answer:
+    """Report what a dry run found."""
+    words = {Same.NEW: "new", Same.CHANGED: "changed", Same.DOUBTFUL: "to be read"}
+    lines = [f"{words[same]:<10} {size_text(size):>8}  {show(path)}" for same, size, path in look.entries]
+    new = sum(1 for same, _, _ in look.entries if same is Same.NEW)
+    changed = sum(1 for same, _, _ in look.entries if same is Same.CHANGED)
+    lines.append(f"Would copy {size_text(look.bytes)} to {label}, set {set_name}: {new:,} new and {changed:,} changed of "
+                 f"{count_text(look.files, 'file')} ({size_text(look.total)}). Nothing was written.")
+    return Answer(Exit.DONE, lines, (), {
+        "dry_run": True, "files_new": new, "files_changed": changed, "files_unmodified": look.files - len(look.entries),
+        "data_added": look.bytes, "total_files_processed": look.files, "total_bytes_processed": look.total, "set": set_name,
+        "files": [{"path": path, "size": size, "state": same.value} for same, size, path in look.entries]})
+
+
+def list_answer(sets: Mapping[str, Sequence[Snapshot]], closed: Sequence[str], drive: str, now: datetime) -> Answer:
+    """Report the dated copies of each set on a drive."""
+    lines, facts = [], []  # type: List[str], List[Dict[str, Any]]
+    for name, snapshots in sets.items():
+        lines.append(f"{name} on {drive}")
+        lines.append(f"  {'date':<20} {'files':>10} {'size':>8} {'new':>8}  age")
+        for one in snapshots:
+            taken = parse_time(str(one.header.get("taken", "")))
+            if one.state is State.WHOLE:
+                end = one.end
+                lines.append(f"  {one.name:<20} {end['files']:>10,} {size_text(end['bytes']):>8} "
+                             f"{size_text(end.get('added', 0)):>8}  {age_text(taken, now)}"
+                             + ("; some files could not be read" if end.get("skipped") or end.get("kept") else ""))
+            else:
+                lines.append(f"  {one.name:<20}  {one.state.value}")
+            facts.append({"set": name, "snapshot": one.name, "state": one.state.value, "seq": one.seq,
+                          "taken": one.header.get("taken"), "files": one.end.get("files"), "bytes": one.end.get("bytes"),
+                          "added": one.end.get("added"), "skipped": one.end.get("skipped"), "kept": one.end.get("kept"),
+                          "sources": dict(one.sources)})
+    damaged = [f"{name}/{one.name}: its manifest is damaged; the files are there, but nothing proves them: run verify"
+               for name, snapshots in sets.items() for one in snapshots if one.state is State.DAMAGED]
+    if not sets:
+        lines.append(f"There is no dated copy on {drive} yet.")
+    return Answer(Exit.ATTENTION if damaged else Exit.DONE, lines, [*damaged, *closed_lines(closed)], {"snapshots": facts})
+
+
+def closed_lines(closed: Sequence[str]) -> List[str]:
+    """Say how to read the sets of other users."""
+    return [f"the set {name} belongs to another user of this computer: run the same command as that user, or with sudo"
+            for name in closed]
+
+
+def verify_answer(checked: Checked, quick: bool, seconds: float, note: str) -> Answer:
+    """Report a verification."""
+    strays = [one for one in checked.findings if one.kind is Found.STRAY]
+    damage = checked.damage
+    what = f"{count_text(checked.files, 'file')} in {count_text(len(checked.snapshots), 'dated copy', 'dated copies')}"
+    read = "looked at, not read" if quick else f"{size_text(checked.read_bytes)} read"
+    lines = [f"Checked {what}: {read} in {span_text(seconds)}"]
+    lines += [f"not part of the copy (left alone): {show(one.snapshot + '/' + one.path)}" for one in strays[:NOTES_SHOWN]]
+    if len(strays) > NOTES_SHOWN:
+        lines.append(f"... and {len(strays) - NOTES_SHOWN:,} more that are not part of the copies")
+    if note:
+        lines.append(f"Note: {note}.")
+    problems = [f"{one.kind.value}: {show(one.snapshot + '/' + one.path)}" + (f" ({one.detail})" if one.detail else "")
+                for one in damage[:NOTES_SHOWN]]
+    if len(damage) > NOTES_SHOWN:
+        problems.append(f"... and {len(damage) - NOTES_SHOWN:,} more; all are in {DAMAGED_LIST} of the set")
+    if damage:
+        problems.append(f"NOT OK - {count_text(len(damage), 'damaged entry', 'damaged entries')}; all other files are good; the next "
+                        "backup stores good copies of what the source still has")
+    else:
+        lines.append("OK - everything is there" + ("" if quick else " and has the bytes that were written"))
+    return Answer(Exit.DAMAGED if damage else Exit.DONE, lines, problems, {
+        "snapshots": checked.snapshots, "files": checked.files, "files_read": checked.read_files,
+        "bytes_read": checked.read_bytes, "quick": quick, "damaged": len(damage), "strewn": checked.strewn,
+        "findings": [{"kind": one.kind.value, "snapshot": one.snapshot, "path": one.path, "detail": one.detail}
+                     for one in checked.findings]})
+
+
+def restore_answer(done: Restored, snapshot: str, when: str, seconds: float) -> Answer:
+    """Report what was given back."""
+    lines = [] if snapshot.startswith(when) else [f"The dated copy that was taken for {show(when)}: {snapshot}"]
+    lines += [f"Restored {count_text(done.files - len(done.findings), 'file')} ({size_text(done.bytes)}) from {snapshot} to "
+              f"{show(done.path)} in {span_text(seconds)}"]
+    lines += [f"set aside, because it differed: {show(name)}" for name in done.set_aside[:NOTES_SHOWN]]
+    problems = [f"{one.kind.value}: {show(one.path)}" + (f" ({one.detail})" if one.detail else "")
+                for one in done.findings[:NOTES_SHOWN]]
+    if len(done.findings) > NOTES_SHOWN:
+        problems.append(f"... and {len(done.findings) - NOTES_SHOWN:,} more")
+    problems += note_lines(done.notes)
+    code = Exit.DAMAGED if done.findings else Exit.ATTENTION if done.notes else Exit.DONE
+    if done.findings:
+        problems.append(f"NOT OK - {count_text(len(done.findings), 'file')} could not be given back whole; what could be read of a "
+                        "damaged file stands beside its name with .damaged; try another date for it")
+    elif done.notes:
+        problems.append("Everything else was restored, and every file's checksum was right")
+    else:
+        lines.append("OK - every file's checksum was right")
+    return Answer(code, lines, problems, {
+        "snapshot": snapshot, "target": done.path, "files": done.files, "bytes": done.bytes, "set_aside": done.set_aside,
+        "findings": [{"kind": one.kind.value, "path": one.path, "detail": one.detail} for one in done.findings],
+        "notes": [note._asdict() for note in done.notes]})
+
+
+# --- 13. Command line --------------------------------------------------------------------------
+
+
+class Scene(NamedTuple):
+    """What a command gets of the outside: the time, a stop-watch, and where progress is shown."""
+
+    now: datetime
+    clock: Callable[[], float]
+    progress: Callable[[int, int], Watch]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises instead of leaving, and whose options may stand anywhere."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse has to say as a UsageError."""
+        raise UsageError(f"{message}; see: {self.prog} --help")
+
+
+class Finished(Exception):
+    """The parser has answered by itself (--help)."""
+
+
+class Help(argparse.Action):
+    """Print the help and end, without leaving the interpreter."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
+        """Say the help text."""
+        raise Finished(parser.format_help())
+
+
+class PatternWords(argparse.Action):
+    """Collect --exclude and --exclude-from in their order, as the last pattern that matches decides."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
+                 option_string: Optional[str] = None) -> None:
+        """Add one word."""
+        namespace.patterns = [*(namespace.patterns or []), (option_string == "--exclude-from", values)]
+
+
+def positive(text: str) -> int:
+    """Read a number of threads."""
+    if not re.fullmatch(r"[1-9]\d?", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{show(text)!r} is no number from 1 to 99")
+    return int(text)
+
+
+def add_backup(parser: Parser) -> None:
+    """Declare the options of `backup`."""
+    parser.add_argument("paths", nargs="+", metavar="SOURCE... DRIVE",
+                        help="folders or files to copy (NAME=PATH gives one another name on the drive), then the drive")
+    parser.add_argument("--init", action="store_true", help="make the marker first, where the drive has none yet")
+    parser.add_argument("--if-attached", action="store_true", help="an absent drive is no failure (exit 0)")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be copied; write nothing")
+    parser.add_argument("--set", default="", metavar="NAME", help="the folder on the drive for this computer's copies")
+    parser.add_argument("--adopt", action="store_true", help="go on with a set that another computer began")
+    parser.add_argument("--exclude", action=PatternWords, dest="patterns", metavar="PATTERN",
+                        help="leave out what matches (as in .gitignore, from each source's top; may be repeated)")
+    parser.add_argument("--exclude-from", action=PatternWords, dest="patterns", metavar="FILE",
+                        help="read such patterns from a file, one a line")
+    parser.add_argument("--exclude-caches", action="store_true", help="leave out folders tagged by a CACHEDIR.TAG")
+    parser.add_argument("--exclude-if-present", action="append", default=[], metavar="NAME",
+                        help="leave out what is in a folder that has an entry of this name")
+    parser.add_argument("-x", "--one-file-system", action="store_true", help="do not enter other disks mounted in a source")
+    parser.add_argument("--checksum", action="store_true", help="read every file, also those whose size and times are as before")
+    parser.add_argument("--allow-empty", action="store_true", help="a source that has become empty is meant to be so")
+
+
+def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `backup`."""
+    if len(args.paths) < 2:
+        raise UsageError("name at least one source and then the drive: snapback.py backup ~/Documents /media/usb")
+    if args.init and args.if_attached:
+        raise UsageError("--init makes a new drive of whatever folder is there, so it does not go with --if-attached; run it once by "
+                         "hand, then leave it out")
+    *words, place = args.paths
+    rules = read_rules(args)
+    sources = read_sources(words)
+    made = False
+    if args.init:
+        made = init_for_backup(place, [source.path for source in sources], args.dry_run, scene.now)
+    try:
+        drive = open_drive(place)
+    except DriveAbsent:
+        if args.if_attached:
+            return Answer(Exit.DONE, (), (), {"attached": False})
+        raise
+    order = Order(sources, scene.now, rules, args.set, args.adopt, args.checksum, args.allow_empty, args.jobs, plan_text)
+    if args.dry_run:
+        look, set_name = preview(drive, order)
+        return preview_answer(look, set_name, drive.label)
+    began = scene.clock()
+    taken = take_snapshot(drive, order, scene.progress)
+    if drive.marker:
+        remember_drive(drive.path, drive.marker)
+    schedule = " ".join(map(shell_word, ["python3", script_path(), "backup", *(
+        f"{source.alias}={source.path}" for source in sources), drive.path, "--if-attached", "-q"])) if made else ""
+    return backup_answer(taken, drive.label, scene.clock() - began, schedule)
+
+
+def read_rules(args: argparse.Namespace) -> Rules:
+    """Read the exclude options."""
+    patterns: List[Pattern] = []
+    for is_file, text in args.patterns or ():
+        lines = [text]
+        if is_file:
+            path = whole_path(text)
+            try:
+                content = read_text(Folder.top(parent_path(path)), path_parts(path)[-1], MIB)
+            except (OSError, IndexError) as err:
+                raise UsageError(f"the exclude file {show(text)} cannot be read: {err}") from err
+            if content is None:
+                raise UsageError(f"there is no exclude file {show(text)}, or it is no text file of less than a megabyte")
+            lines = content.split("\n")
+        patterns += [pattern for pattern in (parse_pattern(line, WINDOWS) for line in lines) if pattern]
+    for name in args.exclude_if_present:
+        if "/" in name or name in ("", ".", ".."):
+            raise UsageError(f"--exclude-if-present takes a plain name, not {show(name)!r}")
+    return Rules(tuple(patterns), args.exclude_caches, tuple(args.exclude_if_present), args.one_file_system)
+
+
+def read_sources(words: Sequence[str]) -> Tuple[Source, ...]:
+    """Read the words before the drive: paths, or NAME=PATH."""
+    pairs = []
+    for word in words:
+        alias, equals, path = word.partition("=")
+        if not equals or "/" in alias or os.sep in alias or stat_path(os.path.expanduser(word)) is not None:
+            alias, path = "", word
+        if not path:
+            raise UsageError(f"{show(word)!r} names no folder; write NAME=PATH, or only the path")
+        pairs.append((alias, path))
+    named = give_aliases([(alias or plain_name(path), whole_path(path)) for alias, path in pairs])
+    sources = []
+    for alias, path in named:
+        info = from_top(Source(alias, path), stat_path, path)
+        if info is not None and not is_folder(info) and not stat.S_ISREG(info.st_mode):
+            raise UsageError(f"{show(path)} is neither a folder nor a file, so it cannot be a source")
+        sources.append(Source(alias, path, info is None or is_folder(info)))
+    return tuple(sources)
+
+
+def plain_name(path: str) -> str:
+    """Give the last name of a path as a person wrote it, before links are resolved."""
+    return os.path.basename(os.path.abspath(os.path.expanduser(path)))
+
+
+def init_for_backup(place: str, sources: Sequence[str], dry_run: bool, now: datetime) -> bool:
+    """Make the marker that `backup --init` asks for; tell whether one was made."""
+    where = whole_path(place)
+    info = stat_path(where)
+    if info is not None and is_folder(info) and read_marker(Folder.top(where)):
+        return False
+    known = known_drives().get(where)
+    if known and info is not None:
+        raise DriveAbsent(f"the drive {show(known.get('label', ''))} was at {show(place)}, and is not attached now; attach it; or, to make "
+                          f"a new drive of this folder, run: snapback.py init {shell_word(place)}")
+    check_place(where, sources, False, False)
+    if dry_run:
+        raise UsageError(f"{show(place)} is no drive yet, so a dry run has nothing to compare with; first run: "
+                         f"snapback.py init {shell_word(place)}")
+    prepare_drive(where, "", False, now.isoformat(timespec="seconds"), plan_text)
+    return True
+
+
+def add_init(parser: Parser) -> None:
+    """Declare the options of `init`."""
+    parser.add_argument("dir", metavar="DIR", help="a folder, usually the top of a disk")
+    parser.add_argument("--label", default="", metavar="TEXT", help="what people call the drive (default: the folder's name)")
+    parser.add_argument("--offline", action="store_true", help="this drive will be unplugged between copies")
+    parser.add_argument("--anyway", action="store_true", help="take it even if a synchroniser looks after that folder")
+
+
+def run_init(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `init`."""
+    where = whole_path(args.dir)
+    try:
+        check_place(where, (), args.offline, args.anyway)
+        prepared = prepare_drive(where, args.label, args.offline, scene.now.isoformat(timespec="seconds"), plan_text)
+    except OSError as err:
+        raise DriveError(f"{show(args.dir)} cannot be made a drive ({reason(err)}); check that it can be written to") from err
+    remember_drive(where, prepared.marker)
+    return init_answer(prepared, args.dir)
+
+
+def add_list(parser: Parser) -> None:
+    """Declare the options of `list`."""
+    add_drive_options(parser)
+
+
+def add_drive_options(parser: Parser) -> None:
+    """Declare what names a drive and a set for the commands that read."""
+    parser.add_argument("--drive", default="", metavar="DIR", help="the drive (default: where this script lies, or the current folder)")
+    parser.add_argument("--set", default="", metavar="NAME", help="the set (default: the only one, or this computer's)")
+
+
+def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `list`."""
+    drive, named = open_to_read(args)
+    with drive.guarded():
+        sets, closed = list_sets(drive.root)
+        wanted = [one for one in sets if not named or one == named]
+        if named and not wanted:
+            raise UsageError(no_set(drive, named, sets, closed))
+        return list_answer({name: survey(drive.root.child(name)) for name in wanted}, closed if not named else (),
+                           drive.label, scene.now)
+
+
+def open_to_read(args: argparse.Namespace) -> Tuple[Drive, str]:
+    """Find the drive that a reading command means, marked or not; give it with the name of the set, if one was named."""
+    places = [args.drive] if args.drive else [parent_path(script_path()), current_folder()]
+    for place in places:
+        where, named = whole_path(place), args.set
+        try:
+            info = stat_path(where)
+            if info is None or not is_folder(info):
+                continue
+            if args.drive and not named and not why_no_set_name(path_parts(where)[-1] if path_parts(where) else ".") and (
+                    looks_like_set(Folder.top(where))):
+                where, named = parent_path(where), path_parts(where)[-1]
+            while not args.drive and read_marker(Folder.top(where)) is None:
+                if parent_path(where) == where:
+                    break
+                where = parent_path(where)
+            marker = read_marker(Folder.top(where))
+        except OSError as err:
+            raise DriveAbsent(f"{show(place)} cannot be read ({reason(err)}); attach the drive, or run as a user who may read it") from err
+        if args.drive or marker:
+            return Drive(where, marker), named
+    if args.drive:
+        raise DriveAbsent(f"there is no folder {show(args.drive)}; attach the drive, or check the path")
+    raise UsageError("say which drive: --drive DIR (this script does not lie on one, and the current folder is on none)")
+
+
+def choose_set(drive: Drive, named: str) -> str:
+    """Choose the set that a command means. Raises UsageError where several could be meant, or none is there."""
+    sets, closed = list_sets(drive.root)
+    if named:
+        if named not in sets:
+            raise UsageError(no_set(drive, named, sets, closed))
+        return named
+    if len(sets) == 1:
+        return sets[0]
+    mine = [name for name in sets if set_owner(drive.root, name).get("machine") == machine_id()]
+    if len(mine) == 1:
+        return mine[0]
+    raise UsageError(no_set(drive, "", sets, closed))
+
+
+def no_set(drive: Drive, named: str, sets: Sequence[str], closed: Sequence[str]) -> str:
+    """Say why no set can be chosen, and what there is."""
+    if named in closed or (closed and not sets):
+        return closed_lines([named if named in closed else closed[0]])[0]
+    there = f"there are: {', '.join(sets)}; add --set NAME" if sets else "there is no dated copy on it yet"
+    return f"no set {show(named)!r} on {drive.label}; {there}" if named else f"on {drive.label} {there}"
+
+
+def add_verify(parser: Parser) -> None:
+    """Declare the options of `verify`."""
+    parser.add_argument("when", nargs="?", default="", metavar="WHEN", help="latest, or a date or its beginning (default: all dates)")
+    parser.add_argument("--quick", action="store_true", help="look at names and sizes only; read no file")
+    add_drive_options(parser)
+
+
+def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `verify`."""
+    drive, named = open_to_read(args)
+    with drive.guarded():
+        set_name = choose_set(drive, named)
+        snapshots = survey(drive.root.child(set_name))
+    chosen = [choose_snapshot(args.when, snapshots)] if args.when else [
+        one for one in snapshots if one.state in (State.WHOLE, State.DAMAGED)]
+    if not chosen:
+        raise UsageError(f"there is no dated copy on {drive.label} yet")
+    began = scene.clock()
+    checked = verify(drive, set_name, [one.name for one in chosen], args.jobs, args.quick, scene.progress(
+        sum(int(one.end.get("files", 0)) for one in chosen), 0))
+    note = note_check(drive, set_name, checked, scene.now, not args.when, args.quick)
+    return verify_answer(checked, args.quick, scene.clock() - began, note)
+
+
+def add_restore(parser: Parser) -> None:
+    """Declare the options of `restore`."""
+    parser.add_argument("when", metavar="WHEN", help="latest, or a date or its beginning")
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="what to give back, as in the copy or as it was on the computer")
+    parser.add_argument("--to", default="", metavar="DIR", help="a new folder for it (default: restored-DATE in the current folder)")
+    parser.add_argument("--merge", action="store_true",
+                        help="restore into a folder that exists; what differs there is set aside under a dated name")
+    add_drive_options(parser)
+
+
+def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `restore`."""
+    drive, named = open_to_read(args)
+    with drive.guarded():
+        set_name = choose_set(drive, named)
+        snapshots = survey(drive.root.child(set_name))
+    chosen = choose_snapshot(args.when, snapshots)
+    target = args.to or new_target(chosen.name)
+    began = scene.clock()
+    done = restore(drive, set_name, chosen.name, args.paths, target,
+                   scene.now.strftime("%Y-%m-%d_%H%M%S") if args.merge else "", args.jobs, scene.progress)
+    return restore_answer(done, chosen.name, chosen.name if args.when == "latest" else args.when, scene.clock() - began)
+
+
+def new_target(date: str) -> str:
+    """Name a new folder for restored files in the current folder."""
+    names = itertools.chain([f"restored-{date}"], (f"restored-{date}_{count}" for count in itertools.count(2)))
+    return next(name for name in names if stat_path(join_path(current_folder(), name)) is None)
+
+
+class Command(NamedTuple):
+    """One command: what it is for, its options, and what carries it out."""
+
+    purpose: str
+    add: Callable[[Parser], None]
+    run: Callable[[argparse.Namespace, Scene], Answer]
+    example: str
+
+
+COMMANDS: Dict[str, Command] = {
+    "backup": Command("make a dated copy of folders or files on a drive", add_backup, run_backup,
+                      "snapback.py backup ~/Documents ~/Pictures /media/usb"),
+    "init": Command("prepare a drive: make its marker, say what it can do", add_init, run_init,
+                    "snapback.py init /media/usb --label BLUE-STICK --offline"),
+    "list": Command("show the dated copies on a drive", add_list, run_list, "snapback.py list --drive /media/usb"),
+    "verify": Command("read dated copies again and compare every checksum", add_verify, run_verify,
+                      "snapback.py verify latest --drive /media/usb"),
+    "restore": Command("give files back, into a new folder", add_restore, run_restore,
+                       "snapback.py restore 2026-11-20 Documents/letter.odt --drive /media/usb"),
+}
+VALUE_OPTIONS = frozenset(("--set", "--drive", "--jobs", "--to", "--label", "--exclude", "--exclude-from", "--exclude-if-present"))
+
+
+def parser_of(name: str) -> Parser:
+    """Build the parser of one command."""
+    command = COMMANDS[name]
+    parser = Parser(prog=f"snapback.py {name}", description=command.purpose, epilog=f"example:  {command.example}",
+                    add_help=False, allow_abbrev=False)
+    parser.add_argument("-h", "--help", action=Help, nargs=0, help="show this and do nothing")
+    parser.add_argument("--json", action="store_true", help="print one JSON object for machines")
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing when all is well")
+    parser.add_argument("--jobs", type=positive, default=default_jobs(), metavar="N", help="files in flight at a time (default: %(default)s)")
+    command.add(parser)
+    return parser
+
+
+def split_command(words: Sequence[str]) -> Tuple[str, List[str]]:
+    """Find the command among the words; options may stand before it.
+
+    >>> split_command(["-q", "--set", "list", "backup", "a"])
+    ('backup', ['-q', '--set', 'list', 'a'])
+    """
+    at = 0
+    while at < len(words) and words[at].startswith("-"):
+        at += 2 if words[at] in VALUE_OPTIONS else 1
+    if at >= len(words):
+        return "", list(words)
+    return words[at], [*words[:at], *words[at + 1:]]
+
+
+def carry_out(words: Sequence[str], scene: Scene) -> Tuple[Answer, argparse.Namespace]:
+    """Read the command line and do what it says. Raises SnapbackError, Finished."""
+    name, rest = split_command(words)
+    if not name:
+        if "--version" in rest:
+            raise Finished(f"snapback {__version__}\n")
+        raise Finished((__doc__ or "") + "\n" if not rest or rest[0] in ("-h", "--help") else help_for_options(rest))
+    if name not in COMMANDS:
+        raise UsageError(f"there is no command {show(name)!r}; there are: {', '.join(COMMANDS)}")
+    args = parser_of(name).parse_intermixed_args(rest)
+    return COMMANDS[name].run(args, scene), args
+
+
+def help_for_options(rest: Sequence[str]) -> str:
+    """Refuse options that stand alone. Raises UsageError."""
+    raise UsageError(f"say a command first: {', '.join(COMMANDS)} (not only {show(' '.join(rest))})")
+
+
+class Progress:
+    """One line on a terminal that is written again and again; nothing anywhere else."""
+
+    EVERY = 0.2  # seconds
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float], shown: bool) -> None:
+        self.stream, self.clock, self.shown = stream, clock, shown
+        self.began = self.last = clock()
+        self.drawn = False
+
+    def expect(self, files: int, size: int) -> Watch:
+        """Take the expected numbers and give the function that is told of the progress."""
+        self.began = self.clock()
+
+        def tell(done_files: int, done_bytes: int) -> None:
+            now = self.clock()
+            if self.shown and now - self.last >= self.EVERY:
+                self.last = now
+                self.draw(progress_text(done_files, done_bytes, files, size, now - self.began))
+        return tell
+
+    def draw(self, text: str) -> None:
+        """Replace the line."""
+        width = shutil.get_terminal_size().columns - 1
+        self.stream.write("\r" + text[:width].ljust(width))
+        self.stream.flush()
+        self.drawn = True
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self.drawn:
+            self.draw("")
+            self.stream.write("\r")
+            self.stream.flush()
+
+
+def progress_text(files: int, size: int, all_files: int, all_bytes: int, seconds: float) -> str:
+    """Write the line of progress: percentage and time left first, as a narrow terminal cuts the end."""
+    # a small file costs about as much as this many bytes of a large one
+    each = 32 * KIB
+    whole, done = all_bytes + each * all_files, size + each * files
+    part = min(done / whole, 0.99) if whole else 0.0
+    left = f", {span_text(seconds / part - seconds)} left" if part > 0.01 and seconds > 2 else ""
+    rate = f", {size_text(size / seconds)}/s" if seconds > 0.5 and size else ""
+    return f"{part:4.0%}{left}, {count_text(files, 'file')}, {size_text(size)}{rate}"
+
+
+def default_jobs() -> int:
+    """Give how many files are in flight when nothing is said: with two cores four measured best."""
+    return min(8, 2 + (os.cpu_count() or 1))
+
+
+def say(stream: Optional[TextIO], lines: Iterable[str]) -> None:
+    """Print lines, whatever characters the stream can take; a closed stream is no reason to fail."""
+    for line in lines if stream else ():
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream)
+
+
+@contextlib.contextmanager
+def polite_ending() -> Iterator[None]:
+    """Let SIGTERM end a run as cleanly as Ctrl-C does."""
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Carry out one command and give the exit code; the only place of the clock and of print."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in words
+    progress = Progress(sys.stderr, time.monotonic, bool(sys.stderr) and sys.stderr.isatty() and not as_json
+                        and not {"-q", "--quiet"} & set(words) and os.environ.get("TERM") != "dumb")
+    scene = Scene(datetime.now(timezone.utc).astimezone(), time.monotonic, progress.expect)
+    try:
+        try:
+            with polite_ending():
+                answer, args = carry_out(words, scene)
+        finally:
+            progress.clear()
+        if as_json:
+            say(sys.stdout, [json.dumps({**answer.facts, "exit_code": int(answer.code)})])
+        elif not args.quiet:
+            say(sys.stdout, answer.lines)
+        say(sys.stderr, answer.problems)
+        return int(answer.code)
+    except Finished as text:
+        say(sys.stdout, [str(text).rstrip("\n")])
+        return int(Exit.DONE)
+    except SnapbackError as err:
+        code, sentence = err.code, str(err)
+    except KeyboardInterrupt:
+        code, sentence = Exit.INTERRUPTED, ("interrupted; every earlier dated copy is untouched, and the next run carries on "
+                                            "with what was already copied")
+    if as_json:
+        say(sys.stdout, [json.dumps({"error": sentence, "exit_code": int(code)})])
+    say(sys.stderr, [f"snapback: {sentence}"])
+    return int(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
