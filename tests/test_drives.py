@@ -1,0 +1,488 @@
+"""Real drives of several kinds: full ones, read-only ones, pulled out ones, dying ones, and two runs on the same."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Callable, Dict, Iterator, Tuple
+
+import pytest
+
+from conftest import MIB, Cli, Mount, Result
+from trees import (
+    Outcome,
+    Twin,
+    ask,
+    awkward_tree,
+    dates,
+    differences,
+    leftovers,
+    random_edit,
+    random_tree,
+    remove_tree,
+    stock_check,
+    text_of,
+    twin,
+    without,
+)
+
+pytestmark = pytest.mark.needs("linux", "sha256sum")
+Mounting = Callable[..., Mount]
+POSIX_KINDS = ["ext4", "xfs", "btrfs", "tmpfs"]
+
+
+@pytest.fixture
+def source(reachable: Path) -> Iterator[Path]:
+    """A source with ten small files; it may grow as awkward as it likes."""
+    made = reachable / "source"
+    made.mkdir()
+    grow(made, 10, 1000)
+    yield made
+    remove_tree(made)
+    remove_tree(reachable / "back")
+
+
+def grow(source: Path, count: int, size: int) -> None:
+    for nth in range(count):
+        folder = source / f"of {size}" / f"folder {nth // 10}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"file {nth}").write_bytes(text_of(nth % 7, size) + b"%d" % nth)
+
+
+def back_up(source: Path, drive: Path, *more: str) -> str:
+    """Make a dated copy, and say which."""
+    before = set(dates(drive / "box"))
+    outcome = ask("backup", "--init", "--set", "box", *more, source, drive)
+    assert outcome.code == 0, outcome
+    (new,) = set(dates(drive / "box")) - before
+    return new
+
+
+def one_sentence(ended: Outcome | Result, *about: str) -> None:
+    """Assert that a run failed, and said so in one line that speaks of these things and of earlier copies."""
+    assert (ended.code, ended.err.count("\n")) == (1, 1), ended
+    assert all(word in ended.err for word in (*about, "untouched")), ended
+
+
+def whole(drive: Path, copies: Dict[str, Twin]) -> None:
+    """Assert that these dated copies, and no others, are there as they were made, and pass every check."""
+    assert set(dates(drive / "box")) == set(copies)
+    for date, should in copies.items():
+        assert differences(twin(drive / "box" / date / "source"), should) == []
+        assert stock_check(drive / "box" / date) == []
+    outcome = ask("verify", "--drive", drive)
+    assert outcome.code == 0, outcome
+
+
+def comes_back(source_tree: Twin, drive: Path, date: str, target: Path) -> None:
+    """Assert that a restored tree has everything, whatever the drive itself cannot hold."""
+    outcome = ask("restore", date, "--drive", drive, "--to", target)
+    assert outcome.code == 0, outcome
+    assert differences(twin(target / "source"), source_tree) == []
+    remove_tree(target)
+
+
+def in_the_middle(run: subprocess.Popen[str], drive: Path, size: int) -> None:
+    """Wait until a run has copied so many bytes, and then stop it for a while; SIGCONT lets it go on."""
+    while copied(drive) < size:
+        assert run.poll() is None, f"ended too early: {run.communicate()}"
+        time.sleep(0.001)
+    run.send_signal(signal.SIGSTOP)
+
+
+def copied(drive: Path) -> int:
+    total = 0
+    for left in leftovers(drive / "box"):
+        for here, _, files in os.walk(drive / "box" / left):
+            for name in files:
+                with contextlib.suppress(OSError):
+                    total += os.lstat(os.path.join(here, name)).st_size
+    return total
+
+
+# --- Kinds of drives ------
+
+
+@pytest.mark.parametrize("kind", POSIX_KINDS)
+def test_a_drive_that_can_hold_everything_does(mounted: Mounting, reachable: Path, source: Path, kind: str) -> None:
+    drive = mounted(kind, "400M" if kind in ("xfs", "btrfs") else "64M").path
+    rng = random.Random(8)
+    remove_tree(source)
+    random_tree(rng, source, 40)
+    copies = {}
+    for _ in range(3):
+        copies[back_up(source, drive)] = twin(source)
+        random_edit(rng, source)
+    whole(drive, copies)
+    for date, tree in copies.items():
+        comes_back(tree, drive, date, reachable / "back")
+
+
+@pytest.mark.parametrize("kind", ["xfs", "btrfs"])
+def test_the_awkward_tree_fits_on_other_file_systems_too(mounted: Mounting, reachable: Path, kind: str) -> None:
+    drive, source = mounted(kind, "400M").path, reachable / "source"
+    awkward_tree(source)
+    try:
+        tree = without(twin(source), "socket")
+        date = back_up(source, drive)
+        assert differences(twin(drive / "box" / date / "source"), tree) == []
+        comes_back(tree, drive, date, reachable / "back")
+    finally:
+        remove_tree(source)
+        remove_tree(reachable / "back")
+        remove_tree(drive / "box")
+
+
+def plain_tree_with_all_a_stick_cannot_hold(source: Path) -> None:
+    (source / "private").mkdir(mode=0o700)
+    (source / "private" / "script").write_bytes(b"#!/bin/sh\n")
+    (source / "private" / "script").chmod(0o4755)
+    os.link(source / "private" / "script", source / "hard link")
+    (source / "link").symlink_to("private/script")
+    os.mkfifo(source / "fifo")
+    os.setxattr(source / "hard link", "user.note", b"x")
+    (source / "old").write_bytes(b"x")
+    (source / "empty folder").mkdir()
+    for name, when in (("old", -5), ("link", 4_500_000_001), ("private", 1_600_000_000_123_456_789)):
+        os.utime(source / name, ns=(when, when), follow_symlinks=False)
+    with open(source / "sparse", "wb") as file:
+        file.truncate(5 * MIB)
+
+
+@pytest.mark.needs("root")
+def test_nothing_is_lost_on_a_stick_that_can_hold_next_to_nothing(
+    mounted: Mounting, reachable: Path, source: Path
+) -> None:
+    drive = mounted("exfat", "128M").path
+    plain_tree_with_all_a_stick_cannot_hold(source)
+    copies = {back_up(source, drive): twin(source)}
+    (source / "old").write_bytes(b"new")
+    copies[back_up(source, drive)] = twin(source)
+    for date, tree in copies.items():
+        assert stock_check(drive / "box" / date) == []
+        comes_back(tree, drive, date, reachable / "back")
+    assert ask("verify", "--drive", drive).code == 0
+
+
+HOSTILE_TO_STICKS = [
+    b"colon: question? star* quote\" less< more> pipe|", b"new\nline", b"\x01", b"back\\slash", b"trailing dot.",
+    b"trailing blank ", b"caf\xe9", b"\xed\xa0\x80", b"Case", b"case", b"CON", b"nul.txt", "\u00e9".encode() * 127,
+    "\U0001f600".encode() * 63, b"%41", b"=41",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("make", ["file", "folder"])
+def test_names_that_a_stick_cannot_hold_come_back(mounted: Mounting, reachable: Path, source: Path, make: str) -> None:
+    drive = mounted("exfat", "64M").path
+    for name in HOSTILE_TO_STICKS:
+        path = source / os.fsdecode(name)
+        if make == "folder":
+            path.mkdir()
+            path = path / "inside"
+        path.write_bytes(b"named " + name)
+    tree = twin(source)
+    dated = [back_up(source, drive) for _ in range(2)]
+    for date in dated:
+        assert stock_check(drive / "box" / date) == []
+        comes_back(tree, drive, date, reachable / "back")
+    assert ask("verify", "--drive", drive).code == 0
+
+
+# --- Full ------
+
+
+def test_a_run_that_cannot_fit_is_refused_before_anything_is_copied(mounted: Mounting, source: Path) -> None:
+    drive = mounted("ext4", "64M").path
+    copies = {back_up(source, drive): twin(source)}
+    grow(source, 100, MIB)
+    before = twin(drive)
+    one_sentence(ask("backup", "--set", "box", source, drive), str(drive))
+    lately = [line for line in differences(twin(drive), before, ignoring=["mtime_ns"]) if "history.jsonl" not in line]
+    assert lately == []
+    whole(drive, copies)
+    remove_tree(source / f"of {MIB}")
+    grow(source, 3, MIB)
+    copies[back_up(source, drive)] = twin(source)
+    whole(drive, copies)
+
+
+def test_a_drive_that_another_program_fills_in_the_middle(mounted: Mounting, cli: Cli, source: Path) -> None:
+    disk = mounted("ext4", "256M")
+    copies = {back_up(source, disk.path): twin(source)}
+    grow(source, 150, MIB)
+    run = cli.start("backup", "--set", "box", source, disk.path)
+    in_the_middle(run, disk.path, 5 * MIB)
+    filler = disk.fill(leave=3 * MIB)
+    run.send_signal(signal.SIGCONT)
+    one_sentence(cli.ended(run), str(disk.path))
+    filler.unlink()
+    whole(disk.path, copies)
+    copies[back_up(source, disk.path)] = twin(source)
+    whole(disk.path, copies)
+    assert leftovers(disk.path / "box") == []
+
+
+def test_a_drive_on_which_no_more_files_can_be_made(mounted: Mounting, source: Path) -> None:
+    """Ext4 has a fixed number of inodes: here they are used up while most of the bytes are free."""
+    drive = mounted("ext4", "32M").path
+    copies = {back_up(source, drive): twin(source)}
+    grow(source, 10_000, 1)
+    one_sentence(ask("backup", "--set", "box", source, drive), str(drive))
+    whole(drive, copies)
+    remove_tree(source / "of 1")
+    copies[back_up(source, drive)] = twin(source)
+    whole(drive, copies)
+    assert leftovers(drive / "box") == []
+
+
+# --- Read-only ------
+
+
+@pytest.mark.parametrize("kind", ["ext4", "exfat"])
+def test_a_read_only_drive_can_be_read_and_nothing_else(
+    mounted: Mounting, reachable: Path, source: Path, kind: str
+) -> None:
+    disk = mounted(kind, "64M")
+    date = back_up(source, disk.path)
+    disk.read_only()
+    before = twin(disk.path)
+    one_sentence(ask("backup", "--set", "box", source, disk.path), str(disk.path), "read-only")
+    assert ask("init", disk.path).code == 0  # the marker exists: that is said, nothing changes
+    listed = ask("list", "--drive", disk.path)
+    assert (listed.code, date in listed.out) == (0, True), listed
+    assert ask("verify", "--drive", disk.path).code == 0
+    assert ask("verify", date, "--quick", "--drive", disk.path).code == 0
+    comes_back(twin(source), disk.path, date, reachable / "back")
+    assert differences(twin(disk.path), before) == []
+
+
+def test_a_read_only_drive_that_is_none_yet(mounted: Mounting, source: Path) -> None:
+    disk = mounted("ext4", "64M")
+    disk.read_only()
+    for command in (["init", disk.path], ["backup", "--init", source, disk.path]):
+        outcome = ask(*command)
+        assert (outcome.code, outcome.err.count("\n")) == (1, 1), outcome
+        assert "read-only" in outcome.err
+
+
+def test_copies_can_be_read_when_the_marker_is_gone(mounted: Mounting, reachable: Path, source: Path) -> None:
+    disk = mounted("ext4", "64M")
+    date = back_up(source, disk.path)
+    (disk.path / "snapback-marker.txt").unlink()
+    disk.read_only()
+    assert ask("list", "--drive", disk.path).code == 0
+    assert ask("verify", "--drive", disk.path).code == 0
+    comes_back(twin(source), disk.path, date, reachable / "back")
+
+
+# --- Pulled out ------
+
+
+@pytest.mark.parametrize("kind", ["ext4", "exfat"])
+def test_a_drive_pulled_out_in_the_middle(mounted: Mounting, cli: Cli, source: Path, kind: str) -> None:
+    disk = mounted(kind, "256M")
+    copies = [back_up(source, disk.path)]
+    grow(source, 150, MIB)
+    run = cli.start("backup", "--set", "box", source, disk.path)
+    in_the_middle(run, disk.path, 5 * MIB)
+    disk.unplug()
+    run.send_signal(signal.SIGCONT)
+    one_sentence(cli.ended(run), str(disk.path))
+    if kind == "ext4":
+        assert os.listdir(disk.path) == []  # it was this machine's own disk by then
+    disk.remount()
+    assert dates(disk.path / "box") == copies
+    assert stock_check(disk.path / "box" / copies[0]) == []
+    assert ask("verify", "--drive", disk.path).code == 0
+    copies.append(back_up(source, disk.path))
+    assert dates(disk.path / "box") == copies
+    assert stock_check(disk.path / "box" / copies[1]) == []
+    assert leftovers(disk.path / "box") == []
+
+
+@pytest.mark.parametrize("command", ["backup", "init"])
+def test_an_empty_mount_point_is_no_drive(mounted: Mounting, source: Path, command: str) -> None:
+    disk = mounted("ext4", "64M")
+    back_up(source, disk.path)
+    disk.unplug()
+    if command == "backup":
+        outcome = ask("backup", "--set", "box", source, disk.path)
+        assert (outcome.code, outcome.err.count("\n")) == (75, 1), outcome
+    for reading in (["list"], ["verify"], ["restore", "latest", "--to", str(source.parent / "back")]):
+        outcome = ask(*reading, "--drive", disk.path)
+        assert outcome.code in (1, 2, 75), outcome
+    assert os.listdir(disk.path) == []
+
+
+def test_a_stick_pulled_out_while_it_is_read(mounted: Mounting, cli: Cli, source: Path, reachable: Path) -> None:
+    """What came back before is whole; what is missing is said, not passed over."""
+    disk = mounted("exfat", "256M")
+    grow(source, 150, MIB)
+    date = back_up(source, disk.path)
+    disk.remount()  # so that nothing is in memory
+    run = cli.start("restore", date, "--drive", disk.path, "--to", reachable / "back")
+    while not (reachable / "back" / "source").exists():
+        assert run.poll() is None, f"ended too early: {run.communicate()}"
+        time.sleep(0.001)
+    run.send_signal(signal.SIGSTOP)
+    disk.unplug()
+    run.send_signal(signal.SIGCONT)
+    ended = cli.ended(run)
+    assert (ended.code, ended.err.count("\n")) == (1, 1), ended
+    here, should = twin(reachable / "back" / "source"), twin(source)
+    wrong = {path for path in here if here[path].kind == "file" and here[path].content != should[path].content}
+    assert wrong == set()
+
+
+def test_a_source_pulled_out_in_the_middle_makes_no_dated_copy(mounted: Mounting, cli: Cli, reachable: Path) -> None:
+    """Files that are not there because the disk is gone have not been deleted."""
+    disk, drive = mounted("exfat", "256M"), reachable / "drive"
+    source = disk.path / "source"
+    source.mkdir()
+    drive.mkdir()
+    grow(source, 10, 1000)
+    copies = [back_up(source, drive)]
+    grow(source, 150, MIB)
+    run = cli.start("backup", "--set", "box", source, drive)
+    in_the_middle(run, drive, 5 * MIB)
+    disk.unplug()
+    run.send_signal(signal.SIGCONT)
+    one_sentence(cli.ended(run), str(source))
+    assert dates(drive / "box") == copies
+    assert stock_check(drive / "box" / copies[0]) == []
+    disk.remount()
+    copies.append(back_up(source, drive))
+    assert stock_check(drive / "box" / copies[1]) == []
+    remove_tree(drive)
+
+
+# --- Dying ------
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "exfat"])
+def test_a_device_that_fails_in_the_middle(mounted: Mounting, cli: Cli, source: Path, kind: str) -> None:
+    """Programs notice only when they insist on their bytes being written: until then the system takes them gladly."""
+    below = mounted("ext4", "800M")
+    disk = mounted(kind, "400M", image_in=below.path)
+    copies = [back_up(source, disk.path)]
+    os.sync()
+    grow(source, 100, MIB)
+    run = cli.start("backup", "--set", "box", source, disk.path)
+    in_the_middle(run, disk.path, 5 * MIB)
+    below.shut_down()
+    run.send_signal(signal.SIGCONT)
+    one_sentence(cli.ended(run), str(disk.path))
+    assert dates(disk.path / "box") in (copies, [])  # as far as a dead disk can still be listed
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+def test_a_file_system_that_gives_up_loses_no_earlier_copy(
+    mounted: Mounting, cli: Cli, source: Path, kind: str
+) -> None:
+    disk = mounted(kind, "400M")
+    copies = {back_up(source, disk.path): twin(source)}
+    os.sync()
+    grow(source, 100, MIB)
+    run = cli.start("backup", "--set", "box", source, disk.path)
+    in_the_middle(run, disk.path, 5 * MIB)
+    disk.shut_down()
+    run.send_signal(signal.SIGCONT)
+    one_sentence(cli.ended(run), str(disk.path))
+    disk.remount()
+    whole(disk.path, copies)
+    copies[back_up(source, disk.path)] = twin(source)
+    whole(disk.path, copies)
+    assert leftovers(disk.path / "box") == []
+
+
+def test_a_copy_that_was_announced_survives_the_loss_of_all_that_was_not_flushed(
+    mounted: Mounting, source: Path
+) -> None:
+    """The file system drops its journal's tail, as at a power cut the moment after the run has ended."""
+    for kind in ("ext4", "xfs"):
+        disk = mounted(kind, "400M")
+        copies = {}
+        for nth in (1, 2):
+            grow(source, 20 * nth, 50_000)
+            copies[back_up(source, disk.path)] = twin(source)
+        disk.shut_down()
+        disk.remount()
+        whole(disk.path, copies)
+
+
+# --- One at a time ------
+
+
+Held = Tuple[Path, "subprocess.Popen[str]"]
+Running = Callable[[str], Held]
+
+
+@pytest.fixture
+def running(mounted: Mounting, cli: Cli, source: Path) -> Running:
+    """Return a function that gives a drive and a run that is held in its middle."""
+
+    def run(kind: str) -> Held:
+        drive = mounted(kind, "256M").path
+        back_up(source, drive)
+        grow(source, 100, MIB)
+        process = cli.start("backup", "--set", "box", source, drive)
+        in_the_middle(process, drive, 5 * MIB)
+        return drive, process
+
+    return run
+
+
+@pytest.mark.parametrize("kind", ["ext4", "exfat"])
+def test_a_second_run_is_turned_away_at_once_and_does_no_harm(
+    running: Running, cli: Cli, source: Path, kind: str
+) -> None:
+    drive, first = running(kind)
+    start = time.monotonic()
+    second = cli("backup", "--set", "box", source, drive)
+    assert (second.code, second.err.count("\n")) == (11, 1), second
+    assert time.monotonic() - start < 3
+    assert ask("list", "--drive", drive).code == 0
+    assert ask("verify", "--drive", drive).code == 0
+    first.send_signal(signal.SIGCONT)
+    assert cli.ended(first).code == 0
+    made = dates(drive / "box")
+    assert len(made) == 2
+    assert [stock_check(drive / "box" / date) for date in made] == [[], []]
+
+
+def test_another_set_on_the_same_drive_is_not_turned_away(running: Running, cli: Cli, source: Path) -> None:
+    drive, first = running("ext4")
+    outcome = ask("backup", "--set", "other", source / "of 1000", drive)
+    assert outcome.code == 0, outcome
+    first.send_signal(signal.SIGCONT)
+    assert cli.ended(first).code == 0
+
+
+@pytest.mark.parametrize("kind", ["ext4", "exfat"])
+def test_a_dead_run_locks_nobody_out(running: Running, cli: Cli, source: Path, kind: str) -> None:
+    drive, first = running(kind)
+    first.kill()
+    cli.ended(first)
+    back_up(source, drive)
+    assert leftovers(drive / "box") == []
+    assert len(dates(drive / "box")) == 2
+
+
+def test_two_runs_started_together_make_one_copy_or_two_but_never_half_a_one(
+    mounted: Mounting, cli: Cli, source: Path
+) -> None:
+    drive = mounted("ext4", "256M").path
+    back_up(source, drive)
+    grow(source, 30, 100_000)
+    runs = [cli.start("backup", "--set", "box", source, drive) for _ in range(4)]
+    codes = sorted(cli.ended(run).code for run in runs)
+    assert set(codes) <= {0, 11}
+    assert 0 in codes
+    made = dates(drive / "box")
+    assert len(made) == 1 + codes.count(0)
+    whole(drive, {made[0]: twin(drive / "box" / made[0] / "source"), **{date: twin(source) for date in made[1:]}})

@@ -1,0 +1,190 @@
+"""Random trees with random edits between runs: every dated copy is what the source was, on the drive and restored.
+
+HISTORIES says how many (200), SEED where they begin (1). A failure names its seed and tells what was done to the tree.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import stat
+import time
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Tuple
+
+import pytest
+
+from conftest import User
+from trees import (
+    Twin,
+    ask,
+    dates,
+    differences,
+    joined,
+    random_edit,
+    random_tree,
+    remove_tree,
+    stock_check,
+    twin,
+    without,
+)
+
+HISTORIES = int(os.environ.get("HISTORIES", "200"))
+FIRST_SEED = int(os.environ.get("SEED", "1"))
+CHUNK = 10  # histories in one test, so that tests can be shared among workers
+JUST_WRITTEN = 3.2  # seconds; files younger than three seconds are read again whatever their times say
+
+Inodes = Dict[bytes, Tuple[int, int]]  # of files that are no hard links: path -> inode, ctime
+
+
+class Moment(NamedTuple):
+    """The source when a dated copy was made."""
+
+    tree: Twin
+    inodes: Inodes
+
+
+class History:
+    """One source, one drive, and what the source was at each date."""
+
+    def __init__(self, seed: int, folder: Path) -> None:
+        self.rng = random.Random(seed)
+        self.story = [f"seed {seed}"]
+        self.source, self.drive = folder / f"source {seed}", folder / f"drive {seed}"
+        self.moments: Dict[str, Moment] = {}
+        self.drive.mkdir()
+        random_tree(self.rng, self.source, 25)
+
+    @property
+    def set_folder(self) -> Path:
+        return self.drive / "box"
+
+    def edit(self, most: int) -> None:
+        self.story += [random_edit(self.rng, self.source) for _ in range(self.rng.randint(0, most))]
+
+    def back_up(self) -> None:
+        before = set(dates(self.set_folder))
+        moment = Moment(without(twin(self.source), "socket"), inodes(self.source))
+        jobs = ["--jobs", "1"] if self.rng.random() < 0.3 else []
+        outcome = ask("backup", "--init", "--set", "box", *jobs, self.source, self.drive)
+        # 5: the copy was made, and so much has changed that a person should look; random edits do that
+        assert outcome.code in (0, 5), self.told(f"backup ended with {outcome.code}", outcome.err)
+        (new,) = set(dates(self.set_folder)) - before
+        self.moments[new] = moment
+        self.story.append(f"-- {new}")
+
+    def check(self, folder: Path) -> None:
+        """Compare every date with the source of its moment: in place, by other people's tools, and restored."""
+        assert dates(self.set_folder) == list(self.moments), self.told("other dates than the runs made")
+        for date, moment in self.moments.items():
+            copy = self.set_folder / date / self.source.name
+            self.compare(f"the copy of {date}", copy, moment.tree)
+            complaints = stock_check(self.set_folder / date)
+            assert not complaints, self.told(f"sha256sum on {date}", *complaints)
+            target = folder / "restored"
+            outcome = ask("restore", date, "--drive", self.drive, "--set", "box", "--to", target)
+            assert outcome.code == 0, self.told(f"restore {date} ended with {outcome.code}", outcome.err)
+            assert os.listdir(target) == [self.source.name], self.told(f"{date} restored has other things")
+            self.compare(f"{date} restored", target / self.source.name, moment.tree)
+            remove_tree(target)
+        self.check_links()
+        outcome = ask("verify", "--drive", self.drive, "--set", "box")
+        assert outcome.code == 0, self.told("verify found damage", outcome.out, outcome.err)
+
+    def compare(self, what: str, tree: Path, should: Twin) -> None:
+        found = differences(twin(tree), should)
+        assert not found, self.told(what, *found)
+
+    def check_links(self) -> None:
+        """A file that nobody touched between two dates lies on the drive once."""
+        made = list(self.moments)
+        for names in zip(made, made[1:]):
+            older, newer = names
+            then, now = (self.moments[date].inodes for date in names)
+            for path in then.keys() & now.keys():
+                if then[path] == now[path] and self.moments[older].tree[path] == self.moments[newer].tree[path]:
+                    one, other = (
+                        joined(os.fsencode(self.set_folder / date / self.source.name), path) for date in names
+                    )
+                    assert os.path.samefile(one, other), self.told(f"{path!r} was stored again on {newer}")
+
+    def told(self, *what: str) -> str:
+        return "\n".join([*what, "", *self.story])
+
+    def forget(self) -> None:
+        for tree in (self.source, self.drive):
+            remove_tree(tree)
+
+
+def inodes(source: Path) -> Inodes:
+    found: Inodes = {}
+    for here, _, files in os.walk(os.fsencode(source)):
+        for name in files:
+            seen = os.lstat(os.path.join(here, name))
+            if stat.S_ISREG(seen.st_mode) and seen.st_nlink == 1:
+                found[os.path.relpath(os.path.join(here, name), os.fsencode(source))] = (seen.st_ino, seen.st_ctime_ns)
+    return found
+
+
+def chunks(first: int, count: int, size: int) -> List[range]:
+    """Share out seeds.
+
+    >>> chunks(1, 5, 2)
+    [range(1, 3), range(3, 5), range(5, 6)]
+    """
+    return [range(start, min(start + size, first + count)) for start in range(first, first + count, size)]
+
+
+def live_through(seeds: range, folder: Path) -> None:
+    """Edit and back up at once, each history by itself: every file is younger than three seconds."""
+    for seed in seeds:
+        history = History(seed, folder)
+        for _ in range(history.rng.randint(3, 6)):
+            history.edit(6)
+            history.back_up()
+        history.check(folder)
+        history.forget()
+
+
+def live_slowly(seeds: range, folder: Path) -> None:
+    """Let files rest between runs, all histories in step, so that unchanged files are not read again."""
+    histories = [History(seed, folder) for seed in seeds]
+    for _ in range(4):
+        for history in histories:
+            history.edit(4)
+        time.sleep(JUST_WRITTEN)
+        for history in histories:
+            history.back_up()
+    for history in histories:
+        history.check(folder)
+        history.forget()
+
+
+SEEDS = chunks(FIRST_SEED, HISTORIES, CHUNK)
+
+
+@pytest.mark.needs("root", "sha256sum")
+@pytest.mark.parametrize("seeds", SEEDS[::2], ids=str)
+def test_each_dated_copy_is_what_the_source_was(tmp_path: Path, seeds: range) -> None:
+    live_through(seeds, tmp_path)
+
+
+@pytest.mark.needs("sha256sum")
+@pytest.mark.parametrize("seeds", SEEDS[1::2], ids=str)
+def test_each_dated_copy_is_what_an_ordinary_users_source_was(ordinary_user: User, seeds: range) -> None:
+    with ordinary_user.acting():
+        live_through(seeds, ordinary_user.home)
+
+
+@pytest.mark.needs("sha256sum")
+def test_each_dated_copy_is_what_the_source_was_when_files_had_rested(tmp_path: Path) -> None:
+    live_slowly(range(FIRST_SEED, FIRST_SEED + max(1, HISTORIES // 10)), tmp_path)
+
+
+@pytest.mark.needs("sha256sum")
+def test_a_source_that_never_changes_is_stored_once(tmp_path: Path) -> None:
+    history = History(FIRST_SEED, tmp_path)
+    for _ in range(3):
+        history.back_up()
+    history.check(tmp_path)
+    history.forget()
