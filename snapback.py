@@ -400,7 +400,7 @@ def choose_snapshot(when: str, snapshots: Sequence[Snapshot]) -> Snapshot:
     text = re.sub(r"[ T]", "_", when.strip(), count=1).replace(":", "")
     if not WHEN.fullmatch(text):
         raise UsageError(f"{show(when)!r} is no date; say a date first: restore latest {show(when)}")
-    begins = [one for one in whole if one.name.startswith(text)]
+    begins = [one for one in whole if one.name == text] or [one for one in whole if one.name.startswith(text)]
     before = [one for one in whole if one.name < text]
     if not begins and not before:
         raise UsageError(f"there is no dated copy from {show(when)} or before; the first one is {whole[0].name}")
@@ -787,6 +787,15 @@ def keep_line(line: str, snapshot: str) -> str:
     return f"{before} kept={snapshot}{word}{path}"
 
 
+def optional_line(line: str) -> str:
+    """Mark a link, fifo or device that the drive cannot hold: mtree(5)'s word for what may be missing.
+
+    >>> optional_line("# type=fifo mode=0644 path=a")
+    '# type=fifo mode=0644 optional path=a'
+    """
+    return line if " optional " in line else line.replace(" path=", " optional path=", 1)
+
+
 def hash_line(digest: str, path: str) -> str:
     r"""Write a line as GNU sha256sum does, which escapes backslash and newline (coreutils manual, "md5sum").
 
@@ -1054,7 +1063,10 @@ LINK_REFUSED = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errn
 # What a drive may refuse of a file's metadata; the manifest keeps it (ext4 says ENOSPC for a large attribute).
 METADATA_REFUSED = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.E2BIG,
                     errno.ERANGE, errno.ENOSPC, errno.EOVERFLOW}
-SPECIAL_REFUSED = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EIO}
+SPECIAL_REFUSED = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EIO,
+                   errno.ENAMETOOLONG}
+# A name that the drive cannot hold, or takes for another one; ENOENT (exfat-fuse) counts only while the drive is there.
+NAME_REFUSED = {errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG, errno.ENOENT, errno.EEXIST}
 
 
 class Folder:
@@ -1515,7 +1527,7 @@ def adopt_leftover(leftover: Folder, source: Folder, name: str, info: os.stat_re
             copied = same_bytes(fd, source, name, info, stop)
         except OSError:  # the drive cannot read it back
             copied = None
-        if copied is None:
+        if copied is None or set(read_xattrs(fd)) - set(copied.xattrs):
             return None
         set_metadata(target_of(fd, leftover, new_name), meta_from(info, copied.xattrs))
         if not WINDOWS:
@@ -1610,6 +1622,7 @@ def make_entry(folder: Folder, name: str, line: str) -> bool:
         made = make_link(folder, name, unescape(words.get("link", "")))
         if made:
             set_link_metadata(folder, name, meta)
+            set_entry_xattrs(folder, name, meta.xattrs)
         return made
     if kind not in KIND_BITS:
         raise ManifestDamaged(f"nothing is known of the type {show(kind)!r}")
@@ -1617,7 +1630,29 @@ def make_entry(folder: Folder, name: str, line: str) -> bool:
     made = make_special(folder, name, KIND_BITS[kind] | 0o600, device)
     if made:
         set_metadata(folder.at(name), meta, folder.fd)
+        set_entry_xattrs(folder, name, meta.xattrs)
     return made
+
+
+def entry_path(folder: Folder, name: str) -> str:
+    """Give a path to an entry for calls that take no folder descriptor; short, however deep the folder lies (Linux)."""
+    return f"/proc/self/fd/{folder.fd}/{name}"
+
+
+def entry_xattrs(folder: Folder, name: str) -> Dict[str, bytes]:
+    """Read the extended attributes of a link, fifo or device itself; only root's programs give it any."""
+    try:
+        names = os.listxattr(entry_path(folder, name), follow_symlinks=False)
+        return {one: os.getxattr(entry_path(folder, name), one, follow_symlinks=False) for one in names}
+    except (OSError, AttributeError):
+        return {}
+
+
+def set_entry_xattrs(folder: Folder, name: str, xattrs: Mapping[str, bytes]) -> None:
+    """Set the extended attributes of a link, fifo or device itself, as far as the disk can."""
+    for one, value in xattrs.items():
+        with contextlib.suppress(OSError, AttributeError):
+            os.setxattr(entry_path(folder, name), one, value, follow_symlinks=False)
 
 
 def remove_tree(parent: Folder, name: str) -> None:
@@ -1651,6 +1686,11 @@ def remove_tree(parent: Folder, name: str) -> None:
     parent.rmdir(name)
 
 
+def name_refused(err: OSError, drive_is_there: Callable[[], bool]) -> bool:
+    """Tell whether a new entry failed because of its name alone."""
+    return err.errno in NAME_REFUSED and drive_is_there()
+
+
 def enter_forced(parent: Folder, name: str) -> Folder:
     """Open a subfolder that is to be removed, also where its mode forbids it to its owner."""
     try:
@@ -1677,9 +1717,24 @@ def read_text(folder: Folder, name: str, limit: int = HEAD_LIMIT) -> Optional[st
     return data.decode("utf-8", "surrogateescape").replace("\r\n", "\n")
 
 
-def write_text(folder: Folder, name: str, text: str) -> None:
-    """Put a text file in place whole or not at all: written under a unique name, flushed, renamed."""
-    unique = f".{name}.{os.urandom(6).hex()}"
+def unique_name(name: str, owner: str) -> str:
+    """Make a passing name for something that is to become `name`; `owner`'s next run removes it after a crash."""
+    return f".{name}.{owner}-{os.urandom(6).hex()}{INCOMPLETE}"
+
+
+def remove_unique(folder: Folder, owner: str) -> None:
+    """Remove what a killed run of `owner` left under passing names. Raises OSError."""
+    for name in folder.names():
+        if re.fullmatch(rf"\..+\.{re.escape(owner)}-[0-9a-f]{{12}}{re.escape(INCOMPLETE)}", name):
+            if is_folder(folder.stat(name)):
+                remove_tree(folder, name)
+            else:
+                folder.unlink(name)
+
+
+def write_text(folder: Folder, name: str, text: str, owner: str) -> None:
+    """Put a text file in place whole or not at all: written under a passing name, flushed, renamed."""
+    unique = unique_name(name, owner)
     fd = folder.create_file(unique)
     try:
         try:
@@ -1712,15 +1767,24 @@ def append_line(folder: Folder, name: str, line: str) -> None:
         os.close(fd)
 
 
+def open_real_folders(parent: Folder, names: Iterable[str]) -> List[Folder]:
+    """Open those subfolders that are folders indeed, not links, and can be read."""
+    found = []
+    for name in names:
+        with contextlib.suppress(OSError):
+            found.append(parent.child(name))
+    return found
+
+
 def make_private(folder: Folder, name: str) -> None:
     """Make a folder that is nobody else's business, and let its name survive a power cut."""
     folder.make(name)
     folder.flush()
 
 
-def point_latest(set_folder: Folder, name: str) -> None:
+def point_latest(set_folder: Folder, name: str, owner: str) -> None:
     """Make the link `latest` point to a dated copy, where the drive has links."""
-    unique = f".{LATEST}.{os.urandom(6).hex()}"
+    unique = unique_name(LATEST, owner)
     try:
         os.symlink(name, set_folder.at(unique), target_is_directory=True, dir_fd=set_folder.fd)
     except (OSError, NotImplementedError):
@@ -1732,6 +1796,11 @@ def free_space(path: str) -> Tuple[int, int]:
     """Give the free and the total bytes of the disk that holds `path`."""
     usage = shutil.disk_usage(path)
     return usage.free, usage.total
+
+
+def used_on_disks(paths: Iterable[str]) -> Dict[int, int]:
+    """Give the bytes in use on each of the disks that hold these paths."""
+    return {os.stat(path).st_dev: shutil.disk_usage(path).used for path in paths}
 
 
 def mount_kind(path: str) -> str:
@@ -1784,7 +1853,7 @@ def flush_hard(fd: int) -> None:
 
 def try_drive(folder: Folder) -> Abilities:
     """Find out what a drive can do by trying it in a new folder, which is removed again. Raises OSError."""
-    name = f".snapback-trial-{os.urandom(6).hex()}"
+    name = unique_name("trial", "init")
     trial = folder.make(name)
     try:
         os.close(trial.create_file("a"))
@@ -1855,8 +1924,9 @@ def lock_for_reading(set_folder: Folder) -> None:
 
 
 def unlock(fd: int) -> None:
-    """Let go of a lock."""
-    os.close(fd)
+    """Let go of a lock; a drive that went away has let go already."""
+    with contextlib.suppress(OSError):
+        os.close(fd)
 
 
 def machine_id() -> str:
@@ -1917,7 +1987,7 @@ def remember_drive(path: str, marker: Marker) -> None:
     with contextlib.suppress(OSError, ValueError):
         os.makedirs(os.path.dirname(state_path()), mode=0o700, exist_ok=True)
         folder = Folder.top(os.path.dirname(state_path()))
-        write_text(folder, "drives.json", json.dumps({"drives": known}, indent=1))
+        write_text(folder, "drives.json", json.dumps({"drives": known}, indent=1), "init")
 
 
 def script_path() -> str:
@@ -1964,7 +2034,8 @@ class Manifest:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.file.close()
+        with contextlib.suppress(OSError):  # a drive that went away refuses even this
+            self.file.close()
 
     def lines(self) -> Iterator[str]:
         """Give the lines between the first and the last. Raises ManifestDamaged for one that is endless."""
@@ -2129,8 +2200,9 @@ class ManifestWriter:
         """Close both files and end the thread, whatever happened."""
         if self.thread:
             self.thread.shutdown(wait=True)
-        os.close(self.fd)
-        os.close(self.twin_fd)
+        for fd in (self.fd, self.twin_fd):
+            with contextlib.suppress(OSError):
+                os.close(fd)
 
 
 def write_twin(set_folder: Folder, twins: Folder, name: str) -> None:
@@ -2253,6 +2325,11 @@ class Drive:
         """Give the name that people know the drive by."""
         return show(self.marker.label) if self.marker else show(self.path)
 
+    @property
+    def where(self) -> str:
+        """Give the name and the place, for sentences about trouble."""
+        return f"{self.label} ({show(self.path)})" if self.marker else self.label
+
     def is_there(self) -> bool:
         """Look at the root and the marker anew: same device, same folder, same id."""
         try:
@@ -2266,7 +2343,7 @@ class Drive:
     def check(self) -> None:
         """Raise DriveError unless the drive is still there; asked before each publishing and each deletion."""
         if not self.is_there():
-            raise DriveError(f"the drive {self.label} is no longer at {show(self.path)}; every earlier dated copy on it is "
+            raise DriveError(f"the drive {self.where} went away; every earlier dated copy on it is "
                              "untouched; attach it again and run the same command: it carries on")
 
     def trouble(self, err: OSError, missing: int = 0) -> DriveError:
@@ -2274,20 +2351,20 @@ class Drive:
         safe = "every earlier dated copy on it is untouched"
         if err.errno in FULL:
             much = f" (about {size_text(missing)} more are needed)" if missing > 0 else ""
-            error = DriveError(f"the drive {self.label} is full{much}; {safe}; make room on it or take a larger one, then run "
+            error = DriveError(f"the drive {self.where} is full{much}; {safe}; make room on it or take a larger one, then run "
                                "the same command again: it carries on with what was already copied")
             error.full = True
             return error
         if err.errno == errno.EROFS:
-            return DriveError(f"the drive {self.label} has become read-only, or is protected; {safe}; check it, attach it "
+            return DriveError(f"the drive {self.where} is read-only; {safe}; check it, attach it "
                               "again and run the same command: it carries on")
         if err.errno in GONE or not self.is_there():
-            return DriveError(f"the drive {self.label} went away or failed ({reason(err)}); {safe}; attach it again and run the "
+            return DriveError(f"the drive {self.where} went away or failed ({reason(err)}); {safe}; attach it again and run the "
                               "same command: it carries on")
         if err.errno in (errno.EACCES, errno.EPERM):
-            return DriveError(f"this user may not write on the drive {self.label} ({reason(err)}); {safe}; "
+            return DriveError(f"this user may not write on the drive {self.where} ({reason(err)}); {safe}; "
                               "run as the user who made the copies there")
-        return DriveError(f"the drive {self.label} refused ({reason(err)}); {safe}")
+        return DriveError(f"the drive {self.where} refused ({reason(err)}); {safe}")
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
@@ -2335,7 +2412,7 @@ class Prepared(NamedTuple):
 
     marker: Marker
     made: bool
-    abilities: Abilities
+    abilities: Optional[Abilities]   # None: not tried, as there is a marker already
     free: int
     total: int
     notes: Tuple[str, ...]
@@ -2371,32 +2448,35 @@ def prepare_drive(path: str, label: str, offline: bool, created: str, plan: Call
     marker, made = read_marker(root), False
     if marker is None and root.has(MARKER):
         raise UsageError(f"{show(path)} has a file {MARKER} that is no marker; look at it, and remove it if it is not needed")
-    abilities = try_drive(root)
+    abilities, notes = None, []  # type: Optional[Abilities], List[str]
     if marker is None:
+        abilities = try_drive(root)
         name = " ".join(show(label).split()) or show(path_parts(path)[-1] if path_parts(path) else "drive")
         marker, made = Marker(new_id(), name[:100], created, offline), True
-        write_text(root, MARKER, marker_text(marker))
+        write_text(root, MARKER, marker_text(marker), "init")
+        notes = furnish(root, plan(marker), "init")
     free, total = free_space(path)
-    return Prepared(marker, made, abilities, free, total, tuple(furnish(root, marker, plan(marker))))
+    return Prepared(marker, made, abilities, free, total, tuple(notes))
 
 
-def furnish(root: Folder, marker: Marker, plan: str) -> List[str]:
+def furnish(root: Folder, plan: str, owner: str) -> List[str]:
     """Put the tool and the recovery plan on a drive; say what is left alone because snapback did not write it."""
     notes = []
+    remove_unique(root, owner)
     present = read_text(root, PLAN)
     if present != plan:
         if present is None and not root.has(PLAN) or (present or "").startswith(PLAN_TITLE):
-            write_text(root, PLAN, plan)
+            write_text(root, PLAN, plan, owner)
         else:
             notes.append(f"{PLAN} on the drive was not written by snapback; it was left alone")
     own = own_text()
     present = read_text(root, TOOL, 4 * MIB)
     if present is None and not root.has(TOOL):
-        write_text(root, TOOL, own)
+        write_text(root, TOOL, own, owner)
     elif tool_version(present or "") is None:
         notes.append(f"{TOOL} on the drive was not written by snapback; it was left alone")
     elif (tool_version(present or "") or ()) < (tool_version(own) or ()):
-        write_text(root, TOOL, own)
+        write_text(root, TOOL, own, owner)
     return notes
 
 
@@ -2655,11 +2735,14 @@ class Stored(NamedTuple):
     kept: bool = False
 
 
+NO_SUCH_NAME = "the drive cannot hold a name like this, or takes it for another one"
+
+
 class Store:
     """What the threads share while they store files: the drive's ways, and the word to stop."""
 
-    def __init__(self, abilities: Abilities, stop: threading.Event, flush: bool) -> None:
-        self.abilities, self.stop, self.flush = abilities, stop, flush
+    def __init__(self, abilities: Abilities, stop: threading.Event, flush: bool, drive: Drive) -> None:
+        self.abilities, self.stop, self.flush, self.drive = abilities, stop, flush, drive
 
     def store(self, errand: Errand) -> Stored:
         """Link, adopt or copy one file. Raises OSError for the drive; the source's trouble is in the result."""
@@ -2667,6 +2750,14 @@ class Store:
             return self._linked(errand) or self._copied(errand)
         except SourceError as err:
             return self.keep(errand, err.why)
+        except OSError as err:
+            if errand.known is not None or not name_refused(err, self.drive.is_there):
+                raise
+            return self.skip(errand, NO_SUCH_NAME)
+
+    def skip(self, errand: Errand, why: str) -> Stored:
+        """Note a file that is not in the copy."""
+        return Stored(Known(f"# type=skipped why={escape(why)} path={escape(errand.path)}"), None, 0, why)
 
     def _link(self, errand: Errand) -> bool:
         """Give the earlier copy's file its new name; False where that cannot be."""
@@ -2725,7 +2816,7 @@ class Store:
 
     def keep(self, errand: Errand, why: str) -> Stored:
         """Keep the earlier copy of a file that cannot be read now, or note that there is none."""
-        skipped = Stored(Known(f"# type=skipped why={escape(why)} path={escape(errand.path)}"), None, 0, why)
+        skipped = self.skip(errand, why)
         if errand.known is None or errand.old is None:
             return skipped
         digest = parse_hash_line(errand.known.hash_line)[0]
@@ -2927,8 +3018,11 @@ class Taking:
         top = from_top(source, Folder.top, source.path)
         before = self.earlier.get(source.alias)
         metas: List[Meta] = []
+        passed_over = ""
         for visit in walk(top, self.run.order.rules, self.run.drive.stamp):
             path = "/".join((source.alias, *visit.parts))
+            if passed_over and (path + "/").startswith(passed_over):
+                continue
             if visit.leaving:
                 self.run.workers.after(functools.partial(self._finish, path, metas.pop()))
             elif visit.error is not None:
@@ -2939,7 +3033,16 @@ class Taking:
                 self._keep_folder(path, visit.error, before)
             elif visit.folder is not None:
                 self.run.counts.excluded += visit.left_out
-                metas.append(self._enter(Place(visit.folder, self.new.at(path.split("/"), Folder.make), path, before), visit))
+                try:
+                    new = self.new.at(path.split("/"), Folder.make)
+                except OSError as err:
+                    if not name_refused(err, self.run.drive.is_there):
+                        raise
+                    passed_over = path + "/"
+                    self.run.workers.after(functools.partial(self.tally.emit, [
+                        self.tally.skipped(path, NO_SUCH_NAME, of_dir=True)]))
+                    continue
+                metas.append(self._enter(Place(visit.folder, new, path, before), visit))
 
     def _check_source(self, source: Source, top: Folder) -> None:
         """Believe that something vanished only if the source as a whole has not."""
@@ -3079,12 +3182,13 @@ class Taking:
             except SourceError as err:
                 lines.append(self.tally.skipped(place.of(name), err.why))
                 return
-        line = special_line(kind, place.of(name), info, words)
-        lines.append(line)
+        line = special_line(kind, place.of(name), info, words + xattr_words(entry_xattrs(place.source, source_name)))
         self.run.counts.other += 1
         group = self.groups.meet(info, place.of(name)) if info.st_nlink > 1 else None
-        if group is None or group[0] == place.of(name) or not self.groups.link(group, place.new, name):
-            make_entry(place.new, name, line)
+        if (group is None or group[0] == place.of(name) or not self.groups.link(group, place.new, name)) and (
+                not make_entry(place.new, name, line)):
+            line = optional_line(line)
+        lines.append(line)
 
     def _finish(self, path: str, meta: Meta) -> None:
         """Give a folder its own metadata, now that nothing more is put into it."""
@@ -3129,9 +3233,11 @@ class Taking:
                 errand = Errand(new, name, info, new, path, Same.UNCHANGED, known, old, before.name)
                 lines += self.tally.stored(path, self.run.store.keep(errand, "its folder cannot be read")._replace(note=""))
             else:
-                lines.append(keep_line(known.line, before.name))
-                make_entry(new, name, known.line)
-                self.run.counts.other += 1
+                line = keep_line(known.line, before.name)
+                if not known.line.startswith("# type=skipped "):
+                    line = line if make_entry(new, name, known.line) else optional_line(line)
+                    self.run.counts.other += 1
+                lines.append(line)
         self.tally.emit(lines)
 
 
@@ -3212,23 +3318,38 @@ class SetRun:
         self.drive, self.set_name, self.set_folder, self.order, self.facts = drive, set_name, set_folder, order, facts
         self.notes: Notes = []
         with drive.guarded():
-            self.snapshots = survey(set_folder)
             if not set_folder.has(TWINS):
                 make_private(set_folder, TWINS)
             self.twins = set_folder.child(TWINS)
+            self.snapshots = survey(set_folder)
             self.seq = next_seq(set_folder, self.snapshots)
             self.suspects = parse_damaged(read_text(set_folder, DAMAGED_LIST, 64 * MIB) or "")
 
     def take(self, watch: Callable[[int, int], Watch]) -> Taken:
-        """Take the dated copy, publish it, and tidy up after earlier interrupted runs."""
-        check_sources(self.order.sources, self.drive)
-        with contextlib.ExitStack() as manifests:
-            earlier = find_earlier(self.set_folder, self.snapshots, self.order.sources, self.notes, manifests)
-            return self._take(earlier, watch)
+        """Take the dated copy, publish it, and tidy up after earlier interrupted runs.
 
-    def _take(self, earlier: Mapping[str, Earlier], watch: Callable[[int, int], Watch]) -> Taken:
-        refuse_empty(self.order, earlier)
+        What those left may be what fills the drive; then it is removed, and the run begins anew, once.
+        """
+        check_sources(self.order.sources, self.drive)
         left_behind = [one.name for one in self.snapshots if one.state is State.INCOMPLETE]
+        try:
+            return self._take_beside(left_behind, watch)
+        except DriveError as err:
+            if not err.full or not left_behind:
+                raise
+        with self.drive.guarded():
+            self._remove_leftovers(left_behind)
+            left_behind = [one.name for one in survey(self.set_folder) if one.state is State.INCOMPLETE]
+        self.notes = []
+        return self._take_beside(left_behind, watch)
+
+    def _take_beside(self, left_behind: Sequence[str], watch: Callable[[int, int], Watch]) -> Taken:
+        with contextlib.ExitStack() as manifests, self.drive.guarded():
+            earlier = find_earlier(self.set_folder, self.snapshots, self.order.sources, self.notes, manifests)
+            refuse_empty(self.order, earlier)
+            return self._take(earlier, left_behind, watch)
+
+    def _take(self, earlier: Mapping[str, Earlier], left_behind: Sequence[str], watch: Callable[[int, int], Watch]) -> Taken:
         look = self._first_look(earlier, left_behind)
         name = snapshot_name(self.order.now, self.set_folder.names())
         flush = whole_flush(self.drive.root)
@@ -3239,8 +3360,8 @@ class SetRun:
         counts, notes = Counts(), self.notes
         try:
             with Workers(self.order.jobs) as workers:
-                leftovers = [self.set_folder.child(one) for one in left_behind]
-                run = Run(self.order, self.drive, target, Store(abilities, workers.stop, flush is None), workers, writer,
+                leftovers = open_real_folders(self.set_folder, left_behind)
+                run = Run(self.order, self.drive, target, Store(abilities, workers.stop, flush is None, self.drive), workers, writer,
                           counts, notes)
                 tally = Tally(run, watch(*look))
                 writer.add([MANIFEST_MAGIC + json.dumps(self._header(abilities))])
@@ -3250,10 +3371,7 @@ class SetRun:
             raise DamagedCopy(f"an earlier dated copy's manifest is not what snapback writes ({err}): no dated copy was made; "
                               "run: snapback.py verify, and move the dated copy that it names out of the set") from err
         except OSError as err:
-            error = self.drive.trouble(err, look[1] - counts.bytes)
-            if error.full:
-                self._remove_leftovers(left_behind)  # they would keep the drive full for ever
-            raise error from err
+            raise self.drive.trouble(err, look[1] - counts.bytes) from err
         finally:
             writer.close()
         late = self._after_publishing(name, counts, left_behind, flush)
@@ -3269,18 +3387,18 @@ class SetRun:
     def _first_look(self, earlier: Mapping[str, Earlier], left_behind: Sequence[str]) -> Tuple[int, int]:
         """Estimate the files and bytes of the run; raise DriveError where it cannot fit.
 
-        With an earlier copy and twice its size free nothing is counted beforehand: its end line
-        is estimate enough, and a second walk would cost a third of an unchanged run.
+        When all that is used on the sources' disks would fit nothing is counted beforehand: the
+        earlier copy's end line is estimate enough, and a second walk costs a third of an unchanged run.
         """
-        free, _total = free_space(self.drive.path)
+        free = free_space(self.drive.path)[0]
         before = {one.name: one.manifest.end for one in earlier.values()}
-        files, size = (sum(int(end[word]) for end in before.values()) for word in ("files", "bytes"))
-        if len(earlier) == len(self.order.sources) and free > 2 * size:
-            return files, size
+        if len(earlier) == len(self.order.sources) and free > sum(used_on_disks([
+                source.path for source in self.order.sources]).values()):
+            return sum(int(end["files"]) for end in before.values()), sum(int(end["bytes"]) for end in before.values())
         look = look_ahead(self.order, self.drive, self.set_folder, earlier)
-        reusable = sum(tree_size(self.set_folder.child(one)) for one in left_behind)
+        reusable = sum(map(tree_size, open_real_folders(self.set_folder, left_behind)))
         if look.bytes > free + reusable:
-            raise DriveError(f"this copy does not fit on {self.drive.label}: it needs {size_text(look.bytes)} and "
+            raise DriveError(f"the drive {self.drive.where} is too full for this copy: it needs {size_text(look.bytes)} and "
                              f"{size_text(free)} are free; nothing was copied, and every earlier dated copy is untouched; make "
                              "room, leave something out (--exclude), or take a larger drive")
         return look.files, look.bytes
@@ -3304,7 +3422,8 @@ class SetRun:
         try:
             self.twins.rename(name + ".gz" + INCOMPLETE, self.twins, name + ".gz")
             self.twins.flush()
-            point_latest(self.set_folder, name)
+            remove_unique(self.set_folder, self.set_name)
+            point_latest(self.set_folder, name, self.set_name)
             append_line(self.set_folder, HISTORY, json.dumps({
                 "what": "backup", "time": self.order.now.isoformat(timespec="seconds"), "snapshot": name, "seq": self.seq,
                 **end_facts(counts)}))
@@ -3312,7 +3431,7 @@ class SetRun:
             self._remove_leftovers(left_behind)
             if self.drive.marker:
                 plan = self.order.plan(self.drive.marker)
-                notes += [Note("", text) for text in furnish(self.drive.root, self.drive.marker, plan)]
+                notes += [Note("", text) for text in furnish(self.drive.root, plan, self.set_name)]
             self.set_folder.flush()
             if flush:
                 flush()
@@ -3335,8 +3454,12 @@ class SetRun:
         """Remove what interrupted runs left; never anything else."""
         for name in names:
             self.drive.check()
-            if name.endswith(INCOMPLETE) and SNAPSHOT_NAME.fullmatch(name[:-len(INCOMPLETE)]):
+            if not name.endswith(INCOMPLETE) or not SNAPSHOT_NAME.fullmatch(name[:-len(INCOMPLETE)]):
+                continue
+            if is_folder(self.set_folder.stat(name)):
                 remove_tree(self.set_folder, name)
+            else:
+                self.set_folder.unlink(name)
 
 
 def end_facts(counts: Counts) -> Dict[str, Any]:
@@ -3361,7 +3484,8 @@ def unreadable_source(path: str, err: OSError) -> str:
     if err.errno in (errno.EACCES, errno.EPERM):
         way_out = ("allow it in System Settings, Privacy & Security, Full Disk Access" if sys.platform == "darwin"
                    else "run as a user who may read it")
-    return f"the source {show(path)} cannot be read ({reason(err)}): no dated copy was made; {way_out}"
+    return (f"the source {show(path)} cannot be read ({reason(err)}): no dated copy was made, and every earlier one is "
+            f"untouched; {way_out}")
 
 
 def check_sources(sources: Sequence[Source], drive: Drive) -> None:
@@ -3506,13 +3630,13 @@ class Verification:
             self._check_all(name, folder, manifest)
 
     def _check_all(self, name: str, folder: Folder, manifest: Manifest) -> None:
-        trail, links = Trail(folder), bool(dict(manifest.header.get("drive", {})).get("symlinks", True))
+        trail = Trail(folder)
         expected: List[Tuple[str, Set[str]]] = []
         try:
             for block in read_blocks(manifest.lines()):
                 self._settle_strays(name, expected, block.path)
                 if block.line.startswith(DIR_LINE) or not block.path:
-                    self._check_block(name, trail, block, links, expected)
+                    self._check_block(name, trail, block, expected)
         except ManifestDamaged as err:
             self._find(Found.MANIFEST, name, MANIFEST, str(err))
         self._settle_strays(name, expected, None)
@@ -3533,7 +3657,7 @@ class Verification:
         if path and expected:
             expected[-1][1].discard(path.rpartition("/")[2])
 
-    def _check_block(self, name: str, trail: Trail, block: Block, links: bool, expected: List[Tuple[str, Set[str]]]) -> None:
+    def _check_block(self, name: str, trail: Trail, block: Block, expected: List[Tuple[str, Set[str]]]) -> None:
         """Check one folder: what is there against what should be."""
         try:
             folder = trail.at(block.path.split("/") if block.path else ())
@@ -3553,7 +3677,7 @@ class Verification:
             path = f"{block.path}/{entry}" if block.path else entry
             info = present.get(entry)
             if not known.hash_line:
-                self._check_special(name, folder, entry, path, known, info, links)
+                self._check_special(name, folder, entry, path, known, info)
                 continue
             self.files += 1
             digest = parse_hash_line(known.hash_line)[0]
@@ -3581,12 +3705,14 @@ class Verification:
         self.watch(self.files, self.read_bytes)
 
     def _check_special(self, name: str, folder: Folder, entry: str, path: str, known: Known,
-                       info: Optional[os.stat_result], links: bool) -> None:
-        """Check a symbolic link; fifos and devices may live in the manifest alone."""
-        if not known.line.startswith("# type=link ") or not links:
+                       info: Optional[os.stat_result]) -> None:
+        """Check a link, fifo or device, unless it lives in the manifest alone."""
+        if known.line.startswith("# type=skipped ") or " optional " in known.line:
             return
         if info is None:
-            self._find(Found.MISSING, name, path, "symbolic link")
+            self._find(Found.MISSING, name, path, "a link or special file")
+            return
+        if not known.line.startswith("# type=link "):
             return
         try:
             same = stat.S_ISLNK(info.st_mode) and escape(read_link(folder, entry)) == parse_keywords(known.line).get("link")
@@ -3653,11 +3779,11 @@ def note_check(drive: Drive, set_name: str, checked: Checked, now: datetime, who
         before = read_text(set_folder, DAMAGED_LIST, 64 * MIB)
         if whole and not quick:
             if text:
-                write_text(set_folder, DAMAGED_LIST, text)
+                write_text(set_folder, DAMAGED_LIST, text, set_name)
             elif before is not None:
                 set_folder.unlink(DAMAGED_LIST)
         elif text:
-            write_text(set_folder, DAMAGED_LIST, (before or "") + text)
+            write_text(set_folder, DAMAGED_LIST, (before or "") + text, set_name)
         append_line(set_folder, HISTORY, json.dumps({
             "what": "verify", "time": now.isoformat(timespec="seconds"), "snapshots": checked.snapshots, "quick": quick,
             "files": checked.files, "read": checked.read_files, "bytes": checked.read_bytes, "damaged": len(checked.damage)}))
@@ -4050,9 +4176,9 @@ def age_text(taken: Optional[datetime], now: datetime) -> str:
 
 def ability_lines(prepared: Prepared) -> List[str]:
     """Say in plain words what a drive can do."""
-    can = prepared.abilities
-    return [
-        f"Space:        {size_text(prepared.free)} free of {size_text(prepared.total)}",
+    can, space = prepared.abilities, f"Space:        {size_text(prepared.free)} free of {size_text(prepared.total)}"
+    return [space] if can is None else [
+        space,
         "Same files:   " + ("unchanged files cost no space in later copies (hard links)" if can.hard_links else
                             "cannot be shared between dates here (no hard links): every dated copy takes its full size"),
         "Permissions:  " + ("kept on the drive" if can.modes else "not kept by this drive; they are kept in each copy's list, "
@@ -4067,12 +4193,12 @@ def init_answer(prepared: Prepared, path: str) -> Answer:
     """Report what `init` did."""
     label = show(prepared.marker.label)
     first = (f"{show(path)} is now a backup drive, called {label}." if prepared.made else
-             f"{show(path)} is a backup drive already, called {label}; its marker was left as it is.")
+             f"{show(path)} is a backup drive already, called {label}; nothing was changed.")
     lines = [first, *ability_lines(prepared), "",
              f"Next, make the first dated copy:  snapback.py backup ~/Documents {shell_word(path)}"]
     return Answer(Exit.ATTENTION if prepared.notes else Exit.DONE, lines, prepared.notes, {
         "id": prepared.marker.id, "label": prepared.marker.label, "offline": prepared.marker.offline, "made": prepared.made,
-        "free": prepared.free, "total": prepared.total, **prepared.abilities._asdict()})
+        "free": prepared.free, "total": prepared.total, **(prepared.abilities._asdict() if prepared.abilities else {})})
 
 
 NOTES_SHOWN = 20
@@ -4380,8 +4506,17 @@ def init_for_backup(place: str, sources: Sequence[str], dry_run: bool, now: date
     if dry_run:
         raise UsageError(f"{show(place)} is no drive yet, so a dry run has nothing to compare with; first run: "
                          f"snapback.py init {shell_word(place)}")
-    prepare_drive(where, "", False, now.isoformat(timespec="seconds"), plan_text)
+    try:
+        prepare_drive(where, "", False, now.isoformat(timespec="seconds"), plan_text)
+    except OSError as err:
+        raise not_preparable(place, err) from err
     return True
+
+
+def not_preparable(place: str, err: OSError) -> DriveError:
+    """Say why a folder cannot be made a drive."""
+    why = "is read-only" if err.errno == errno.EROFS else "is full" if err.errno in FULL else f"refused ({reason(err)})"
+    return DriveError(f"{show(place)} {why}: it cannot be made a drive; check that this user may write there")
 
 
 def add_init(parser: Parser) -> None:
@@ -4399,7 +4534,7 @@ def run_init(args: argparse.Namespace, scene: Scene) -> Answer:
         check_place(where, (), args.offline, args.anyway)
         prepared = prepare_drive(where, args.label, args.offline, scene.now.isoformat(timespec="seconds"), plan_text)
     except OSError as err:
-        raise DriveError(f"{show(args.dir)} cannot be made a drive ({reason(err)}); check that it can be written to") from err
+        raise not_preparable(args.dir, err) from err
     remember_drive(where, prepared.marker)
     return init_answer(prepared, args.dir)
 
@@ -4420,6 +4555,8 @@ def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
     drive, named = open_to_read(args)
     with drive.guarded():
         sets, closed = list_sets(drive.root)
+        if not drive.marker and not sets and not closed:
+            raise DriveAbsent(f"{show(drive.path)} has neither a marker nor dated copies; attach the drive, or check the path")
         wanted = [one for one in sets if not named or one == named]
         if named and not wanted:
             raise UsageError(no_set(drive, named, sets, closed))

@@ -66,7 +66,8 @@ def back_up(source: Path, drive: Path, *more: str) -> str:
 def one_sentence(ended: Outcome | Result, *about: str) -> None:
     """Assert that a run failed, and said so in one line that speaks of these things and of earlier copies."""
     assert (ended.code, ended.err.count("\n")) == (1, 1), ended
-    assert all(word in ended.err for word in (*about, "untouched")), ended
+    missing = [word for word in (*about, "untouched") if word not in ended.err]
+    assert missing == [], ended
 
 
 def whole(drive: Path, copies: Dict[str, Twin]) -> None:
@@ -130,7 +131,8 @@ def test_the_awkward_tree_fits_on_other_file_systems_too(mounted: Mounting, reac
     try:
         tree = without(twin(source), "socket")
         date = back_up(source, drive)
-        assert differences(twin(drive / "box" / date / "source"), tree) == []
+        refused = ["symbolic_links/long: missing (link)"] if kind == "xfs" else []  # its targets end at 1024 bytes
+        assert differences(twin(drive / "box" / date / "source"), tree) == refused
         comes_back(tree, drive, date, reachable / "back")
     finally:
         remove_tree(source)
@@ -196,19 +198,36 @@ def test_names_that_a_stick_cannot_hold_come_back(mounted: Mounting, reachable: 
 # --- Full ------
 
 
-def test_a_run_that_cannot_fit_is_refused_before_anything_is_copied(mounted: Mounting, source: Path) -> None:
+@pytest.mark.parametrize("earlier", [0, 30])
+def test_a_run_that_cannot_fit_is_refused_before_anything_is_copied(
+    mounted: Mounting, source: Path, earlier: int
+) -> None:
+    """Whether there is room must be known however much or little the copy before says about this one."""
     drive = mounted("ext4", "64M").path
+    grow(source, earlier, MIB)
     copies = {back_up(source, drive): twin(source)}
-    grow(source, 100, MIB)
+    grow(source, 100, MIB + 1)
     before = twin(drive)
-    one_sentence(ask("backup", "--set", "box", source, drive), str(drive))
+    one_sentence(ask("backup", "--set", "box", source, drive), drive.name, "does not fit")
     lately = [line for line in differences(twin(drive), before, ignoring=["mtime_ns"]) if "history.jsonl" not in line]
     assert lately == []
     whole(drive, copies)
-    remove_tree(source / f"of {MIB}")
-    grow(source, 3, MIB)
+    remove_tree(source / f"of {MIB + 1}")
+    grow(source, 3, MIB - 1)
     copies[back_up(source, drive)] = twin(source)
     whole(drive, copies)
+
+
+def test_what_an_interrupted_run_left_takes_no_room_from_the_next(mounted: Mounting, cli: Cli, source: Path) -> None:
+    """There is room for the source once, not twice."""
+    drive = mounted("ext4", "64M").path
+    grow(source, 40, MIB)
+    run = cli.start("backup", "--init", "--set", "box", source, drive)
+    in_the_middle(run, drive, 32 * MIB)
+    run.kill()
+    cli.ended(run)
+    whole(drive, {back_up(source, drive): twin(source)})
+    assert leftovers(drive / "box") == []
 
 
 def test_a_drive_that_another_program_fills_in_the_middle(mounted: Mounting, cli: Cli, source: Path) -> None:
@@ -219,7 +238,7 @@ def test_a_drive_that_another_program_fills_in_the_middle(mounted: Mounting, cli
     in_the_middle(run, disk.path, 5 * MIB)
     filler = disk.fill(leave=3 * MIB)
     run.send_signal(signal.SIGCONT)
-    one_sentence(cli.ended(run), str(disk.path))
+    one_sentence(cli.ended(run), disk.path.name, "full")
     filler.unlink()
     whole(disk.path, copies)
     copies[back_up(source, disk.path)] = twin(source)
@@ -229,10 +248,10 @@ def test_a_drive_that_another_program_fills_in_the_middle(mounted: Mounting, cli
 
 def test_a_drive_on_which_no_more_files_can_be_made(mounted: Mounting, source: Path) -> None:
     """Ext4 has a fixed number of inodes: here they are used up while most of the bytes are free."""
-    drive = mounted("ext4", "32M").path
+    drive = mounted("ext4", "16M").path
     copies = {back_up(source, drive): twin(source)}
-    grow(source, 10_000, 1)
-    one_sentence(ask("backup", "--set", "box", source, drive), str(drive))
+    grow(source, 5000, 1)
+    one_sentence(ask("backup", "--set", "box", source, drive), drive.name, "full")
     whole(drive, copies)
     remove_tree(source / "of 1")
     copies[back_up(source, drive)] = twin(source)
@@ -251,13 +270,22 @@ def test_a_read_only_drive_can_be_read_and_nothing_else(
     date = back_up(source, disk.path)
     disk.read_only()
     before = twin(disk.path)
-    one_sentence(ask("backup", "--set", "box", source, disk.path), str(disk.path), "read-only")
-    assert ask("init", disk.path).code == 0  # the marker exists: that is said, nothing changes
+    one_sentence(ask("backup", "--set", "box", source, disk.path), disk.path.name, "read-only")
     listed = ask("list", "--drive", disk.path)
     assert (listed.code, date in listed.out) == (0, True), listed
     assert ask("verify", "--drive", disk.path).code == 0
     assert ask("verify", date, "--quick", "--drive", disk.path).code == 0
     comes_back(twin(source), disk.path, date, reachable / "back")
+    assert differences(twin(disk.path), before) == []
+
+
+def test_a_read_only_drive_is_not_made_a_drive_again(mounted: Mounting) -> None:
+    disk = mounted("ext4", "64M")
+    assert ask("init", disk.path).code == 0
+    disk.read_only()
+    before = twin(disk.path)
+    outcome = ask("init", disk.path)
+    assert outcome.code == 0, outcome  # a marker that exists is said, nothing changes
     assert differences(twin(disk.path), before) == []
 
 
@@ -267,7 +295,7 @@ def test_a_read_only_drive_that_is_none_yet(mounted: Mounting, source: Path) -> 
     for command in (["init", disk.path], ["backup", "--init", source, disk.path]):
         outcome = ask(*command)
         assert (outcome.code, outcome.err.count("\n")) == (1, 1), outcome
-        assert "read-only" in outcome.err
+        assert "read-only" in outcome.err.lower()
 
 
 def test_copies_can_be_read_when_the_marker_is_gone(mounted: Mounting, reachable: Path, source: Path) -> None:
@@ -292,7 +320,7 @@ def test_a_drive_pulled_out_in_the_middle(mounted: Mounting, cli: Cli, source: P
     in_the_middle(run, disk.path, 5 * MIB)
     disk.unplug()
     run.send_signal(signal.SIGCONT)
-    one_sentence(cli.ended(run), str(disk.path))
+    one_sentence(cli.ended(run), disk.path.name)
     if kind == "ext4":
         assert os.listdir(disk.path) == []  # it was this machine's own disk by then
     disk.remount()
@@ -305,18 +333,17 @@ def test_a_drive_pulled_out_in_the_middle(mounted: Mounting, cli: Cli, source: P
     assert leftovers(disk.path / "box") == []
 
 
-@pytest.mark.parametrize("command", ["backup", "init"])
-def test_an_empty_mount_point_is_no_drive(mounted: Mounting, source: Path, command: str) -> None:
+def test_an_empty_mount_point_is_no_drive(mounted: Mounting, source: Path, reachable: Path) -> None:
     disk = mounted("ext4", "64M")
     back_up(source, disk.path)
     disk.unplug()
-    if command == "backup":
-        outcome = ask("backup", "--set", "box", source, disk.path)
-        assert (outcome.code, outcome.err.count("\n")) == (75, 1), outcome
-    for reading in (["list"], ["verify"], ["restore", "latest", "--to", str(source.parent / "back")]):
+    outcome = ask("backup", "--set", "box", source, disk.path)
+    assert (outcome.code, outcome.err.count("\n")) == (75, 1), outcome
+    for reading in (["verify"], ["restore", "latest", "--to", str(reachable / "back")]):
         outcome = ask(*reading, "--drive", disk.path)
-        assert outcome.code in (1, 2, 75), outcome
+        assert outcome.code != 0, outcome
     assert os.listdir(disk.path) == []
+    assert not (reachable / "back").exists()
 
 
 def test_a_stick_pulled_out_while_it_is_read(mounted: Mounting, cli: Cli, source: Path, reachable: Path) -> None:
@@ -352,7 +379,9 @@ def test_a_source_pulled_out_in_the_middle_makes_no_dated_copy(mounted: Mounting
     in_the_middle(run, drive, 5 * MIB)
     disk.unplug()
     run.send_signal(signal.SIGCONT)
-    one_sentence(cli.ended(run), str(source))
+    ended = cli.ended(run)
+    assert (ended.code, ended.err.count("\n")) == (1, 1), ended
+    assert f"the source {source}" in ended.err
     assert dates(drive / "box") == copies
     assert stock_check(drive / "box" / copies[0]) == []
     disk.remount()
@@ -376,8 +405,9 @@ def test_a_device_that_fails_in_the_middle(mounted: Mounting, cli: Cli, source: 
     in_the_middle(run, disk.path, 5 * MIB)
     below.shut_down()
     run.send_signal(signal.SIGCONT)
-    one_sentence(cli.ended(run), str(disk.path))
-    assert dates(disk.path / "box") in (copies, [])  # as far as a dead disk can still be listed
+    one_sentence(cli.ended(run), disk.path.name)
+    with contextlib.suppress(OSError):  # a dead disk can often not be listed either
+        assert dates(disk.path / "box") in (copies, [])
 
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
@@ -392,7 +422,7 @@ def test_a_file_system_that_gives_up_loses_no_earlier_copy(
     in_the_middle(run, disk.path, 5 * MIB)
     disk.shut_down()
     run.send_signal(signal.SIGCONT)
-    one_sentence(cli.ended(run), str(disk.path))
+    one_sentence(cli.ended(run), disk.path.name)
     disk.remount()
     whole(disk.path, copies)
     copies[back_up(source, disk.path)] = twin(source)

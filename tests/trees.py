@@ -145,6 +145,8 @@ def xattrs_of(path: Union[bytes, int]) -> Tuple[Tuple[str, bytes], ...]:
     found = []
     try:
         for name in sorted(os.listxattr(path, follow_symlinks=follow)):
+            if name.startswith("trusted.SGI_ACL_"):  # how xfs keeps the ACL that is listed under its usual name too
+                continue
             try:
                 found.append((name, os.getxattr(path, name, follow_symlinks=follow)))
             except PermissionError:
