@@ -43,8 +43,27 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timezone
 from enum import Enum, IntEnum
-from typing import (Any, BinaryIO, Callable, Deque, Dict, Iterable, Iterator, List, Mapping, NamedTuple, NoReturn,
-                    Optional, Sequence, Set, TextIO, Tuple, Type, TypeVar, Union)
+from typing import (
+    Any,
+    BinaryIO,
+    Callable,
+    Deque,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    NoReturn,
+    Optional,
+    Sequence,
+    Set,
+    TextIO,
+    Tuple,
+    Type,
+    TypeVar,
+    Union,
+)
 
 __version__ = "0.1.0"
 
@@ -80,8 +99,8 @@ DELETING = ".deleting"
 # Names that stand at the top of a drive, in the set's way or on Windows' list of devices.
 TOP_NAMES = frozenset(name.casefold() for name in (
     MARKER, PLAN, TOOL, "GET-FILES-BACK.html", "restore.sh", "Snapback.cmd", "Snapback.command", "python"))
-DEVICE_NAMES = frozenset(("con", "prn", "aux", "nul", "conin$", "conout$") + tuple(
-    port + digit for port in ("com", "lpt") for digit in "123456789\u00b9\u00b2\u00b3"))
+DEVICE_NAMES = frozenset(["con", "prn", "aux", "nul", "conin$", "conout$", *(
+    port + digit for port in ("com", "lpt") for digit in "123456789\u00b9\u00b2\u00b3")])
 
 KIB, MIB = 1 << 10, 1 << 20
 CHUNK = 256 * KIB            # one read; larger buffers measured no faster
@@ -91,6 +110,7 @@ READ_ATTEMPTS = 3            # how often a file that changes under our hands is 
 LINE_LIMIT = 4 * MIB         # the longest manifest line that is believed
 HEAD_LIMIT = 64 * KIB        # the longest marker or settings text that is read
 
+PATH_ONLY = frozenset(("", ".", ".."))  # parts of a path that name nothing
 # How names become bytes on this system; what Linux calls a name may be no text at all.
 NAME_CODEC = (sys.getfilesystemencoding(), sys.getfilesystemencodeerrors())
 
@@ -315,7 +335,7 @@ def why_no_set_name(name: str) -> str:
         return "Windows drops a dot at the end"
     if SNAPSHOT_NAME.match(name):
         return "it looks like a dated copy"
-    if name.split(".")[0].casefold() in DEVICE_NAMES:
+    if name.partition(".")[0].casefold() in DEVICE_NAMES:
         return "it is a device name on Windows"
     if name.casefold() in TOP_NAMES:
         return "that name has another use on a drive"
@@ -328,7 +348,7 @@ def set_name_for(host: str) -> str:
     >>> set_name_for("Annas Laptop.local"), set_name_for("con")
     ('Annas-Laptop', 'con-set')
     """
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", host.split(".")[0]).strip("-")[:60] or "computer"
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", host.partition(".")[0]).strip("-")[:60] or "computer"
     return name + "-set" if why_no_set_name(name) else name
 
 
@@ -352,7 +372,7 @@ def give_aliases(words: Sequence[Tuple[str, str]]) -> List[Tuple[str, str]]:
     by case alone.
     """
     named: Dict[str, str] = {}
-    result = []
+    result: List[Tuple[str, str]] = []
     for given, path in words:
         alias = given or path.replace("\\", "/").rstrip("/").rpartition("/")[2].rstrip(":") or "root"
         why = why_no_alias(alias)
@@ -414,7 +434,7 @@ def plain_parts(path: str) -> Tuple[str, ...]:
     ('Documents', 'a b')
     """
     parts = tuple(path.split("/"))
-    if "" in parts or "." in parts or ".." in parts or "\0" in path:
+    if not PATH_ONLY.isdisjoint(parts) or "\0" in path:
         raise ManifestDamaged(f"the path {show(path[:200])!r} leads elsewhere")
     return parts
 
@@ -475,7 +495,7 @@ CACHE_SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"  # https://bfor
 class Pattern(NamedTuple):
     """One line of exclude patterns: what it matches and what that means."""
 
-    regex: "re.Pattern[str]"
+    regex: re.Pattern[str]
     whole_path: bool             # matched against the path below the source, not the last name alone
     folders_only: bool
     includes: bool               # "!": takes back an earlier exclusion
@@ -846,41 +866,44 @@ def read_blocks(lines: Iterable[str]) -> Iterator[Block]:
     try:
         for at, line in enumerate(lines, 2):  # noqa: B007 - the number is for the error below
             if meta:
-                # the hot case is an unescaped name in the folder at hand: sliced, not parsed
+                # the hot case is a plain name in the folder at hand: it is sliced, not parsed
                 name = line[66 + len(prefix):]
-                if (line.startswith(prefix, 66) and line[64:66] == "  " and "/" not in name and name
-                        and line[0] != "\\" and " path=" not in meta):
-                    known = Known(meta, line)
-                else:
-                    known = Known(meta, line)
-                    folder, _, name = original_path(known).rpartition("/")
-                    if folder != path:
-                        raise ManifestDamaged("a file stands outside its folder")
-                if name in entries or name == "." or name == "..":
+                plain = line.startswith(prefix, 66) and line[64:66] == "  " and "/" not in name
+                if not plain or line[0] == "\\" or " path=" in meta:
+                    name = name_in(path, original_path(Known(meta, line)))
+                if name in entries or name in PATH_ONLY:
                     raise ManifestDamaged(f"{show(name[:100])!r} stands twice, or is no name")
-                entries[name] = known
+                entries[name] = Known(meta, line)
                 meta = ""
             elif line.startswith(FILE_LINE):
                 meta = line
-            elif line.startswith(DIR_LINE) or line.startswith(SKIPPED_DIR_LINE):
-                yield Block(path, own, in_order(entries))
+            elif line.startswith((DIR_LINE, SKIPPED_DIR_LINE)):
+                yield Block(path, own, in_byte_order(entries))
                 path = next_folder(line, path)
                 prefix, own, entries = path + "/", line, {}
             elif line.startswith("# type="):
-                folder, _, name = unescape(line.rpartition(" path=")[2]).rpartition("/")
-                if folder != path or name in entries or name in ("", ".", ".."):
-                    raise ManifestDamaged("an entry stands outside its folder, or twice")
+                name = name_in(path, unescape(line.rpartition(" path=")[2]))
+                if name in entries or name in PATH_ONLY:
+                    raise ManifestDamaged(f"{show(name[:100])!r} stands twice, or is no name")
                 entries[name] = Known(line)
             else:
                 raise ManifestDamaged(f"unknown line {show(line[:60])!r}")
         if meta:
             raise ManifestDamaged("the last file has no checksum")
-        yield Block(path, own, in_order(entries))
+        yield Block(path, own, in_byte_order(entries))
     except ManifestDamaged as err:
         raise ManifestDamaged(f"line {at}: {err}") from err
 
 
-def in_order(entries: Dict[str, Known]) -> Dict[str, Known]:
+def name_in(folder: str, path: str) -> str:
+    """Give the last name of a path; raise ManifestDamaged unless it lies in this very folder."""
+    parent, _, name = path.rpartition("/")
+    if parent != folder:
+        raise ManifestDamaged(f"{show(path[:100])!r} stands outside its folder")
+    return name
+
+
+def in_byte_order(entries: Dict[str, Known]) -> Dict[str, Known]:
     """Give the entries back if their names are in order of their bytes; else raise ManifestDamaged."""
     names = list(entries)
     if names != sorted(names, key=name_bytes):
@@ -1013,7 +1036,7 @@ def parse_damaged(text: str) -> Dict[str, int]:
     >>> parse_damaged("# found=now seq=7" + chr(10) + hash_line("0" * 64, "2026-11-22_231507/a"))["0" * 64]
     7
     """
-    seq, found = 0, {}
+    seq, found = 0, {}  # type: int, Dict[str, int]
     for line in text.split("\n"):
         with contextlib.suppress(ManifestDamaged):
             if line.startswith("# "):
@@ -1045,7 +1068,9 @@ def tool_version(text: str) -> Optional[Tuple[int, ...]]:
 # --- 9. Disk -----------------------------------------------------------------------------------
 
 WINDOWS = os.name == "nt"
+MACOS = sys.platform == "darwin"
 WITH_CTIME = not WINDOWS     # there st_ctime is the time of creation and tells nothing
+IGNORE_CASE = WINDOWS        # of exclude patterns
 HAS_DIR_FD = {os.open, os.stat, os.mkdir, os.link} <= os.supports_dir_fd and os.scandir in os.supports_fd
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 BINARY = getattr(os, "O_BINARY", 0)
@@ -1060,6 +1085,7 @@ GONE = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ECONNABORTED
 # "Cannot link" has many names, and none is a reason to stop: the file is copied instead.
 LINK_REFUSED = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.EINVAL,
                 errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+WINDOWS_LINK_REFUSED = {1, 5, 50, 1142}
 # What a drive may refuse of a file's metadata; the manifest keeps it (ext4 says ENOSPC for a large attribute).
 METADATA_REFUSED = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.E2BIG,
                     errno.ERANGE, errno.ENOSPC, errno.EOVERFLOW}
@@ -1077,7 +1103,7 @@ class Folder:
     it outlive the walk that opened it.
     """
 
-    __slots__ = ("path", "fd", "_close")
+    __slots__ = ("_close", "fd", "path")
 
     def __init__(self, path: str, fd: Optional[int]) -> None:
         self.path, self.fd, self._close = path, fd, os.close  # the close of the disk that opened it
@@ -1246,9 +1272,29 @@ def stat_path(path: str) -> Optional[os.stat_result]:
         return None
 
 
+def is_inside(path: str, folder: str) -> bool:
+    """Tell whether an absolute path lies in a folder, or is it."""
+    return (path + os.sep).startswith(folder.rstrip(os.sep) + os.sep)
+
+
 def path_parts(path: str) -> Tuple[str, ...]:
     """Split an absolute path into its names, from the top down."""
     return tuple(part for part in os.path.splitdrive(path)[1].replace(os.sep, "/").split("/") if part)
+
+
+def slashes(path: str) -> str:
+    """Write a path of this system with slashes."""
+    return path.replace(os.sep, "/")
+
+
+def user_path(path: str) -> str:
+    """Read a path as a person writes it: `~` is the home folder."""
+    return os.path.expanduser(path)
+
+
+def plain_name(path: str) -> str:
+    """Give the last name of a path as a person wrote it, before links are resolved."""
+    return os.path.basename(os.path.abspath(os.path.expanduser(path)))
 
 
 def parent_path(path: str) -> str:
@@ -1309,7 +1355,7 @@ def chunks(fd: int, size: int) -> Iterator[Union[bytes, memoryview]]:
     view = memoryview(bytearray(CHUNK))
     with open(fd, "rb", buffering=0, closefd=False) as file:
         while True:
-            length = file.readinto(view)  # type: ignore[attr-defined] # a FileIO: unbuffered
+            length = file.readinto(view)
             if not length:
                 return
             yield view[:length]
@@ -1344,45 +1390,6 @@ def is_sparse(info: os.stat_result) -> bool:
     """Tell whether a file has holes: it takes fewer blocks (of 512 bytes) than its length needs."""
     blocks: Optional[int] = getattr(info, "st_blocks", None)
     return blocks is not None and blocks * 512 < info.st_size
-
-
-def pour(fd: int, out: int, info: os.stat_result, stop: threading.Event) -> Tuple[str, int]:
-    """Copy a source's bytes to the drive; give their SHA-256 and how many there were.
-
-    Raises SourceError for the side that is read, OSError for the side that is written.
-    """
-    sha, length, sparse = hashlib.sha256(), 0, is_sparse(info)
-    write = write_sparse if sparse else write_all
-    pieces = chunks(fd, info.st_size)
-    while True:
-        piece = from_source(next, pieces, None)
-        if piece is None:
-            break
-        if stop.is_set():
-            raise Stopped
-        sha.update(piece)
-        write(out, piece)
-        length += len(piece)
-    if sparse:
-        set_length(out, length)
-    return sha.hexdigest(), length
-
-
-def hash_file(folder: Folder, name: str, stop: threading.Event) -> Tuple[str, os.stat_result]:
-    """Read a regular file and give its SHA-256 and its stat; anything else is an OSError."""
-    fd = folder.open_file(name)
-    try:
-        info = os.fstat(fd)
-        if not stat.S_ISREG(info.st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", name)
-        sha = hashlib.sha256()
-        for piece in chunks(fd, info.st_size):
-            if stop.is_set():
-                raise Stopped
-            sha.update(piece)
-        return sha.hexdigest(), info
-    finally:
-        os.close(fd)
 
 
 def read_xattrs(fd: int) -> Dict[str, bytes]:
@@ -1466,99 +1473,6 @@ def steady(before: os.stat_result, after: os.stat_result) -> bool:
         not WITH_CTIME or before.st_ctime_ns == after.st_ctime_ns)
 
 
-def copy_file(source: Folder, name: str, info: os.stat_result, target: Folder, new_name: str,
-              stop: threading.Event, flush: bool) -> Copied:
-    """Copy one file of a source, new, with its metadata; read it again if it changes meanwhile.
-
-    `info` is its stat from before; `flush` asks for fsync of this very file.
-    Raises SourceError for the source's side and OSError for the drive's; then no new name is left.
-    """
-    for attempt in range(1, READ_ATTEMPTS + 1):
-        fd = from_source(source.open_file, name)
-        try:
-            out = target.create_file(new_name)
-            try:
-                digest, length = pour(fd, out, info, stop)
-                xattrs = from_source(read_xattrs, fd)
-                after = from_source(os.fstat, fd)
-                calm = steady(info, after) and length == info.st_size
-                if calm or attempt == READ_ATTEMPTS:
-                    set_metadata(target_of(out, target, new_name), meta_from(info, xattrs))
-                    if flush:
-                        os.fsync(out)
-                    return Copied(digest, info, xattrs, changing=not calm)
-            except SourceError:
-                target.unlink(new_name)
-                raise
-            finally:
-                os.close(out)
-            target.unlink(new_name)
-        finally:
-            os.close(fd)
-        info = from_source(source.stat, name)
-        if not stat.S_ISREG(info.st_mode):
-            raise SourceError("became something else while it was read")
-    raise AssertionError("not reached")
-
-
-def forget_cached(fd: int) -> None:
-    """Ask the system to read this file from the drive next time, not from memory."""
-    if hasattr(os, "posix_fadvise"):
-        with contextlib.suppress(OSError):
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def adopt_leftover(leftover: Folder, source: Folder, name: str, info: os.stat_result, target: Folder, new_name: str,
-                   stop: threading.Event) -> Optional[Copied]:
-    """Move a file of an interrupted run into the new one, if its bytes prove to be the source's; else None.
-
-    Only a regular file with a single name is taken: another name may lie in an older dated copy.
-    """
-    try:
-        fd = leftover.open_file(new_name)
-    except OSError:
-        return None
-    try:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or found.st_size != info.st_size:
-            return None
-        forget_cached(fd)
-        try:
-            copied = same_bytes(fd, source, name, info, stop)
-        except OSError:  # the drive cannot read it back
-            copied = None
-        if copied is None or set(read_xattrs(fd)) - set(copied.xattrs):
-            return None
-        set_metadata(target_of(fd, leftover, new_name), meta_from(info, copied.xattrs))
-        if not WINDOWS:
-            os.fsync(fd)
-    finally:
-        os.close(fd)
-    leftover.rename(new_name, target, new_name)
-    return copied
-
-
-def same_bytes(fd: int, source: Folder, name: str, info: os.stat_result, stop: threading.Event) -> Optional[Copied]:
-    """Compare an open file with a file of the source, byte by byte; None where they differ."""
-    other = from_source(source.open_file, name)
-    try:
-        sha, mine = hashlib.sha256(), chunks(fd, info.st_size)
-        pieces = chunks(other, info.st_size)
-        while True:
-            piece, ours = from_source(next, pieces, None), next(mine, None)
-            if piece is None or ours is None or piece != ours:
-                break
-            if stop.is_set():
-                raise Stopped
-            sha.update(piece)
-        xattrs, after = from_source(read_xattrs, other), from_source(os.fstat, other)
-        if piece is not None or ours is not None or not steady(info, after):
-            return None
-        return Copied(sha.hexdigest(), info, xattrs)
-    finally:
-        os.close(other)
-
-
 def make_special(folder: Folder, name: str, mode: int, device: int = 0) -> bool:
     """Make a fifo or a device node; False where the disk or the system does not let us."""
     try:
@@ -1592,6 +1506,239 @@ def set_link_metadata(folder: Folder, name: str, meta: Meta) -> None:
 def read_link(folder: Folder, name: str) -> str:
     """Read where a symbolic link points."""
     return os.readlink(folder.at(name), dir_fd=folder.fd)
+
+
+def forget_cached(fd: int) -> None:
+    """Ask the system to read this file from the drive next time, not from memory."""
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+class SourceFile(NamedTuple):
+    """A regular file of a source, and its stat from before it is read."""
+
+    folder: Folder
+    name: str
+    info: os.stat_result
+
+
+class Care(NamedTuple):
+    """How files are stored: `stop` ends it early, `flush` asks for fsync of every single file."""
+
+    stop: threading.Event
+    flush: bool
+
+
+def read_source(fd: int, size: int, stop: threading.Event) -> Iterator[Union[bytes, memoryview]]:
+    """Read an open file of a source to its end. Raises SourceError, or Stopped."""
+    pieces = chunks(fd, size)
+    while True:
+        piece = from_source(next, pieces, None)
+        if piece is None:
+            return
+        if stop.is_set():
+            raise Stopped
+        yield piece
+
+
+def pour(fd: int, out: int, info: os.stat_result, stop: threading.Event) -> Tuple[str, int]:
+    """Copy a file's bytes, holes as holes; give their SHA-256 and how many there were.
+
+    Raises SourceError for the side that is read, OSError for the side that is written.
+    """
+    sha, length, sparse = hashlib.sha256(), 0, is_sparse(info)
+    write = write_sparse if sparse else write_all
+    for piece in read_source(fd, info.st_size, stop):
+        sha.update(piece)
+        write(out, piece)
+        length += len(piece)
+    if sparse:
+        set_length(out, length)
+    return sha.hexdigest(), length
+
+
+def examine(file: SourceFile, stop: threading.Event) -> Copied:
+    """Read a file of a source without storing it; `changing` says that it was not steady. Raises SourceError."""
+    fd = from_source(file.folder.open_file, file.name)
+    try:
+        sha = hashlib.sha256()
+        for piece in read_source(fd, file.info.st_size, stop):
+            sha.update(piece)
+        xattrs, after = from_source(read_xattrs, fd), from_source(os.fstat, fd)
+        return Copied(sha.hexdigest(), file.info, xattrs, changing=not steady(file.info, after))
+    finally:
+        os.close(fd)
+
+
+def copy_file(file: SourceFile, target: Folder, new_name: str, care: Care) -> Copied:
+    """Copy one file of a source, new, with its metadata; read it again if it changes meanwhile.
+
+    Raises SourceError for the source's side and OSError for the drive's; then no new name is left.
+    """
+    for attempt in range(1, READ_ATTEMPTS + 1):
+        copied = copy_once(file, target, new_name, care)
+        if not copied.changing or attempt == READ_ATTEMPTS:
+            return copied
+        target.unlink(new_name)
+        file = file._replace(info=from_source(file.folder.stat, file.name))
+        if not stat.S_ISREG(file.info.st_mode):
+            raise SourceError("became something else while it was read")
+    raise AssertionError("not reached")
+
+
+def copy_once(file: SourceFile, target: Folder, new_name: str, care: Care) -> Copied:
+    """Copy one file, whether it changes meanwhile (then the result says so) or not."""
+    fd = from_source(file.folder.open_file, file.name)
+    try:
+        out = target.create_file(new_name)
+        try:
+            digest, length = pour(fd, out, file.info, care.stop)
+            xattrs, after = from_source(read_xattrs, fd), from_source(os.fstat, fd)
+            set_metadata(target_of(out, target, new_name), meta_from(file.info, xattrs))
+            if care.flush:
+                os.fsync(out)
+            return Copied(digest, file.info, xattrs, not steady(file.info, after) or length != file.info.st_size)
+        except SourceError:
+            target.unlink(new_name)
+            raise
+        finally:
+            os.close(out)
+    finally:
+        os.close(fd)
+
+
+def adopt_leftover(leftover: Folder, file: SourceFile, target: Folder, new_name: str, care: Care) -> Optional[Copied]:
+    """Move a file of an interrupted run into the new one, if its bytes prove to be the source's; else None.
+
+    Only a regular file with a single name is taken: another name may lie in an older dated copy.
+    Raises SourceError for the source's side and OSError for a failure to move.
+    """
+    try:
+        fd = leftover.open_file(new_name)
+    except OSError:
+        return None
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or found.st_size != file.info.st_size:
+            return None
+        forget_cached(fd)
+        copied = same_bytes(fd, file, care.stop)
+        if copied is None or set(read_xattrs(fd)) - set(copied.xattrs):
+            return None
+        set_metadata(target_of(fd, leftover, new_name), meta_from(file.info, copied.xattrs))
+        if not WINDOWS:
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+    leftover.rename(new_name, target, new_name)  # after the close: Windows moves no open file
+    return copied
+
+
+def same_bytes(fd: int, file: SourceFile, stop: threading.Event) -> Optional[Copied]:
+    """Compare an open file with a file of the source, byte by byte; None where they differ or the first is unreadable."""
+    other = from_source(file.folder.open_file, file.name)
+    try:
+        sha, mine = hashlib.sha256(), chunks(fd, file.info.st_size)
+        for piece in read_source(other, file.info.st_size, stop):
+            if next(mine, b"") != piece:
+                return None
+            sha.update(piece)
+        xattrs, after = from_source(read_xattrs, other), from_source(os.fstat, other)
+        if next(mine, None) is not None or not steady(file.info, after):
+            return None
+        return Copied(sha.hexdigest(), file.info, xattrs)
+    except OSError:  # the drive cannot read it back
+        return None
+    finally:
+        os.close(other)
+
+
+def open_regular(folder: Folder, name: str) -> Tuple[int, os.stat_result]:
+    """Open a regular file for reading: its descriptor and stat. Anything else is an OSError."""
+    fd = folder.open_file(name)
+    info = os.fstat(fd)
+    if not stat.S_ISREG(info.st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is no regular file", name)
+    return fd, info
+
+
+def hash_file(folder: Folder, name: str, stop: threading.Event) -> str:
+    """Read a regular file and give its SHA-256. Raises OSError, or Stopped."""
+    fd, info = open_regular(folder, name)
+    try:
+        sha = hashlib.sha256()
+        for piece in chunks(fd, info.st_size):
+            if stop.is_set():
+                raise Stopped
+            sha.update(piece)
+        return sha.hexdigest()
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def closing_fd(fd: int) -> Iterator[None]:
+    """Close a descriptor in the end."""
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+def write_restored(fd: int, info: os.stat_result, folder: Folder, name: str, meta: Meta, stop: threading.Event
+                   ) -> Tuple[str, str]:
+    """Write an open stored file to a new one; give the checksum of what was read, or why it could not be read.
+
+    Raises OSError for the side that is written.
+    """
+    out = folder.create_file(name)
+    try:
+        try:
+            digest, why = pour(fd, out, info, stop)[0], ""
+        except SourceError as err:
+            digest, why = "", err.why
+        set_metadata(target_of(out, folder, name), meta)
+        return digest, why
+    finally:
+        os.close(out)
+
+
+def free_name(folder: Folder, name: str, ending: str) -> str:
+    """Give `name` with an ending that nothing in a folder has yet, within 255 bytes."""
+    endings = itertools.chain([ending], (f"{ending}_{count}" for count in itertools.count(2)))
+    return next(one for one in (fitting(name, each) for each in endings) if not folder.has(one))
+
+
+def put_aside(folder: Folder, name: str, date: str) -> str:
+    """Give something that stands in the way of a restored file a dated name; give that name."""
+    aside = free_name(folder, name, f".before-restore-{date}")
+    folder.rename(name, folder, aside)
+    return aside
+
+
+def link_same(old: Folder, new: Folder, name: str, size: int) -> bool:
+    """Link a stored file of `size` bytes under the same name in another folder; False where that cannot be.
+
+    The look before tells when somebody has been at the older copy: it keeps what it has, but
+    the new one must be right.
+    """
+    try:
+        stored = old.stat(name)
+        if stored.st_size != size or not stat.S_ISREG(stored.st_mode):
+            return False
+        old.link(name, new, name)
+    except OSError as err:
+        if err.errno not in LINK_REFUSED and getattr(err, "winerror", None) not in WINDOWS_LINK_REFUSED:
+            raise
+        return False
+    return True
+
+
+def file_line(info: os.stat_result) -> str:
+    """Write a manifest's line of a regular file, without what is not in its stat."""
+    return FILE_LINE + stat_words(info, WITH_CTIME)
 
 
 SPECIAL_KINDS = {stat.S_IFLNK: "link", stat.S_IFIFO: "fifo", stat.S_IFCHR: "char", stat.S_IFBLK: "block"}
@@ -1814,8 +1961,7 @@ def mount_kind(path: str) -> str:
     for line in lines:
         words, _, rest = line.partition(" - ")
         place = unescape(words.split(" ")[4])
-        inside = place == "/" or path == place or path.startswith(place + "/")
-        if inside and rest and len(place) >= len(best):
+        if rest and is_inside(path, place) and len(place) >= len(best):
             best, kind = place, rest.split(" ")[0]
     return kind
 
@@ -1845,10 +1991,10 @@ def whole_flush(root: Folder) -> Optional[Callable[[], None]]:
 def flush_hard(fd: int) -> None:
     """Flush a file, and on macOS the drive's own memory too, with all that was flushed before."""
     os.fsync(fd)
-    if sys.platform == "darwin":
+    if MACOS:
         import fcntl
         with contextlib.suppress(OSError):
-            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # type: ignore[attr-defined,unused-ignore]
 
 
 def try_drive(folder: Folder) -> Abilities:
@@ -1942,7 +2088,7 @@ def machine_id() -> str:
             with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE,  # type: ignore[attr-defined,unused-ignore]
                                 r"SOFTWARE\Microsoft\Cryptography") as key:
                 identity = str(winreg.QueryValueEx(key, "MachineGuid")[0])  # type: ignore[attr-defined,unused-ignore]
-    if not identity and sys.platform == "darwin":
+    if not identity and MACOS:
         import ctypes
         value, wait = (ctypes.c_ubyte * 16)(), (ctypes.c_long * 2)(5, 0)
         with contextlib.suppress(AttributeError):
@@ -1960,7 +2106,7 @@ def state_path() -> str:
     """Give the path of the local record of drives; it is a convenience, never needed."""
     if WINDOWS:
         base = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~\\AppData\\Local")
-    elif sys.platform == "darwin":
+    elif MACOS:
         base = os.path.expanduser("~/Library/Application Support")
     else:
         base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
@@ -1999,6 +2145,11 @@ def own_text() -> str:
     """Read this very file."""
     with open(script_path(), encoding="utf-8") as file:
         return file.read()
+
+
+def make_folders(path: str) -> None:
+    """Make a folder and those above it that are missing. Raises OSError."""
+    os.makedirs(path, mode=0o700)
 
 
 def new_id() -> str:
@@ -2096,13 +2247,13 @@ def manifest_file(folder: Folder, name: str = MANIFEST) -> BinaryIO:
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise OSError(errno.EINVAL, "it is no regular file", name)
-    return open(fd, "rb")  # noqa: SIM115 - the caller reads it for as long as the manifest is used
+    return open(fd, "rb")
 
 
 def twin_file(set_folder: Folder, name: str) -> BinaryIO:
     """Unpack the twin of a manifest into a nameless file. Raises OSError or ManifestDamaged."""
     import tempfile  # here, because a twin is read only when something is wrong
-    out: BinaryIO = tempfile.TemporaryFile()  # type: ignore[assignment] # noqa: SIM115 - lives with the manifest
+    out: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the manifest
     try:
         with manifest_file(set_folder.child(TWINS), name + ".gz") as packed:
             unpacker = zlib.decompressobj(31)
@@ -2122,9 +2273,9 @@ def twin_file(set_folder: Folder, name: str) -> BinaryIO:
 def load_manifest(set_folder: Folder, name: str) -> Manifest:
     """Open the proved manifest of a dated copy, or its twin. Raises ManifestDamaged where neither is whole."""
     why: Optional[Exception] = None
-    for opened in (lambda: manifest_file(set_folder.child(name)), lambda: twin_file(set_folder, name)):
+    for is_twin in (False, True):
         try:
-            return proved_manifest(opened())
+            return proved_manifest(twin_file(set_folder, name) if is_twin else manifest_file(set_folder.child(name)))
         except (ManifestDamaged, OSError) as err:
             why = why or err
     raise ManifestDamaged(reason(why) if isinstance(why, OSError) else str(why)) from why
@@ -2428,7 +2579,7 @@ def check_place(path: str, sources: Sequence[str], offline: bool, anyway: bool) 
         raise UsageError(f"{show(path)} is a file; name a folder, usually the top of a disk")
     for source in sources:
         top = stat_path(source)
-        if top and (path == source or path.startswith(source.rstrip(os.sep) + os.sep)) and top.st_dev == info.st_dev:
+        if top and is_inside(path, source) and top.st_dev == info.st_dev:
             raise UsageError(f"{show(path)} lies inside {show(source)}, which is to be copied; copies belong on another disk")
     service = "" if anyway else synchroniser_of(trace_upwards(path))
     if service:
@@ -2465,7 +2616,7 @@ def furnish(root: Folder, plan: str, owner: str) -> List[str]:
     remove_unique(root, owner)
     present = read_text(root, PLAN)
     if present != plan:
-        if present is None and not root.has(PLAN) or (present or "").startswith(PLAN_TITLE):
+        if (present or PLAN_TITLE).startswith(PLAN_TITLE) and (present is not None or not root.has(PLAN)):
             write_text(root, PLAN, plan, owner)
         else:
             notes.append(f"{PLAN} on the drive was not written by snapback; it was left alone")
@@ -2517,9 +2668,9 @@ def survey(set_folder: Folder) -> List[Snapshot]:
 
 def describe(set_folder: Folder, name: str) -> Snapshot:
     """Read a dated copy's first and last line, from its manifest or the twin; nothing else is proved here."""
-    for attempt in (lambda: manifest_file(set_folder.child(name)), lambda: twin_file(set_folder, name)):
+    for is_twin in (False, True):
         try:
-            with attempt() as file:
+            with twin_file(set_folder, name) if is_twin else manifest_file(set_folder.child(name)) as file:
                 manifest = open_manifest(file, prove=False)
                 return Snapshot(name, State.WHOLE, manifest.header, manifest.end)
         except (ManifestDamaged, OSError):
@@ -2707,12 +2858,10 @@ class Earlier:
 class Errand(NamedTuple):
     """One file to be stored: where it is, where it goes, and what is known of it."""
 
-    source: Folder
-    source_name: str
-    info: os.stat_result
+    file: SourceFile
     target: Folder
     path: str                        # as in the copy; its last part is the new name
-    same: Same
+    same: Same = Same.NEW
     known: Optional[Known] = None
     old: Optional[Folder] = None     # the earlier copy's folder, if it may be linked
     old_name: str = ""               # the earlier dated copy
@@ -2741,8 +2890,8 @@ NO_SUCH_NAME = "the drive cannot hold a name like this, or takes it for another 
 class Store:
     """What the threads share while they store files: the drive's ways, and the word to stop."""
 
-    def __init__(self, abilities: Abilities, stop: threading.Event, flush: bool, drive: Drive) -> None:
-        self.abilities, self.stop, self.flush, self.drive = abilities, stop, flush, drive
+    def __init__(self, abilities: Abilities, care: Care, drive: Drive) -> None:
+        self.abilities, self.care, self.drive = abilities, care, drive
 
     def store(self, errand: Errand) -> Stored:
         """Link, adopt or copy one file. Raises OSError for the drive; the source's trouble is in the result."""
@@ -2761,50 +2910,38 @@ class Store:
 
     def _link(self, errand: Errand) -> bool:
         """Give the earlier copy's file its new name; False where that cannot be."""
-        if errand.old is None or not self.abilities.hard_links or errand.known is None:
+        if errand.old is None or errand.known is None or not self.abilities.hard_links:
             return False
-        try:
-            stored = errand.old.stat(errand.name)
-            if not stat.S_ISREG(stored.st_mode) or stored.st_size != number(parse_keywords(errand.known.line), "size"):
-                return False  # somebody has been there: the date before keeps what it has, the new one must be right
-            errand.old.link(errand.name, errand.target, errand.name)
-        except OSError as err:
-            if err.errno not in LINK_REFUSED and getattr(err, "winerror", None) not in (1, 5, 50, 1142):
-                raise
-            return False
-        return True
+        size = number(parse_keywords(errand.known.line), "size")
+        return link_same(errand.old, errand.target, errand.name, size)
 
     def _linked(self, errand: Errand) -> Optional[Stored]:
         """Store a file whose content is that of the earlier copy; None where it has to be copied."""
-        known = errand.known
+        known, info = errand.known, errand.file.info
         if known is None or errand.same not in (Same.UNCHANGED, Same.DOUBTFUL):
             return None
         if errand.same is Same.UNCHANGED:
-            xattrs = xattr_words(parse_xattrs(parse_keywords(known.line)))
-            line = FILE_LINE + stat_words(errand.info, WITH_CTIME) + xattrs
-            if self._link(errand):
-                return Stored(Known(line, hash_line(parse_hash_line(known.hash_line)[0], errand.path)), Same.UNCHANGED)
-            return None
-        seen = examine(errand.source, errand.source_name, errand.info, self.stop)
-        line = FILE_LINE + stat_words(errand.info, WITH_CTIME) + xattr_words(seen.xattrs)
+            line = file_line(info) + xattr_words(parse_xattrs(parse_keywords(known.line)))
+            if not self._link(errand):
+                return None
+            return Stored(Known(line, hash_line(parse_hash_line(known.hash_line)[0], errand.path)), Same.UNCHANGED)
+        seen = examine(errand.file, self.care.stop)
+        line = file_line(info) + xattr_words(seen.xattrs)
         if seen.changing or seen.digest != parse_hash_line(known.hash_line)[0]:
             return None
-        if (plainly_same(line, known) or errand.info.st_size >= LARGE_FILE) and self._link(errand):
-            same = Same.UNCHANGED if plainly_same(line, known) else Same.CHANGED
-            return Stored(Known(line, hash_line(seen.digest, errand.path)), same)
+        if (plainly_same(line, known) or info.st_size >= LARGE_FILE) and self._link(errand):
+            return Stored(Known(line, hash_line(seen.digest, errand.path)), how_same(line, seen.digest, known))
         return None
 
     def _copied(self, errand: Errand) -> Stored:
         """Store a file's bytes anew, or take over what an interrupted run had stored of it."""
-        adopted = (adopt_leftover(leftover, errand.source, errand.source_name, errand.info, errand.target, errand.name,
-                                  self.stop) for leftover in errand.leftovers)
-        copied = next((one for one in adopted if one), None)
-        added = 0
+        adopted = (adopt_leftover(leftover, errand.file, errand.target, errand.name, self.care)
+                   for leftover in errand.leftovers)
+        copied, added = next((one for one in adopted if one), None), 0
         if copied is None:
-            copied = copy_file(errand.source, errand.source_name, errand.info, errand.target, errand.name, self.stop,
-                               self.flush)
+            copied = copy_file(errand.file, errand.target, errand.name, self.care)
             added = copied.info.st_size
-        line = FILE_LINE + stat_words(copied.info, WITH_CTIME) + xattr_words(copied.xattrs)
+        line = file_line(copied.info) + xattr_words(copied.xattrs)
         lines = Known(line + " changing" * copied.changing, hash_line(copied.digest, errand.path))
         same = how_same(line, copied.digest, errand.known)
         if copied.changing:
@@ -2823,8 +2960,8 @@ class Store:
         added = 0
         if not self._link(errand):
             try:
-                copied = copy_file(errand.old, errand.name, errand.old.stat(errand.name), errand.target, errand.name,
-                                   self.stop, self.flush)
+                stored = SourceFile(errand.old, errand.name, errand.old.stat(errand.name))
+                copied = copy_file(stored, errand.target, errand.name, self.care)
             except (SourceError, FileNotFoundError):
                 return skipped
             added = copied.info.st_size
@@ -2833,24 +2970,6 @@ class Store:
                 return skipped
         lines = Known(keep_line(errand.known.line, errand.old_name), hash_line(digest, errand.path))
         return Stored(lines, Same.UNCHANGED, added, f"{why}; the copy of {errand.old_name} is kept", kept=True)
-
-
-def examine(source: Folder, name: str, info: os.stat_result, stop: threading.Event) -> Copied:
-    """Read a file of the source without storing it; `changing` says that it was not calm."""
-    fd = from_source(source.open_file, name)
-    try:
-        sha, pieces = hashlib.sha256(), chunks(fd, info.st_size)
-        while True:
-            piece = from_source(next, pieces, None)
-            if piece is None:
-                break
-            if stop.is_set():
-                raise Stopped
-            sha.update(piece)
-        xattrs, after = from_source(read_xattrs, fd), from_source(os.fstat, fd)
-        return Copied(sha.hexdigest(), info, xattrs, changing=not steady(info, after))
-    finally:
-        os.close(fd)
 
 
 class Place(NamedTuple):
@@ -2936,7 +3055,7 @@ class Groups:
 
     def join(self, errand: Errand, at: int, lines: List[str]) -> None:
         """Store the first name of a group, or link a further one when the first is done."""
-        group = self.meet(errand.info, errand.path)
+        group = self.meet(errand.file.info, errand.path)
         if group[0] == errand.path:
             def first(result: Stored) -> None:
                 lines[at], lines[at + 1] = self.tally.stored(errand.path, result)
@@ -3076,33 +3195,26 @@ class Taking:
         """Take what is in a folder but not a folder; `known` loses what is met, `lines` gets the result.
 
         The loop is the hot one: of an unchanged file it makes one line, compares it with the
-        earlier manifest's, looks at the stored file and links it, with no other call in between.
+        earlier manifest's as text, and links the stored file; nothing is parsed.
         """
         batch: List[Tuple[int, Errand]] = []
-        linkable = self._linkable(place)
+        old = place.old if self._linkable(place) else None
         racy_ns = place.before.racy_after_ns if place.before else 0
-        old_fd, new_fd = place.old.fd if place.old else None, place.new.fd
         batch_bytes = linked = linked_bytes = 0
         for name, info, source_name in files:
             was = known.pop(name, None)
             if not stat.S_ISREG(info.st_mode):
-                self._special(place, name, source_name, info, lines)
+                self._special(place, name, SourceFile(place.source, source_name, info), lines)
                 continue
-            if linkable and was is not None and info.st_nlink == 1 and info.st_mtime_ns < racy_ns > info.st_ctime_ns:
-                line = FILE_LINE + stat_words(info, WITH_CTIME)
-                if was.line == line or was.line.startswith(line + " xattr."):
-                    try:
-                        stored = os.stat(name, dir_fd=old_fd, follow_symlinks=False)
-                        if stored.st_size == info.st_size and stat.S_ISREG(stored.st_mode):
-                            os.link(name, name, src_dir_fd=old_fd, dst_dir_fd=new_fd, follow_symlinks=False)
-                            lines += was
-                            linked += 1
-                            linked_bytes += info.st_size
-                            continue
-                    except OSError as err:
-                        if err.errno not in LINK_REFUSED:
-                            raise
-            errand = self._errand(place, name, source_name, info, was)
+            if old and was and info.st_nlink == 1 and info.st_mtime_ns < racy_ns > info.st_ctime_ns:
+                line = file_line(info)
+                if (was.line == line or was.line.startswith(line + " xattr.")) and (
+                        link_same(old, place.new, name, info.st_size)):
+                    lines += was
+                    linked += 1
+                    linked_bytes += info.st_size
+                    continue
+            errand = self._errand(place, name, SourceFile(place.source, source_name, info), was)
             at = len(lines)
             lines += ("", "")
             if info.st_nlink > 1:
@@ -3120,7 +3232,7 @@ class Taking:
 
     def _linkable(self, place: Place) -> bool:
         """Tell whether unchanged files of a folder may be linked without a second thought."""
-        return (place.old is not None and place.old.fd is not None and self.run.store.abilities.hard_links
+        return (place.old is not None and WITH_CTIME and self.run.store.abilities.hard_links
                 and not self.suspects and not self.run.order.checksum and self._same_origin(place))
 
     def _same_origin(self, place: Place) -> bool:
@@ -3128,19 +3240,19 @@ class Taking:
         alias = place.path.split("/")[0]
         return place.before is not None and place.before.sources.get(alias) == self.origins.get(alias)
 
-    def _errand(self, place: Place, name: str, source_name: str, info: os.stat_result, was: Optional[Known]) -> Errand:
+    def _errand(self, place: Place, name: str, file: SourceFile, was: Optional[Known]) -> Errand:
         """Decide what is to be done with a file."""
-        errand = Errand(place.source, source_name, info, place.new, place.of(name), Same.NEW, leftovers=place.leftovers)
+        errand = Errand(file, place.new, place.of(name), leftovers=place.leftovers)
         before, old = place.before, place.old
         if before is None or was is None or not was.hash_line:
             return errand
-        same = compare_file(FILE_LINE + stat_words(info, WITH_CTIME), was, before.racy_after_ns)
+        same = compare_file(file_line(file.info), was, before.racy_after_ns)
         expected = same is Same.UNCHANGED
         if expected and (self.run.order.checksum or not self._same_origin(place._replace(path=errand.path))):
             same = Same.DOUBTFUL
         if self.suspects.get(parse_hash_line(was.hash_line)[0], 0) >= before.seq:
             same, old = Same.CHANGED, None  # the stored file is known to be bad
-        if " nlink=" in was.line and not self._claim(before, was, info):
+        if " nlink=" in was.line and not self._claim(before, was, file.info):
             old = None
         return errand._replace(same=same, known=was, old=old, old_name=before.name,
                                rot=expected and self.run.order.checksum)
@@ -3169,8 +3281,9 @@ class Taking:
                 lines[at], lines[at + 1] = self.tally.stored(errand.path, result)
         self.run.workers.submit(work, then)
 
-    def _special(self, place: Place, name: str, source_name: str, info: os.stat_result, lines: List[str]) -> None:
+    def _special(self, place: Place, name: str, file: SourceFile, lines: List[str]) -> None:
         """Take a symbolic link, fifo or device; a socket is only counted."""
+        info = file.info
         kind = SPECIAL_KINDS.get(stat.S_IFMT(info.st_mode))
         if kind is None:
             self.run.counts.sockets += 1
@@ -3178,11 +3291,11 @@ class Taking:
         words = device_words(info) if kind in ("char", "block") else ""
         if kind == "link":
             try:
-                words = f" link={escape(from_source(read_link, place.source, source_name))}"
+                words = f" link={escape(from_source(read_link, file.folder, file.name))}"
             except SourceError as err:
                 lines.append(self.tally.skipped(place.of(name), err.why))
                 return
-        line = special_line(kind, place.of(name), info, words + xattr_words(entry_xattrs(place.source, source_name)))
+        line = special_line(kind, place.of(name), info, words + xattr_words(entry_xattrs(file.folder, file.name)))
         self.run.counts.other += 1
         group = self.groups.meet(info, place.of(name)) if info.st_nlink > 1 else None
         if (group is None or group[0] == place.of(name) or not self.groups.link(group, place.new, name)) and (
@@ -3193,7 +3306,7 @@ class Taking:
     def _finish(self, path: str, meta: Meta) -> None:
         """Give a folder its own metadata, now that nothing more is put into it."""
         folder = self.finished.at(path.split("/"))
-        if self.run.store.flush:
+        if self.run.store.care.flush:
             folder.flush()
         set_folder_metadata(folder, meta)
 
@@ -3230,7 +3343,7 @@ class Taking:
         for name, known in block.entries.items():
             path = f"{block.path}/{name}"
             if known.hash_line:
-                errand = Errand(new, name, info, new, path, Same.UNCHANGED, known, old, before.name)
+                errand = Errand(SourceFile(new, name, info), new, path, Same.UNCHANGED, known, old, before.name)
                 lines += self.tally.stored(path, self.run.store.keep(errand, "its folder cannot be read")._replace(note=""))
             else:
                 line = keep_line(known.line, before.name)
@@ -3247,7 +3360,7 @@ def path_in_copy(path: str, sources: Mapping[str, str]) -> str:
     >>> path_in_copy("/home/anna/Documents/x/", {"Documents": "/home/anna/Documents"})
     'Documents/x'
     """
-    plain = path.replace(os.sep, "/").rstrip("/")
+    plain = slashes(path).rstrip("/")
     for alias, origin in sources.items():
         top = origin.replace("\\", "/") if re.match(r"[A-Za-z]:\\|\\\\", origin) else origin
         if plain == top or plain.startswith(top.rstrip("/") + "/"):
@@ -3361,7 +3474,7 @@ class SetRun:
         try:
             with Workers(self.order.jobs) as workers:
                 leftovers = open_real_folders(self.set_folder, left_behind)
-                run = Run(self.order, self.drive, target, Store(abilities, workers.stop, flush is None, self.drive), workers, writer,
+                run = Run(self.order, self.drive, target, Store(abilities, Care(workers.stop, flush is None), self.drive), workers, writer,
                           counts, notes)
                 tally = Tally(run, watch(*look))
                 writer.add([MANIFEST_MAGIC + json.dumps(self._header(abilities))])
@@ -3398,7 +3511,7 @@ class SetRun:
         look = look_ahead(self.order, self.drive, self.set_folder, earlier)
         reusable = sum(map(tree_size, open_real_folders(self.set_folder, left_behind)))
         if look.bytes > free + reusable:
-            raise DriveError(f"the drive {self.drive.where} is too full for this copy: it needs {size_text(look.bytes)} and "
+            raise DriveError(f"this copy does not fit on the drive {self.drive.where}: it needs {size_text(look.bytes)} and "
                              f"{size_text(free)} are free; nothing was copied, and every earlier dated copy is untouched; make "
                              "room, leave something out (--exclude), or take a larger drive")
         return look.files, look.bytes
@@ -3482,7 +3595,7 @@ def unreadable_source(path: str, err: OSError) -> str:
     """Say why a whole source cannot be read, and what helps."""
     way_out = "check the path, or attach its disk"
     if err.errno in (errno.EACCES, errno.EPERM):
-        way_out = ("allow it in System Settings, Privacy & Security, Full Disk Access" if sys.platform == "darwin"
+        way_out = ("allow it in System Settings, Privacy & Security, Full Disk Access" if MACOS
                    else "run as a user who may read it")
     return (f"the source {show(path)} cannot be read ({reason(err)}): no dated copy was made, and every earlier one is "
             f"untouched; {way_out}")
@@ -3497,7 +3610,7 @@ def check_sources(sources: Sequence[Source], drive: Drive) -> None:
         if stamp(info) == drive.stamp and source.is_folder:
             raise UsageError(f"{show(source.path)} is the drive itself; name the folders to be copied, then the drive")
         for other in sources:
-            if other is not source and source.path.startswith(other.path.rstrip(os.sep) + os.sep):
+            if other is not source and is_inside(source.path, other.path):
                 raise UsageError(f"{show(source.path)} lies inside {show(other.path)}, which is copied anyway; name only one")
 
 
@@ -3529,7 +3642,7 @@ def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
     seen: Set[Stamp] = set()
     for path, info, before, known in walk_files(order, drive, set_folder, earlier):
         files, total = files + 1, total + info.st_size
-        same = compare_file(FILE_LINE + stat_words(info, WITH_CTIME), known, before.racy_after_ns if before else 0)
+        same = compare_file(file_line(info), known, before.racy_after_ns if before else 0)
         if same is Same.UNCHANGED or (info.st_nlink > 1 and stamp(info) in seen):
             continue
         if info.st_nlink > 1:
@@ -3551,7 +3664,7 @@ def walk_files(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
             before = fresh.setdefault(before.name, Earlier(before.manifest, before.name, set_folder, before.aliases))
         if not source.is_folder:
             block = before.at("") if before else None
-            info = from_top(source, os.stat, source.path)
+            info = from_top(source, Folder.top(parent_path(source.path)).stat, path_parts(source.path)[-1])
             yield source.alias, info, before, block.entries.get(source.alias) if block else None
             continue
         for visit in walk(from_top(source, Folder.top, source.path), order.rules, drive.stamp):
@@ -3605,11 +3718,24 @@ class Checked(NamedTuple):
         return [one for one in self.findings if one.kind is not Found.STRAY]
 
 
+class Suspect(NamedTuple):
+    """A stored file that is to be read: its name in its folder, its path, its checksum, and what tells it from others."""
+
+    name: str
+    path: str
+    digest: str
+    key: int
+
+
 class Verification:
     """Reads dated copies of one set again; every stored file once, however many dates share it."""
 
+    BATCH = 64  # files handed to a thread at a time
+
     def __init__(self, set_folder: Folder, workers: Workers, quick: bool, watch: Watch) -> None:
         self.set_folder, self.workers, self.quick, self.watch = set_folder, workers, quick, watch
+        self.snapshot = ""
+        # A stored file with several names is told by inode and checksum; one number for both, as a million fit in 100 MB.
         self.seen: Set[int] = set()
         self.bad: Dict[int, Tuple[Found, str]] = {}
         self.findings: List[Finding] = []
@@ -3617,176 +3743,188 @@ class Verification:
 
     def check(self, name: str) -> None:
         """Check one dated copy."""
+        self.snapshot = name
         folder = self.set_folder.child(name)
         try:
             manifest = proved_manifest(manifest_file(folder))
         except (ManifestDamaged, OSError) as err:
-            self._find(Found.MANIFEST, name, MANIFEST, str(err))
+            self._find(Found.MANIFEST, MANIFEST, str(err))
             try:
                 manifest = load_manifest(self.set_folder, name)  # the twin still tells what should be there
             except ManifestDamaged:
                 return
         with manifest:
-            self._check_all(name, folder, manifest)
+            try:
+                self._check_blocks(Trail(folder), read_blocks(manifest.lines()))
+            except ManifestDamaged as err:
+                self._find(Found.MANIFEST, MANIFEST, str(err))
+            self.workers.drain()
 
-    def _check_all(self, name: str, folder: Folder, manifest: Manifest) -> None:
-        trail = Trail(folder)
-        expected: List[Tuple[str, Set[str]]] = []
-        try:
-            for block in read_blocks(manifest.lines()):
-                self._settle_strays(name, expected, block.path)
-                if block.line.startswith(DIR_LINE) or not block.path:
-                    self._check_block(name, trail, block, expected)
-        except ManifestDamaged as err:
-            self._find(Found.MANIFEST, name, MANIFEST, str(err))
-        self._settle_strays(name, expected, None)
-        self.workers.drain()
+    def _check_blocks(self, trail: Trail, blocks: Iterator[Block]) -> None:
+        """Check folder by folder; what is there but in no line is a stray once its folder is left."""
+        open_folders: List[Tuple[str, Set[str]]] = []
+        for block in blocks:
+            while open_folders and open_folders[-1][0] and not block.path.startswith(open_folders[-1][0] + "/"):
+                self._report_strays(*open_folders.pop())
+            if open_folders:
+                open_folders[-1][1].discard(block.path.rpartition("/")[2])
+            if block.line.startswith(DIR_LINE) or not block.path:
+                open_folders.append((block.path, self._check_block(trail, block)))
+        while open_folders:
+            self._report_strays(*open_folders.pop())
 
-    def _find(self, kind: Found, snapshot: str, path: str, detail: str = "", digest: str = "") -> None:
-        self.findings.append(Finding(kind, snapshot, path, detail, digest))
+    def _find(self, kind: Found, path: str, detail: str = "", digest: str = "") -> None:
+        self.findings.append(Finding(kind, self.snapshot, path, detail, digest))
 
-    def _settle_strays(self, name: str, expected: List[Tuple[str, Set[str]]], path: Optional[str]) -> None:
-        """Strike the folder `path` off its parent's list; report what remains of folders that are done."""
-        while expected and (path is None or not (expected[-1][0] == "" or path.startswith(expected[-1][0] + "/"))):
-            parent, names = expected.pop()
-            for stray in sorted(names, key=name_bytes):
-                if STREWN.fullmatch(stray):
-                    self.strewn += 1
-                else:
-                    self._find(Found.STRAY, name, f"{parent}/{stray}" if parent else stray)
-        if path and expected:
-            expected[-1][1].discard(path.rpartition("/")[2])
+    def _report_strays(self, path: str, names: Set[str]) -> None:
+        for name in sorted(names, key=name_bytes):
+            if STREWN.fullmatch(name):
+                self.strewn += 1
+            else:
+                self._find(Found.STRAY, f"{path}/{name}" if path else name)
 
-    def _check_block(self, name: str, trail: Trail, block: Block, expected: List[Tuple[str, Set[str]]]) -> None:
-        """Check one folder: what is there against what should be."""
+    def _check_block(self, trail: Trail, block: Block) -> Set[str]:
+        """Check one folder; give the names in it that are not in the block (subfolders, strays)."""
         try:
             folder = trail.at(block.path.split("/") if block.path else ())
             present = dict(folder.scan())
         except OSError as err:
             missing = err.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-            self._find(Found.MISSING if missing else Found.UNREADABLE, name, block.path, "folder: " + reason(err))
-            present, folder = {}, self.set_folder
-            for entry, known in block.entries.items():
+            self._find(Found.MISSING if missing else Found.UNREADABLE, block.path, "folder: " + reason(err))
+            for name, known in block.entries.items():
                 if known.hash_line:
-                    self._find(Found.MISSING, name, f"{block.path}/{entry}", "", parse_hash_line(known.hash_line)[0])
-            expected.append((block.path, set()))
-            return
-        to_read: List[Tuple[str, str, str, int]] = []
-        shared: List[Tuple[int, str, str]] = []
-        for entry, known in block.entries.items():
-            path = f"{block.path}/{entry}" if block.path else entry
-            info = present.get(entry)
+                    self.files += 1
+                    self._find(Found.MISSING, f"{block.path}/{name}", "", parse_hash_line(known.hash_line)[0])
+            return set()
+        to_read: List[Suspect] = []
+        shared: List[Suspect] = []
+        for name, known in block.entries.items():
+            path = f"{block.path}/{name}" if block.path else name
+            info = present.pop(name, None)
             if not known.hash_line:
-                self._check_special(name, folder, entry, path, known, info)
+                self._check_special(folder, path, known, info)
                 continue
             self.files += 1
-            digest = parse_hash_line(known.hash_line)[0]
-            size = number(parse_keywords(known.line), "size")
-            if info is None:
-                self._find(Found.MISSING, name, path, "", digest)
-            elif not stat.S_ISREG(info.st_mode):
-                self._find(Found.DIFFERS, name, path, "it is no file any more", digest)
-            elif info.st_size != size:
-                self._find(Found.DIFFERS, name, path, f"it has {info.st_size} bytes instead of {size}", digest)
-            elif not self.quick:
-                key = info.st_ino << 28 | int(digest[:7], 16)
-                if info.st_nlink > 1 and key in self.seen:
-                    shared.append((key, path, digest))
-                else:
-                    if info.st_nlink > 1:
-                        self.seen.add(key)
-                    to_read.append((entry, path, digest, key))
-                    self.read_bytes += size
-        strays = set(present) - set(block.entries)
-        expected.append((block.path, strays if block.path else strays - {MANIFEST, "NOT-THE-WHOLE-DATE.txt"}))
-        self._read(name, folder, to_read)
+            suspect = self._look(path, known, info)
+            if suspect is not None and info is not None:
+                self._sort_out(suspect, info, to_read, shared)
+        self._read(folder, to_read)
         if shared:
-            self.workers.after(lambda: self._share(name, shared))
+            self.workers.after(functools.partial(self._share, self.snapshot, shared))
         self.watch(self.files, self.read_bytes)
+        return set(present) - (set() if block.path else {MANIFEST, "NOT-THE-WHOLE-DATE.txt"})
 
-    def _check_special(self, name: str, folder: Folder, entry: str, path: str, known: Known,
-                       info: Optional[os.stat_result]) -> None:
+    def _look(self, path: str, known: Known, info: Optional[os.stat_result]) -> Optional[Suspect]:
+        """Compare a stored file's kind and size with the manifest; give it if its bytes are to be read."""
+        digest, size = parse_hash_line(known.hash_line)[0], number(parse_keywords(known.line), "size")
+        if info is None:
+            self._find(Found.MISSING, path, "", digest)
+        elif not stat.S_ISREG(info.st_mode):
+            self._find(Found.DIFFERS, path, "it is no file any more", digest)
+        elif info.st_size != size:
+            self._find(Found.DIFFERS, path, f"it has {info.st_size:,} bytes instead of {size:,}", digest)
+        elif not self.quick:
+            return Suspect(path.rpartition("/")[2], path, digest, info.st_ino << 28 | int(digest[:7], 16))
+        return None
+
+    def _sort_out(self, suspect: Suspect, info: os.stat_result, to_read: List[Suspect], shared: List[Suspect]) -> None:
+        """Read a stored file at its first name only."""
+        if info.st_nlink > 1 and suspect.key in self.seen:
+            shared.append(suspect)
+            return
+        if info.st_nlink > 1:
+            self.seen.add(suspect.key)
+        to_read.append(suspect)
+        self.read_bytes += info.st_size
+
+    def _check_special(self, folder: Folder, path: str, known: Known, info: Optional[os.stat_result]) -> None:
         """Check a link, fifo or device, unless it lives in the manifest alone."""
         if known.line.startswith("# type=skipped ") or " optional " in known.line:
             return
         if info is None:
-            self._find(Found.MISSING, name, path, "a link or special file")
-            return
-        if not known.line.startswith("# type=link "):
-            return
-        try:
-            same = stat.S_ISLNK(info.st_mode) and escape(read_link(folder, entry)) == parse_keywords(known.line).get("link")
-        except OSError:
-            same = False
-        if not same:
-            self._find(Found.DIFFERS, name, path, "the symbolic link points elsewhere")
+            self._find(Found.MISSING, path, "a link or special file")
+        elif known.line.startswith("# type=link "):
+            target = parse_keywords(known.line).get("link")
+            if not stat.S_ISLNK(info.st_mode) or escape(read_link(folder, path.rpartition("/")[2])) != target:
+                self._find(Found.DIFFERS, path, "the symbolic link points elsewhere")
 
-    def _read(self, name: str, folder: Folder, to_read: List[Tuple[str, str, str, int]]) -> None:
+    def _read(self, folder: Folder, to_read: List[Suspect]) -> None:
         """Have files of a folder hashed on some thread."""
-        def work(part: List[Tuple[str, str, str, int]]) -> List[Tuple[str, str, int, Found, str]]:
+        def work(part: List[Suspect]) -> List[Tuple[Suspect, Found, str]]:
             bad = []
-            for entry, path, digest, key in part:
+            for suspect in part:
                 try:
-                    if hash_file(folder, entry, self.workers.stop)[0] != digest:
-                        bad.append((path, digest, key, Found.DIFFERS, "its bytes are not those that were written"))
+                    if hash_file(folder, suspect.name, self.workers.stop) != suspect.digest:
+                        bad.append((suspect, Found.DIFFERS, "its bytes are not those that were written"))
                 except OSError as err:
-                    bad.append((path, digest, key, Found.UNREADABLE, reason(err)))
+                    bad.append((suspect, Found.UNREADABLE, reason(err)))
             return bad
 
-        def then(bad: List[Tuple[str, str, int, Found, str]]) -> None:
-            for path, digest, key, kind, detail in bad:
-                self.bad[key] = (kind, detail)
-                self._find(kind, name, path, detail, digest)
-        for at in range(0, len(to_read), 64):
-            part = to_read[at:at + 64]
-            self.read_files += len(part)
-            self.workers.submit(functools.partial(work, part), then)
+        def then(bad: List[Tuple[Suspect, Found, str]]) -> None:
+            for suspect, kind, detail in bad:
+                self.bad[suspect.key] = (kind, detail)
+                self._find(kind, suspect.path, detail, suspect.digest)
+        self.read_files += len(to_read)
+        for at in range(0, len(to_read), self.BATCH):
+            self.workers.submit(functools.partial(work, to_read[at:at + self.BATCH]), then)
 
-    def _share(self, name: str, shared: List[Tuple[int, str, str]]) -> None:
+    def _share(self, snapshot: str, shared: List[Suspect]) -> None:
         """Report what was found of a stored file for each further name of it."""
-        for key, path, digest in shared if self.bad else ():
-            if key in self.bad:
-                self._find(self.bad[key][0], name, path, self.bad[key][1], digest)
+        for suspect in shared if self.bad else ():
+            if suspect.key in self.bad:
+                kind, detail = self.bad[suspect.key]
+                self.findings.append(Finding(kind, snapshot, suspect.path, detail, suspect.digest))
 
 
-def verify(drive: Drive, set_name: str, names: Sequence[str], jobs: int, quick: bool, watch: Watch) -> Checked:
+class Check(NamedTuple):
+    """What a person asked `verify` to do: which dated copies of which set, and how."""
+
+    set_name: str
+    names: Tuple[str, ...]
+    whole: bool                      # they are all there are
+    quick: bool
+    jobs: int
+    now: datetime
+
+
+def verify(drive: Drive, order: Check, watch: Watch) -> Checked:
     """Check dated copies of a set; nothing is written. Raises DriveError where the drive goes away meanwhile."""
     with drive.guarded():
-        set_folder = drive.root.child(set_name)
+        set_folder = drive.root.child(order.set_name)
         lock_for_reading(set_folder)
-        with Workers(jobs) as workers:
-            run = Verification(set_folder, workers, quick, watch)
-            for name in names:
+        with Workers(order.jobs) as workers:
+            run = Verification(set_folder, workers, order.quick, watch)
+            for name in order.names:
                 run.check(name)
         if run.findings:
             drive.check()
         findings = sorted(set(run.findings), key=lambda one: (one.snapshot, name_bytes(one.path)))
-        return Checked(list(names), run.files, run.read_files, run.read_bytes, findings, run.strewn)
+        return Checked(list(order.names), run.files, run.read_files, run.read_bytes, findings, run.strewn)
 
 
-def note_check(drive: Drive, set_name: str, checked: Checked, now: datetime, whole: bool, quick: bool) -> str:
+def note_check(drive: Drive, order: Check, checked: Checked) -> str:
     """Note a verification on the drive, for the next run and for `list`; say why where that cannot be.
 
-    `whole` says that every date was read, so that what is not damaged now is taken off the list.
+    When every date was read, what is not damaged now is taken off the list.
     """
     if drive.marker is None:
         return "the drive has no marker, so the result was not noted on it"
+    time = order.now.isoformat(timespec="seconds")
     try:
         drive.check()
-        set_folder = drive.root.child(set_name)
+        set_folder = drive.root.child(order.set_name)
         seq = max((one.seq for one in survey(set_folder)), default=0)
-        text = damaged_text(checked.damage, now.isoformat(timespec="seconds"), seq)
+        text = damaged_text(checked.damage, time, seq)
         before = read_text(set_folder, DAMAGED_LIST, 64 * MIB)
-        if whole and not quick:
-            if text:
-                write_text(set_folder, DAMAGED_LIST, text, set_name)
-            elif before is not None:
-                set_folder.unlink(DAMAGED_LIST)
-        elif text:
-            write_text(set_folder, DAMAGED_LIST, (before or "") + text, set_name)
+        if not order.whole or order.quick:
+            text = (before or "") + text
+        if text and text != before:
+            write_text(set_folder, DAMAGED_LIST, text, order.set_name)
+        elif not text and before is not None:
+            set_folder.unlink(DAMAGED_LIST)
         append_line(set_folder, HISTORY, json.dumps({
-            "what": "verify", "time": now.isoformat(timespec="seconds"), "snapshots": checked.snapshots, "quick": quick,
-            "files": checked.files, "read": checked.read_files, "bytes": checked.read_bytes, "damaged": len(checked.damage)}))
+            "what": "verify", "time": time, "snapshots": checked.snapshots, "quick": order.quick, "files": checked.files,
+            "read": checked.read_files, "bytes": checked.read_bytes, "damaged": len(checked.damage)}))
     except OSError as err:
         return f"the result could not be noted on the drive ({reason(err)})"
     return ""
@@ -3810,13 +3948,39 @@ class TargetError(SnapbackError):
     """The place that files are restored to failed."""
 
 
+class Wish(NamedTuple):
+    """What a person asked `restore` to give back: paths of one dated copy (none: all), and where to."""
+
+    snapshot: str
+    paths: Tuple[str, ...]
+    target: str
+    merge: str = ""                  # the date for the names of what is set aside; empty: into a new folder only
+    jobs: int = 1
+
+
+class Piece(NamedTuple):
+    """One file to be restored: where it goes, its path in the copy, what its bytes and metadata must be."""
+
+    folder: Folder
+    name: str
+    path: str
+    digest: str
+    meta: Meta
+    size: int
+
+
+class Outcome(NamedTuple):
+    """What became of a piece."""
+
+    finding: Optional[Finding] = None
+    set_aside: str = ""
+
+
 class Restoration:
     """Writes files of one dated copy below a target folder; the manifest decides, the drive is believed in nothing."""
 
-    def __init__(self, set_folder: Folder, snapshot: str, target: Folder, wanted: Sequence[str], merge: str,
-                 workers: Workers, watch: Watch) -> None:
-        self.set_folder, self.snapshot, self.target, self.wanted = set_folder, snapshot, target, wanted
-        self.merge, self.workers, self.watch = merge, workers, watch
+    def __init__(self, set_folder: Folder, target: Folder, wish: Wish, workers: Workers) -> None:
+        self.set_folder, self.target, self.wish, self.workers = set_folder, target, wish, workers
         self.new, self.finished = Trail(target), Trail(target)
         self.stored: Dict[str, Trail] = {}
         self.findings: List[Finding] = []
@@ -3824,9 +3988,8 @@ class Restoration:
         self.set_aside: List[str] = []
         self.groups: Dict[Tuple[str, ...], str] = {}
         self.files = self.bytes = 0
-        self.matched: Set[str] = set()
 
-    def run(self, manifest: Manifest) -> None:
+    def run(self, manifest: Manifest, watch: Watch) -> None:
         """Restore everything that is wanted. Raises ManifestDamaged, TargetError."""
         inside: List[Tuple[str, Meta]] = []
         for block in read_blocks(manifest.lines()):
@@ -3840,63 +4003,68 @@ class Restoration:
             if block.path:
                 self.new.at(block.path.split("/"), self._enter)
                 inside.append((block.path, meta_of(parse_keywords(block.line))))
-            self._block(block)
-            self.watch(self.files, self.bytes)
+            folder = self.new.at(block.path.split("/") if block.path else ())
+            for name, known in block.entries.items():
+                path = f"{block.path}/{name}" if block.path else name
+                if self._wants(path):
+                    self._entry(folder, name, path, known)
+            watch(self.files, self.bytes)
         while inside:
             self._leave(*inside.pop())
         self.workers.drain()
 
     def _wants(self, path: str) -> bool:
-        for wish in self.wanted:
-            if path == wish or path.startswith(wish + "/"):
-                self.matched.add(wish)
-                return True
-        return not self.wanted
+        return not self.wish.paths or any(path == one or path.startswith(one + "/") for one in self.wish.paths)
 
     def _leads_to(self, path: str) -> bool:
-        return self._wants(path) or any(wish.startswith(path + "/") for wish in self.wanted)
+        return self._wants(path) or any(one.startswith(path + "/") for one in self.wish.paths)
 
     def _enter(self, parent: Folder, name: str) -> Folder:
         """Make a folder in the target; with --merge an existing one serves, and a file in its place is set aside."""
         with restoring(parent, name):
-            if self.merge and parent.has(name):
+            if self.wish.merge and parent.has(name):
                 if is_folder(parent.stat(name)):
                     return parent.child(name)
-                self._put_aside(parent, name)
+                self.set_aside.append(put_aside(parent, name, self.wish.merge))
             return parent.make(name)
 
     def _leave(self, path: str, meta: Meta) -> None:
         def finish() -> None:
             folder = self.finished.at(path.split("/"))
             with restoring(folder, ""):
-                set_metadata(folder.path if folder.fd is None else folder.fd, meta)
+                set_folder_metadata(folder, meta)
         self.workers.after(finish)
 
-    def _block(self, block: Block) -> None:
-        folder = self.new.at(block.path.split("/") if block.path else ())
-        for name, known in block.entries.items():
-            path = f"{block.path}/{name}" if block.path else name
-            if not self._wants(path):
-                continue
-            if known.line.startswith("# type=skipped "):
-                self._note_skipped(path, known.line)
-                continue
-            words = parse_keywords(known.line)
-            group = self._group(words, known)
-            if group in self.groups:
-                self.workers.after(functools.partial(self._link, group, folder, name, path, known, words))
-            elif known.hash_line:
-                if group:
-                    self.groups[group] = path
-                self._send(folder, name, path, known, words)
-            else:
-                if group:
-                    self.groups[group] = path
-                self._special(folder, name, path, known)
+    def _entry(self, folder: Folder, name: str, path: str, known: Known) -> None:
+        """Restore what is not a folder; further names of a hard-linked file wait for its first."""
+        if known.line.startswith("# type=skipped "):
+            self._note_skipped(path, known.line)
+            return
+        words = parse_keywords(known.line)
+        group = self._group(words, known)
+        if group in self.groups:
+            self.workers.after(functools.partial(self._link, self.groups[group], folder, name, known))
+            return
+        if group:
+            self.groups[group] = path
+        self._first(folder, name, path, known)
+
+    def _first(self, folder: Folder, name: str, path: str, known: Known) -> None:
+        """Restore a file from its bytes, or a link or special file from its line."""
+        words = parse_keywords(known.line)
+        if known.hash_line:
+            digest = parse_hash_line(known.hash_line)[0]
+            self._send(Piece(folder, name, path, digest, meta_of(words), number(words, "size")), known)
+            return
+        with restoring(folder, name):
+            if self.wish.merge and folder.has(name):
+                self.set_aside.append(put_aside(folder, name, self.wish.merge))
+            if not make_entry(folder, name, known.line):
+                self.notes.append(Note(path, "it could not be made here; its description is in the manifest"))
 
     def _note_skipped(self, path: str, line: str) -> None:
         why = unescape(parse_keywords(line).get("why", ""))
-        self.notes.append(Note(path, f"it is not in this copy: it could not be read then ({why})"))
+        self.notes.append(Note(path, f"it is not in this copy: it could not be read then ({show(why)})"))
 
     def _group(self, words: Mapping[str, str], known: Known) -> Tuple[str, ...]:
         """Give what the names of one hard-linked file have in common; empty for a file with one name."""
@@ -3905,115 +4073,65 @@ class Restoration:
         digest = parse_hash_line(known.hash_line)[0] if known.hash_line else words["type"]
         return words.get("resdevice", ""), words.get("ino", ""), words.get("kept", ""), digest, words.get("size", "")
 
-    def _link(self, group: Tuple[str, ...], folder: Folder, name: str, path: str, known: Known,
-              words: Mapping[str, str]) -> None:
+    def _link(self, first: str, folder: Folder, name: str, known: Known) -> None:
         """Make a further name of a file that is restored already; where that cannot be, restore it once more."""
-        *folders, first = self.groups[group].split("/")
+        *folders, first_name = first.split("/")
         try:
-            if self.merge and folder.has(name):
-                raise OSError(errno.EPERM, "it is there already")
-            self.target.reach(folders).link(first, folder, name)
+            if self.wish.merge and folder.has(name):
+                raise FileExistsError(errno.EEXIST, "it is there already", name)
+            self.target.reach(folders).link(first_name, folder, name)
         except OSError:
-            if known.hash_line:
-                self._send(folder, name, path, known, words)
-                self.workers.drain()
-            else:
-                self._special(folder, name, path, known)
+            self._first(folder, name, original_path(known), known)
+            self.workers.drain()
             return
-        if known.hash_line:
-            self.files += 1
+        self.files += bool(known.hash_line)
 
-    def _special(self, folder: Folder, name: str, path: str, known: Known) -> None:
-        with restoring(folder, name):
-            if self.merge and folder.has(name):
-                self._put_aside(folder, name)
-            if not make_entry(folder, name, known.line):
-                self.notes.append(Note(path, "it could not be made here; its description is in the manifest"))
-
-    def _put_aside(self, folder: Folder, name: str) -> None:
-        """Give something that stands in the way a dated name."""
-        ending = f".before-restore-{self.merge}"
-        aside = next(one for one in (fitting(name, ending + f"_{count}" * (count > 1)) for count in itertools.count(1))
-                     if not folder.has(one))
-        folder.rename(name, folder, aside)
-        self.set_aside.append(aside)
-
-    def _stored_in(self, known: Known) -> Tuple[Folder, str]:
-        """Open the folder on the drive in which a file's bytes lie. Raises OSError, ManifestDamaged."""
-        snapshot, parts = stored_place(parse_hash_line(known.hash_line)[1], self.snapshot)
-        if snapshot not in self.stored:
-            self.stored[snapshot] = Trail(self.set_folder.child(snapshot))
-        return self.stored[snapshot].at(parts[:-1]), parts[-1]
-
-    def _send(self, folder: Folder, name: str, path: str, known: Known, words: Mapping[str, str]) -> None:
+    def _send(self, piece: Piece, known: Known) -> None:
         """Have one file restored on some thread."""
-        digest, meta = parse_hash_line(known.hash_line)[0], meta_of(words)
-        size = number(words, "size")
         try:
-            source, stored_name = self._stored_in(known)
+            snapshot, parts = stored_place(parse_hash_line(known.hash_line)[1], self.wish.snapshot)
+            if snapshot not in self.stored:
+                self.stored[snapshot] = Trail(self.set_folder.child(snapshot))
+            source = self.stored[snapshot].at(parts[:-1])
         except OSError as err:
-            self.findings.append(Finding(Found.MISSING, self.snapshot, path, reason(err), digest))
+            self.findings.append(Finding(Found.MISSING, self.wish.snapshot, piece.path, reason(err), piece.digest))
             return
 
-        def work() -> Tuple[Optional[Finding], str]:
-            return self._file(source, stored_name, folder, name, path, digest, meta)
-
-        def then(result: Tuple[Optional[Finding], str]) -> None:
-            finding, aside = result
-            if finding:
-                self.findings.append(finding)
-            if aside:
-                self.set_aside.append(aside)
+        def then(outcome: Outcome) -> None:
+            if outcome.finding:
+                self.findings.append(outcome.finding)
+            if outcome.set_aside:
+                self.set_aside.append(outcome.set_aside)
             self.files += 1
-            self.bytes += size
-        self.workers.submit(work, then)
+            self.bytes += piece.size
+        self.workers.submit(lambda: self._file(source, parts[-1], piece), then)
 
-    def _file(self, source: Folder, stored_name: str, folder: Folder, name: str, path: str, digest: str,
-              meta: Meta) -> Tuple[Optional[Finding], str]:
-        """Restore one file; give what is wrong with it, and what it put aside."""
+    def _file(self, source: Folder, stored_name: str, piece: Piece) -> Outcome:
+        """Restore one file; on the drive only a regular file is read, and through no link."""
         try:
-            fd = source.open_file(stored_name)
+            fd, info = open_regular(source, stored_name)
         except OSError as err:
             kind = Found.MISSING if err.errno == errno.ENOENT else Found.UNREADABLE
-            return Finding(kind, self.snapshot, path, reason(err), digest), ""
-        try:
-            info = os.fstat(fd)
-            if not stat.S_ISREG(info.st_mode):
-                return Finding(Found.DIFFERS, self.snapshot, path, "it is no file any more", digest), ""
-            with restoring(folder, name):
-                return self._write(fd, info, folder, name, path, digest, meta)
-        finally:
-            os.close(fd)
+            return Outcome(Finding(kind, self.wish.snapshot, piece.path, reason(err), piece.digest))
+        with closing_fd(fd), restoring(piece.folder, piece.name):
+            return self._write(fd, info, piece)
 
-    def _write(self, fd: int, info: os.stat_result, folder: Folder, name: str, path: str, digest: str,
-               meta: Meta) -> Tuple[Optional[Finding], str]:
-        """Write under a passing name, look at the hash, then give the name that it deserves."""
-        there = folder.has(name) if self.merge else False
-        if there and same_content(folder, name, digest, self.workers.stop):
-            return None, ""
-        passing = fitting(name, ".snapback-part") if self.merge else name
-        out, finding = folder.create_file(passing), None
-        try:
-            try:
-                found, _length = pour(fd, out, info, self.workers.stop)
-                detail = "" if found == digest else "its bytes are not those that were written"
-            except SourceError as err:
-                detail = err.why
-            set_metadata(target_of(out, folder, passing), meta)
-        finally:
-            os.close(out)
-        final, aside = name, ""
-        if detail:
-            final = next(one for one in (fitting(name, ".damaged" + f"_{count}" * (count > 1))
-                                         for count in itertools.count(1)) if not folder.has(one))
-            finding = Finding(Found.DIFFERS, self.snapshot, path, detail, digest)
-        elif there:
-            aside = next(one for one in (fitting(name, f".before-restore-{self.merge}" + f"_{count}" * (count > 1))
-                                         for count in itertools.count(1)) if not folder.has(one))
-            folder.rename(name, folder, aside)
-        if final != passing:
-            folder.rename(passing, folder, final)
-        return finding, aside
+    def _write(self, fd: int, info: os.stat_result, piece: Piece) -> Outcome:
+        """Write under a passing name where something may be in the way, look at the hash, then name the file."""
+        folder, name, stop = piece.folder, piece.name, self.workers.stop
+        there = bool(self.wish.merge) and folder.has(name)
+        if there and same_content(folder, name, piece.digest, stop):
+            return Outcome()
+        passing = fitting(name, ".snapback-part") if self.wish.merge else name
+        found, why = write_restored(fd, info, folder, passing, piece.meta, stop)
+        if found == piece.digest:
+            aside = put_aside(folder, name, self.wish.merge) if there else ""
+            if passing != name:
+                folder.rename(passing, folder, name)
+            return Outcome(None, aside)
+        folder.rename(passing, folder, free_name(folder, name, ".damaged"))
+        detail = why or "its bytes are not those that were written"
+        return Outcome(Finding(Found.DIFFERS, self.wish.snapshot, piece.path, detail, piece.digest))
 
 
 @contextlib.contextmanager
@@ -4023,43 +4141,39 @@ def restoring(folder: Folder, name: str) -> Iterator[None]:
         yield
     except OSError as err:
         what = "is full" if err.errno in FULL else f"refused ({reason(err)})"
-        raise TargetError(f"the disk that files are restored to {what} at {show(join_path(folder.path, name))}; the copies on the "
-                          "drive are untouched; make room or take another place with --to, and run it again") from err
+        raise TargetError(f"the disk that files are restored to {what} at {show(join_path(folder.path, name))}; the copies on "
+                          "the drive are untouched; make room or take another place with --to, and run it again") from err
 
 
 def same_content(folder: Folder, name: str, digest: str, stop: threading.Event) -> bool:
     """Tell whether a file that is there already has these bytes."""
     try:
-        return hash_file(folder, name, stop)[0] == digest
+        return hash_file(folder, name, stop) == digest
     except OSError:
         return False
 
 
-def restore(drive: Drive, set_name: str, snapshot: str, paths: Sequence[str], target: str, merge: str, jobs: int,
-            watch: Callable[[int, int], Watch]) -> Restored:
-    """Give files of a dated copy back below `target`, a new folder (or, with `merge`, one that exists).
+def restore(drive: Drive, set_name: str, wish: Wish, watch: Callable[[int, int], Watch]) -> Restored:
+    """Give files of a dated copy back below a new folder (or, merging, one that exists).
 
-    `paths` are as in the copy or as they were on the computer; none means everything. `merge`
-    is the date that goes into the names of files that are set aside, or empty.
-    Raises UsageError, TargetError, DriveError.
+    Paths are as in the copy or as they were on the computer. Raises UsageError, TargetError, DriveError.
     """
     with drive.guarded():
         set_folder = drive.root.child(set_name)
         lock_for_reading(set_folder)
         try:
-            with load_manifest(set_folder, snapshot) as manifest, Workers(jobs) as workers:
-                wanted = [path_in_copy(path, manifest.header["sources"]) for path in paths]
-                check_wishes(manifest, wanted, paths)
-                root = make_target(target, bool(merge), drive, set_name)
-                run = Restoration(set_folder, snapshot, root, wanted, merge, workers,
-                                  watch(int(manifest.end["files"]), int(manifest.end["bytes"])))
-                run.run(manifest)
+            with load_manifest(set_folder, wish.snapshot) as manifest, Workers(wish.jobs) as workers:
+                paths = tuple(path_in_copy(path, manifest.header["sources"]) for path in wish.paths)
+                check_wishes(manifest, paths, wish.paths)
+                target = make_target(wish, drive, set_name)
+                run = Restoration(set_folder, target, wish._replace(paths=paths), workers)
+                run.run(manifest, watch(int(manifest.end["files"]), int(manifest.end["bytes"])))
         except ManifestDamaged as err:
-            raise DamagedCopy(f"the manifest of {snapshot} is damaged ({err}) and so is its twin: nothing can be proved; take "
+            raise DamagedCopy(f"the manifest of {wish.snapshot} is damaged ({err}) and so is its twin: nothing can be proved; take "
                               "another date or, to have the files as they lie there, copy the folder itself") from err
         if run.findings:
             drive.check()
-        return Restored(target, run.files, run.bytes, run.findings, run.notes, run.set_aside)
+        return Restored(wish.target, run.files, run.bytes, run.findings, run.notes, run.set_aside)
 
 
 def check_wishes(manifest: Manifest, wanted: Sequence[str], said: Sequence[str]) -> None:
@@ -4074,23 +4188,23 @@ def check_wishes(manifest: Manifest, wanted: Sequence[str], said: Sequence[str])
                              f"{', '.join(sorted(map(show, manifest.header['sources'])))}")
 
 
-def make_target(target: str, merge: bool, drive: Drive, set_name: str) -> Folder:
-    """Make the folder that files are restored to; it must be new or empty unless `merge`. Raises UsageError, TargetError."""
-    where = whole_path(target)
-    if (where + os.sep).startswith(join_path(drive.path, set_name) + os.sep):
-        raise UsageError(f"{show(target)} lies among the dated copies, which must stay as they are; take another place")
-    info = stat_path(where)
-    if info is not None and not is_folder(info):
-        raise UsageError(f"{show(target)} is a file; name a folder with --to")
+def make_target(wish: Wish, drive: Drive, set_name: str) -> Folder:
+    """Make the folder that files are restored to; it must be new or empty unless merging. Raises UsageError, TargetError."""
+    where, said = whole_path(wish.target), show(wish.target)
+    if is_inside(where, join_path(drive.path, set_name)):
+        raise UsageError(f"{said} lies among the dated copies, which must stay as they are; take another place")
     try:
+        info = stat_path(where)
+        if info is not None and not is_folder(info):
+            raise UsageError(f"{said} is a file; name a folder with --to")
         if info is None:
-            os.makedirs(where, mode=0o700)
-        elif not merge and os.listdir(where):
-            raise UsageError(f"{show(target)} is not empty; take a new folder with --to, or add --merge to restore into this one "
+            make_folders(where)
+        elif not wish.merge and Folder.top(where).names():
+            raise UsageError(f"{said} is not empty; take a new folder with --to, or add --merge to restore into this one "
                              "(what differs there is set aside under a dated name)")
         return Folder.top(where)
     except OSError as err:
-        raise TargetError(f"{show(target)} cannot be made or opened ({reason(err)}); take another place with --to") from err
+        raise TargetError(f"{said} cannot be made or opened ({reason(err)}); take another place with --to") from err
 
 
 # --- 11. Reports -------------------------------------------------------------------------------
@@ -4380,7 +4494,7 @@ class Help(argparse.Action):
 class PatternWords(argparse.Action):
     """Collect --exclude and --exclude-from in their order, as the last pattern that matches decides."""
 
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
+    def __call__(self, _parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
                  option_string: Optional[str] = None) -> None:
         """Add one word."""
         namespace.patterns = [*(namespace.patterns or []), (option_string == "--exclude-from", values)]
@@ -4460,7 +4574,7 @@ def read_rules(args: argparse.Namespace) -> Rules:
             if content is None:
                 raise UsageError(f"there is no exclude file {show(text)}, or it is no text file of less than a megabyte")
             lines = content.split("\n")
-        patterns += [pattern for pattern in (parse_pattern(line, WINDOWS) for line in lines) if pattern]
+        patterns += [pattern for pattern in (parse_pattern(line, IGNORE_CASE) for line in lines) if pattern]
     for name in args.exclude_if_present:
         if "/" in name or name in ("", ".", ".."):
             raise UsageError(f"--exclude-if-present takes a plain name, not {show(name)!r}")
@@ -4472,7 +4586,7 @@ def read_sources(words: Sequence[str]) -> Tuple[Source, ...]:
     pairs = []
     for word in words:
         alias, equals, path = word.partition("=")
-        if not equals or "/" in alias or os.sep in alias or stat_path(os.path.expanduser(word)) is not None:
+        if not equals or "/" in slashes(alias) or stat_path(user_path(word)) is not None:
             alias, path = "", word
         if not path:
             raise UsageError(f"{show(word)!r} names no folder; write NAME=PATH, or only the path")
@@ -4485,11 +4599,6 @@ def read_sources(words: Sequence[str]) -> Tuple[Source, ...]:
             raise UsageError(f"{show(path)} is neither a folder nor a file, so it cannot be a source")
         sources.append(Source(alias, path, info is None or is_folder(info)))
     return tuple(sources)
-
-
-def plain_name(path: str) -> str:
-    """Give the last name of a path as a person wrote it, before links are resolved."""
-    return os.path.basename(os.path.abspath(os.path.expanduser(path)))
 
 
 def init_for_backup(place: str, sources: Sequence[str], dry_run: bool, now: datetime) -> bool:
@@ -4631,9 +4740,9 @@ def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
     if not chosen:
         raise UsageError(f"there is no dated copy on {drive.label} yet")
     began = scene.clock()
-    checked = verify(drive, set_name, [one.name for one in chosen], args.jobs, args.quick, scene.progress(
-        sum(int(one.end.get("files", 0)) for one in chosen), 0))
-    note = note_check(drive, set_name, checked, scene.now, not args.when, args.quick)
+    order = Check(set_name, tuple(one.name for one in chosen), not args.when, args.quick, args.jobs, scene.now)
+    checked = verify(drive, order, scene.progress(sum(int(one.end.get("files", 0)) for one in chosen), 0))
+    note = note_check(drive, order, checked)
     return verify_answer(checked, args.quick, scene.clock() - began, note)
 
 
@@ -4654,10 +4763,10 @@ def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
         set_name = choose_set(drive, named)
         snapshots = survey(drive.root.child(set_name))
     chosen = choose_snapshot(args.when, snapshots)
-    target = args.to or new_target(chosen.name)
+    wish = Wish(chosen.name, tuple(args.paths), args.to or new_target(chosen.name),
+                scene.now.strftime("%Y-%m-%d_%H%M%S") if args.merge else "", args.jobs)
     began = scene.clock()
-    done = restore(drive, set_name, chosen.name, args.paths, target,
-                   scene.now.strftime("%Y-%m-%d_%H%M%S") if args.merge else "", args.jobs, scene.progress)
+    done = restore(drive, set_name, wish, scene.progress)
     return restore_answer(done, chosen.name, chosen.name if args.when == "latest" else args.when, scene.clock() - began)
 
 
