@@ -455,6 +455,11 @@ def name_bytes(name: str) -> bytes:
     return name.encode(*NAME_CODEC)
 
 
+def byte_order(names: Iterable[str]) -> Optional[Callable[[str], bytes]]:
+    """Give the key that sorts names by their bytes; none where text sorts so by itself, which is three times as fast."""
+    return None if "".join(names).isascii() else name_bytes
+
+
 def folder_key(path: str) -> Tuple[bytes, ...]:
     """Give the place of a folder in a manifest: folder by folder, by the bytes of each name.
 
@@ -758,13 +763,13 @@ def number(words: Mapping[str, str], word: str, base: int = 10) -> int:
 
 def stat_words(info: os.stat_result, with_ctime: bool) -> str:
     """Write what is recorded of a file, in mtree's words; hard-linked ones carry what finds the group."""
-    mtime, words = time_text(info.st_mtime_ns), ""
+    words = (f"mode={info.st_mode & 0o7777:04o} uid={info.st_uid} gid={info.st_gid} "
+             f"size={info.st_size} time={time_text(info.st_mtime_ns)}")
     if with_ctime:
-        words = f" ctime={time_text(info.st_ctime_ns)} ino={info.st_ino}"
+        words += f" ctime={time_text(info.st_ctime_ns)} ino={info.st_ino}"
         if info.st_nlink > 1:
             words += f" nlink={info.st_nlink} resdevice={info.st_dev}"
-    return (f"mode={info.st_mode & 0o7777:04o} uid={info.st_uid} gid={info.st_gid} "
-            f"size={info.st_size} time={mtime}{words}")
+    return words
 
 
 def xattr_words(attributes: Mapping[str, bytes]) -> str:
@@ -906,7 +911,7 @@ def name_in(folder: str, path: str) -> str:
 def in_byte_order(entries: Dict[str, Known]) -> Dict[str, Known]:
     """Give the entries back if their names are in order of their bytes; else raise ManifestDamaged."""
     names = list(entries)
-    if names != sorted(names, key=name_bytes):
+    if names != sorted(names, key=byte_order(names)):
         raise ManifestDamaged("names are out of order")
     return entries
 
@@ -1110,8 +1115,10 @@ class Folder:
 
     def __del__(self) -> None:
         if self.fd is not None:
-            with contextlib.suppress(OSError):
+            try:
                 self._close(self.fd)
+            except OSError:  # the drive went away: there is nothing left to close
+                pass
 
     @classmethod
     def top(cls, path: str) -> Folder:
@@ -1128,7 +1135,7 @@ class Folder:
 
     def child(self, name: str) -> Folder:
         """Open a subfolder; a link there, or a junction, is an error (OSError)."""
-        path = os.path.join(self.path, name)
+        path = f"{self.path}{os.sep}{name}"
         if self.fd is not None:
             return Folder(path, os.open(name, FOLDER_FLAGS | NOFOLLOW, dir_fd=self.fd))
         if not is_folder(os.lstat(path)):
@@ -1172,7 +1179,7 @@ class Folder:
                 try:
                     found.append((entry.name, entry.stat(follow_symlinks=False)))
                 except FileNotFoundError:
-                    continue
+                    pass
             return found
 
     def open_file(self, name: str) -> int:
@@ -1250,8 +1257,9 @@ class Trail:
 
 def is_folder(info: os.stat_result) -> bool:
     """Tell whether `info` is of a real folder, not of a link or a Windows junction."""
-    reparse = getattr(info, "st_file_attributes", 0) & getattr(stat, "FILE_ATTRIBUTE_REPARSE_POINT", 0x400)
-    return stat.S_ISDIR(info.st_mode) and not reparse
+    if not stat.S_ISDIR(info.st_mode):
+        return False
+    return not (WINDOWS and info.st_file_attributes & stat.FILE_ATTRIBUTE_REPARSE_POINT)
 
 
 def stamp(info: os.stat_result) -> Stamp:
@@ -1725,7 +1733,7 @@ def link_same(old: Folder, new: Folder, name: str, size: int) -> bool:
     the new one must be right.
     """
     try:
-        stored = old.stat(name)
+        stored = os.stat(old.at(name), dir_fd=old.fd, follow_symlinks=False)
         if stored.st_size != size or not stat.S_ISREG(stored.st_mode):
             return False
         old.link(name, new, name)
@@ -1737,8 +1745,17 @@ def link_same(old: Folder, new: Folder, name: str, size: int) -> bool:
 
 
 def file_line(info: os.stat_result) -> str:
-    """Write a manifest's line of a regular file, without what is not in its stat."""
-    return FILE_LINE + stat_words(info, WITH_CTIME)
+    """Write a manifest's line of a regular file, without what is not in its stat.
+
+    Nearly every file has one name and times after September 2001, whose digits are sliced here
+    in one go: that takes half as long as `stat_words`, which writes the same.
+    """
+    mtime, ctime = info.st_mtime_ns, info.st_ctime_ns
+    if not WITH_CTIME or info.st_nlink != 1 or mtime < 10**18 or ctime < 10**18:
+        return FILE_LINE + stat_words(info, WITH_CTIME)
+    changed, modified = str(ctime), str(mtime)
+    return (f"{FILE_LINE}mode={info.st_mode & 0o7777:04o} uid={info.st_uid} gid={info.st_gid} size={info.st_size} "
+            f"time={modified[:-9]}.{modified[-9:]} ctime={changed[:-9]}.{changed[-9:]} ino={info.st_ino}")
 
 
 SPECIAL_KINDS = {stat.S_IFLNK: "link", stat.S_IFIFO: "fifo", stat.S_IFCHR: "char", stat.S_IFBLK: "block"}
@@ -2416,21 +2433,19 @@ def walk(top: Folder, rules: Rules, drive: Stamp) -> Iterator[Visit]:
         except OSError as err:
             yield Visit(parts, info, error=source_error(err))
             continue
-        found.sort(key=by_name)
-        kept = [pair for pair in found if not is_folder(pair[1]) or stamp(pair[1]) != drive]
+        wanted = found
         if rules.one_file_system and info.st_dev != top_info.st_dev:
-            kept = []
+            wanted = []
         elif rules.patterns or rules.caches or rules.if_present:
-            kept = keep_wanted(folder, parts, kept, rules)
+            wanted = keep_wanted(folder, parts, found, rules)
+        files, below = dict(wanted), {}  # type: Dict[str, os.stat_result], Dict[str, os.stat_result]
+        for name in [name for name, one in wanted if is_folder(one)]:
+            below[name] = files.pop(name)
+        inside = [name for name in below if stamp(below[name]) != drive]
         todo.append((parts, info, True))
-        todo.extend([((*parts, name), below, False) for name, below in reversed(kept) if is_folder(below)])
-        files = [pair for pair in kept if not is_folder(pair[1])]
-        yield Visit(parts, info, folder, files, len(found) - len(kept))
-
-
-def by_name(pair: Tuple[str, os.stat_result]) -> bytes:
-    """Order entries by the bytes of their names."""
-    return name_bytes(pair[0])
+        todo.extend([((*parts, name), below[name], False) for name in sorted(inside, key=byte_order(inside), reverse=True)])
+        in_order = [(name, files[name]) for name in sorted(files, key=byte_order(files))]
+        yield Visit(parts, info, folder, in_order, len(found) - len(inside) - len(files))
 
 
 def keep_wanted(folder: Folder, parts: Tuple[str, ...], found: List[Tuple[str, os.stat_result]],
@@ -3103,7 +3118,7 @@ class Taking:
     def __init__(self, run: Run, tally: Tally, earlier: Mapping[str, Earlier], leftovers: Sequence[Folder],
                  suspects: Mapping[str, int]) -> None:
         self.run, self.tally, self.earlier, self.suspects = run, tally, earlier, suspects
-        self.new, self.finished = Trail(run.target), Trail(run.target)
+        self.new = Trail(run.target)
         self.leftovers = [Trail(leftover) for leftover in leftovers]
         self.groups = Groups(run, tally)
         self.claims: Dict[Tuple[str, str, str], Stamp] = {}
@@ -3143,7 +3158,7 @@ class Taking:
             if passed_over and (path + "/").startswith(passed_over):
                 continue
             if visit.leaving:
-                self.run.workers.after(functools.partial(self._finish, path, metas.pop()))
+                self.run.workers.after(functools.partial(self._finish, self.new.at(path.split("/")), metas.pop()))
             elif visit.error is not None:
                 self._check_source(source, top)
                 if not visit.parts:
@@ -3303,9 +3318,8 @@ class Taking:
             line = optional_line(line)
         lines.append(line)
 
-    def _finish(self, path: str, meta: Meta) -> None:
+    def _finish(self, folder: Folder, meta: Meta) -> None:
         """Give a folder its own metadata, now that nothing more is put into it."""
-        folder = self.finished.at(path.split("/"))
         if self.run.store.care.flush:
             folder.flush()
         set_folder_metadata(folder, meta)
@@ -3322,7 +3336,7 @@ class Taking:
         inside: List[Tuple[str, Meta]] = []
         while block is not None and (block.path == path or block.path.startswith(path + "/")):
             while inside and not block.path.startswith(inside[-1][0] + "/"):
-                self._finish(*inside.pop())
+                self._finish_kept(*inside.pop())
             if block.line.startswith(DIR_LINE):
                 self._keep_block(block, before)
                 inside.append((block.path, meta_of(parse_keywords(block.line))))
@@ -3332,7 +3346,10 @@ class Taking:
             before.pass_by()
             block = before.block
         while inside:
-            self._finish(*inside.pop())
+            self._finish_kept(*inside.pop())
+
+    def _finish_kept(self, path: str, meta: Meta) -> None:
+        self._finish(self.new.at(path.split("/")), meta)
 
     def _keep_block(self, block: Block, before: Earlier) -> None:
         """Keep one folder of the earlier copy."""
