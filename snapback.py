@@ -36,11 +36,11 @@ import shutil
 import signal
 import stat
 import string
-import threading
 import time
 import zlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from datetime import datetime, timezone
 from enum import Enum, IntEnum
 from typing import (
@@ -276,6 +276,7 @@ class Abilities(NamedTuple):
     modes: bool = True
     time_step_ns: int = 1
     case_sensitive: bool = True
+    any_bytes: bool = True        # in names, not only text
 
 
 class Counts:
@@ -301,8 +302,28 @@ class Note(NamedTuple):
 
 Notes = List[Note]
 Stamp = Tuple[int, int]      # (st_dev, st_ino)
-Watch = Callable[[int, int], None]
+Watch = Callable[[int, int], None]       # is told how many files and bytes are done
+Expect = Callable[[int, int], Watch]     # is told how many there will be (0: not known), and gives the watch
 T = TypeVar("T")
+
+
+class Pulse:
+    """What the threads of a run share: how far it is, and the word to stop."""
+
+    def __init__(self, watch: Watch, threads: bool) -> None:
+        self.watch, self.threads, self.files, self.bytes, self.stopped = watch, threads, 0, 0, False
+
+    def beat(self, size: int) -> None:
+        """Count bytes that were read; raise Stopped when the run has ended elsewhere."""
+        if self.stopped:
+            raise Stopped
+        self.bytes += size  # two threads may lose a beat to each other: it is for the eye alone
+        if not self.threads:
+            self.tell()
+
+    def tell(self) -> None:
+        """Tell the watch how far the run is; only the main thread does. Raises KeyboardInterrupt when asked to end."""
+        self.watch(self.files, self.bytes)
 
 # --- 4. Policy: names and dates ----------------------------------------------------------------
 
@@ -365,6 +386,19 @@ def why_no_alias(alias: str) -> str:
     return ""
 
 
+def show(text: str) -> str:
+    r"""Escape what could deceive or disturb a terminal: control, invisible and undecodable characters.
+
+    >>> show("a\x1b[2J\udcff.txt")
+    'a\\x1b[2J\\xff.txt'
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else
+                   f"\\x{ord(char) - 0xDC00:02x}" if "\udc80" <= char <= "\udcff" else
+                   char.encode("unicode_escape", "surrogatepass").decode("ascii") for char in text)
+
+
 def give_aliases(words: Sequence[Tuple[str, str]]) -> List[Tuple[str, str]]:
     """Give each source its name on the drive; `words` are (alias or "", path) pairs.
 
@@ -387,19 +421,6 @@ def give_aliases(words: Sequence[Tuple[str, str]]) -> List[Tuple[str, str]]:
                              f"give one another name, for example: {show(alias)}-2={show(path)}")
         result.append((alias, path))
     return result
-
-
-def show(text: str) -> str:
-    r"""Escape what could deceive or disturb a terminal: control, invisible and undecodable characters.
-
-    >>> show("a\x1b[2J\udcff.txt")
-    'a\\x1b[2J\\xff.txt'
-    """
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else
-                   f"\\x{ord(char) - 0xDC00:02x}" if "\udc80" <= char <= "\udcff" else
-                   char.encode("unicode_escape", "surrogatepass").decode("ascii") for char in text)
 
 
 def choose_snapshot(when: str, snapshots: Sequence[Snapshot]) -> Snapshot:
@@ -439,6 +460,11 @@ def plain_parts(path: str) -> Tuple[str, ...]:
     return parts
 
 
+def name_bytes(name: str) -> bytes:
+    """Give a name as the bytes that lie on the disk; names are ordered by them."""
+    return name.encode(*NAME_CODEC)
+
+
 def fitting(name: str, ending: str, limit: int = 255) -> str:
     """Add an ending to a file name, shortening the name so that the whole fits `limit` bytes.
 
@@ -448,11 +474,6 @@ def fitting(name: str, ending: str, limit: int = 255) -> str:
     while len(name_bytes(name + ending)) > limit:
         name = name[:-1]
     return name + ending
-
-
-def name_bytes(name: str) -> bytes:
-    """Give a name as the bytes that lie on the disk; names are ordered by them."""
-    return name.encode(*NAME_CODEC)
 
 
 def byte_order(names: Iterable[str]) -> Optional[Callable[[str], bytes]]:
@@ -507,6 +528,41 @@ class Pattern(NamedTuple):
     text: str
 
 
+def class_regex(glob: str, at: int) -> Tuple[str, int]:
+    """Translate the bracket expression that opens just before `at`; give it and where it ends.
+
+    Raises UsageError where it is never closed or is empty: git would match nothing at all,
+    and an exclude that silently does nothing deserves a word.
+    """
+    names = {"alpha": "a-zA-Z", "digit": "0-9", "alnum": "a-zA-Z0-9", "upper": "A-Z", "lower": "a-z", "space": r"\s",
+             "blank": r" \t", "punct": re.escape(string.punctuation), "xdigit": "0-9a-fA-F", "cntrl": r"\x00-\x1f\x7f",
+             "print": r"\x20-\x7e", "graph": r"\x21-\x7e"}
+    negated = glob[at:at + 1] in ("!", "^") and glob[at:at + 1] != ""
+    at += negated
+    start, items = at, []
+    while at < len(glob) and (glob[at] != "]" or at == start):
+        named = re.compile(r"\[:([a-z]+):\]").match(glob, at)
+        if named and named.group(1) in names:
+            items.append(names[named.group(1)])
+            at = named.end()
+            continue
+        if glob[at] == "\\" and at + 1 < len(glob):
+            at += 1
+        if glob[at] == "-" and at > start and glob[at + 1:at + 2] not in ("]", ""):
+            items.append("-")
+        else:
+            items.append("\\" + glob[at] if glob[at] in r"\]^-[&~|" else glob[at])
+        at += 1
+    if at >= len(glob):
+        raise UsageError(f"the exclude pattern {show(glob)!r} has a '[' without its ']'; write \\[ for the character itself")
+    piece = f"(?!/)[{'^' if negated else ''}{''.join(items)}]"
+    try:
+        re.compile(piece)
+    except re.error as err:
+        raise UsageError(f"the exclude pattern {show(glob)!r} has an impossible range: {err}") from err
+    return piece, at + 1
+
+
 def glob_regex(glob: str) -> str:
     r"""Translate a gitignore glob to a regular expression (gitignore(5), "PATTERN FORMAT").
 
@@ -542,41 +598,6 @@ def glob_regex(glob: str) -> str:
         else:
             out.append(re.escape(char))
     return "".join(out)
-
-
-def class_regex(glob: str, at: int) -> Tuple[str, int]:
-    """Translate the bracket expression that opens just before `at`; give it and where it ends.
-
-    Raises UsageError where it is never closed or is empty: git would match nothing at all,
-    and an exclude that silently does nothing deserves a word.
-    """
-    names = {"alpha": "a-zA-Z", "digit": "0-9", "alnum": "a-zA-Z0-9", "upper": "A-Z", "lower": "a-z", "space": r"\s",
-             "blank": r" \t", "punct": re.escape(string.punctuation), "xdigit": "0-9a-fA-F", "cntrl": r"\x00-\x1f\x7f",
-             "print": r"\x20-\x7e", "graph": r"\x21-\x7e"}
-    negated = glob[at:at + 1] in ("!", "^") and glob[at:at + 1] != ""
-    at += negated
-    start, items = at, []
-    while at < len(glob) and (glob[at] != "]" or at == start):
-        named = re.compile(r"\[:([a-z]+):\]").match(glob, at)
-        if named and named.group(1) in names:
-            items.append(names[named.group(1)])
-            at = named.end()
-            continue
-        if glob[at] == "\\" and at + 1 < len(glob):
-            at += 1
-        if glob[at] == "-" and at > start and glob[at + 1:at + 2] not in ("]", ""):
-            items.append("-")
-        else:
-            items.append("\\" + glob[at] if glob[at] in r"\]^-[&~|" else glob[at])
-        at += 1
-    if at >= len(glob):
-        raise UsageError(f"the exclude pattern {show(glob)!r} has a '[' without its ']'; write \\[ for the character itself")
-    piece = f"(?!/)[{'^' if negated else ''}{''.join(items)}]"
-    try:
-        re.compile(piece)
-    except re.error as err:
-        raise UsageError(f"the exclude pattern {show(glob)!r} has an impossible range: {err}") from err
-    return piece, at + 1
 
 
 def parse_pattern(text: str, ignore_case: bool = False) -> Optional[Pattern]:
@@ -618,44 +639,37 @@ def excluded(path: str, is_folder: bool, patterns: Sequence[Pattern]) -> bool:
 # --- 7. Policy: comparison, and what may be a drive --------------------------------------------
 
 
-def compare_file(line: str, known: Optional[Known], racy_after_ns: int) -> Same:
-    """Compare today's line of a file with an earlier manifest's.
+def compare_words(now: Mapping[str, str], then: Mapping[str, str], racy: bool) -> Same:
+    """Compare what a manifest's line would say of a file today with what an earlier one says.
 
     Size, modification and change time decide, never the inode number, which many file systems
-    invent anew.  `racy_after_ns`: a file touched later than that may have changed once more in
-    the same tick of a coarse clock, so its times prove nothing.
+    invent anew.  `racy`: the file was touched so late that it may have changed once more in the
+    same tick of a coarse clock, so its times prove nothing.
 
-    >>> old = Known("# type=file mode=0644 size=3 time=1.000000000 ctime=1.000000000 ino=7", "hash")
-    >>> compare_file(old.line.replace("ino=7", "ino=8"), old, 5 * 10**9)
+    >>> old = {"size": "3", "time": "1.000000000", "ctime": "1.000000000", "ino": "7"}
+    >>> compare_words({**old, "ino": "8"}, old, False)
     <Same.UNCHANGED: 'unmodified'>
     """
-    if known is None or not known.hash_line:
-        return Same.NEW
-    now, then = parse_keywords(line), parse_keywords(known.line)
     if now["size"] != then.get("size"):
         return Same.CHANGED
-    same_times = all(now.get(word) == then.get(word) for word in ("time", "ctime"))
-    racy = any(time_ns(now[word]) > racy_after_ns for word in ("time", "ctime") if word in now)
-    if same_times and not racy:
+    same_time = now["time"] == then.get("time")
+    if same_time and now.get("ctime") == then.get("ctime") and not racy:
         return Same.UNCHANGED
     # large: reading it twice costs less than storing it for nothing
-    return Same.DOUBTFUL if now["time"] == then.get("time") or int(now["size"]) >= LARGE_FILE else Same.CHANGED
+    return Same.DOUBTFUL if same_time or int(now["size"]) >= LARGE_FILE else Same.CHANGED
 
 
-def how_same(line: str, digest: str, known: Optional[Known]) -> Same:
-    """Say how a file that was read differs from what an earlier manifest says of it."""
-    if known is None:
-        return Same.NEW
-    same_content = digest == parse_hash_line(known.hash_line)[0]
-    return Same.UNCHANGED if same_content and plainly_same(line, known) else Same.CHANGED
+HIDDEN_WORDS = frozenset(("ctime", "ino", "nlink", "resdevice", "kept", "changing"))
 
 
-def plainly_same(line: str, known: Known) -> bool:
-    """Tell whether all that a plain copy can show (mode, owner, time, attributes) is as before."""
-    now, then = parse_keywords(line), parse_keywords(known.line)
-    hidden = {"ctime", "ino", "nlink", "resdevice", "kept", "changing"}
-    return {word: now[word] for word in now if word not in hidden} == {
-        word: then[word] for word in then if word not in hidden}
+def plainly_same(now: Mapping[str, str], then: Mapping[str, str]) -> bool:
+    """Tell whether all that a plain copy can show (mode, owner, time, attributes) is as before.
+
+    >>> plainly_same({"mode": "0644", "ino": "7"}, {"mode": "0644", "ino": "8"})
+    True
+    """
+    return {word: now[word] for word in now if word not in HIDDEN_WORDS} == {
+        word: then[word] for word in then if word not in HIDDEN_WORDS}
 
 
 # Where a synchroniser keeps its folders: (service, a folder's name, a file or folder that betrays it).
@@ -859,6 +873,33 @@ def original_path(known: Known) -> str:
     return stored.split("/", 2)[2] if stored.startswith("../") and stored.count("/") > 1 else stored
 
 
+def name_in(folder: str, path: str) -> str:
+    """Give the last name of a path; raise ManifestDamaged unless it lies in this very folder."""
+    parent, _, name = path.rpartition("/")
+    if parent != folder:
+        raise ManifestDamaged(f"{show(path[:100])!r} stands outside its folder")
+    return name
+
+
+def in_byte_order(entries: Dict[str, Known]) -> Dict[str, Known]:
+    """Give the entries back if their names are in order of their bytes; else raise ManifestDamaged."""
+    names = list(entries)
+    if names != sorted(names, key=byte_order(names)):
+        raise ManifestDamaged("names are out of order")
+    return entries
+
+
+def next_folder(line: str, after: str) -> str:
+    """Read the path of a folder's line; raise ManifestDamaged unless it may follow the folder `after`."""
+    path = unescape(line.rpartition(" path=")[2])
+    parent = "/".join(plain_parts(path)[:-1])
+    if folder_key(path) <= folder_key(after):
+        raise ManifestDamaged(f"the folder {show(path[:100])!r} is out of order")
+    if parent and not (after + "/").startswith(parent + "/"):
+        raise ManifestDamaged(f"the folder {show(path[:100])!r} stands in a folder that was not named")
+    return path
+
+
 def read_blocks(lines: Iterable[str]) -> Iterator[Block]:
     """Read a manifest's lines (without first and last) folder by folder; memory holds one folder.
 
@@ -898,33 +939,6 @@ def read_blocks(lines: Iterable[str]) -> Iterator[Block]:
         yield Block(path, own, in_byte_order(entries))
     except ManifestDamaged as err:
         raise ManifestDamaged(f"line {at}: {err}") from err
-
-
-def name_in(folder: str, path: str) -> str:
-    """Give the last name of a path; raise ManifestDamaged unless it lies in this very folder."""
-    parent, _, name = path.rpartition("/")
-    if parent != folder:
-        raise ManifestDamaged(f"{show(path[:100])!r} stands outside its folder")
-    return name
-
-
-def in_byte_order(entries: Dict[str, Known]) -> Dict[str, Known]:
-    """Give the entries back if their names are in order of their bytes; else raise ManifestDamaged."""
-    names = list(entries)
-    if names != sorted(names, key=byte_order(names)):
-        raise ManifestDamaged("names are out of order")
-    return entries
-
-
-def next_folder(line: str, after: str) -> str:
-    """Read the path of a folder's line; raise ManifestDamaged unless it may follow the folder `after`."""
-    path = unescape(line.rpartition(" path=")[2])
-    parent = "/".join(plain_parts(path)[:-1])
-    if folder_key(path) <= folder_key(after):
-        raise ManifestDamaged(f"the folder {show(path[:100])!r} is out of order")
-    if parent and not (after + "/").startswith(parent + "/"):
-        raise ManifestDamaged(f"the folder {show(path[:100])!r} stands in a folder that was not named")
-    return path
 
 
 def dir_line(path: str, info: os.stat_result, xattrs: Mapping[str, bytes]) -> str:
@@ -981,6 +995,19 @@ def parse_json_line(line: str, magic: str) -> Dict[str, Any]:
     return value
 
 
+def parse_time(text: str) -> Optional[datetime]:
+    """Read an ISO 8601 time with its offset from UTC; None for anything else.
+
+    >>> parse_time("2026-11-22T23:15:07+01:00").utctimetuple().tm_hour
+    22
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
+
+
 def parse_header(line: str) -> Dict[str, Any]:
     """Read a manifest's first line; raise ManifestDamaged where something is missing or has another type."""
     header = parse_json_line(line, MANIFEST_MAGIC)
@@ -1001,19 +1028,6 @@ def parse_end(line: str) -> Dict[str, Any]:
             end.get("sha256"), str):
         raise ManifestDamaged("its last line is not complete")
     return end
-
-
-def parse_time(text: str) -> Optional[datetime]:
-    """Read an ISO 8601 time with its offset from UTC; None for anything else.
-
-    >>> parse_time("2026-11-22T23:15:07+01:00").utctimetuple().tm_hour
-    22
-    """
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else None
 
 
 def marker_text(marker: Marker) -> str:
@@ -1100,6 +1114,13 @@ SPECIAL_REFUSED = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, e
 NAME_REFUSED = {errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG, errno.ENOENT, errno.EEXIST}
 
 
+def is_folder(info: os.stat_result) -> bool:
+    """Tell whether `info` is of a real folder, not of a link or a Windows junction."""
+    if not stat.S_ISDIR(info.st_mode):
+        return False
+    return not (WINDOWS and getattr(info, "st_file_attributes", 0) & 0x400)  # FILE_ATTRIBUTE_REPARSE_POINT
+
+
 class Folder:
     """An open folder: what is in it is reached without walking its path again, and never through a link.
 
@@ -1115,9 +1136,9 @@ class Folder:
 
     def __del__(self) -> None:
         if self.fd is not None:
-            try:
+            try:  # noqa: SIM105 - half as long as suppress(), and this happens for every folder
                 self._close(self.fd)
-            except OSError:  # the drive went away: there is nothing left to close
+            except OSError:
                 pass
 
     @classmethod
@@ -1176,7 +1197,7 @@ class Folder:
         with os.scandir(self.path if self.fd is None else self.fd) as entries:
             found = []
             for entry in entries:
-                try:
+                try:  # noqa: SIM105 - suppress() for every file would show
                     found.append((entry.name, entry.stat(follow_symlinks=False)))
                 except FileNotFoundError:
                     pass
@@ -1253,13 +1274,6 @@ class Trail:
         for level, name in enumerate(self.names):
             folder = folder.child(name)
             self.folders[level] = folder if level >= len(self.names) - OPEN_LEVELS else None
-
-
-def is_folder(info: os.stat_result) -> bool:
-    """Tell whether `info` is of a real folder, not of a link or a Windows junction."""
-    if not stat.S_ISDIR(info.st_mode):
-        return False
-    return not (WINDOWS and info.st_file_attributes & stat.FILE_ATTRIBUTE_REPARSE_POINT)
 
 
 def stamp(info: os.stat_result) -> Stamp:
@@ -1367,6 +1381,12 @@ def chunks(fd: int, size: int) -> Iterator[Union[bytes, memoryview]]:
             if not length:
                 return
             yield view[:length]
+
+
+def close_read(fd: int) -> None:
+    """Close a descriptor to which nothing is left to be written; a disk that went away refuses even that."""
+    with contextlib.suppress(OSError):
+        os.close(fd)
 
 
 def write_all(fd: int, data: Union[bytes, memoryview]) -> None:
@@ -1532,32 +1552,31 @@ class SourceFile(NamedTuple):
 
 
 class Care(NamedTuple):
-    """How files are stored: `stop` ends it early, `flush` asks for fsync of every single file."""
+    """How files are stored: `flush` asks for fsync of every single file."""
 
-    stop: threading.Event
+    pulse: Pulse
     flush: bool
 
 
-def read_source(fd: int, size: int, stop: threading.Event) -> Iterator[Union[bytes, memoryview]]:
+def read_source(fd: int, size: int, pulse: Pulse) -> Iterator[Union[bytes, memoryview]]:
     """Read an open file of a source to its end. Raises SourceError, or Stopped."""
     pieces = chunks(fd, size)
     while True:
         piece = from_source(next, pieces, None)
         if piece is None:
             return
-        if stop.is_set():
-            raise Stopped
+        pulse.beat(len(piece))
         yield piece
 
 
-def pour(fd: int, out: int, info: os.stat_result, stop: threading.Event) -> Tuple[str, int]:
+def pour(fd: int, out: int, info: os.stat_result, pulse: Pulse) -> Tuple[str, int]:
     """Copy a file's bytes, holes as holes; give their SHA-256 and how many there were.
 
     Raises SourceError for the side that is read, OSError for the side that is written.
     """
     sha, length, sparse = hashlib.sha256(), 0, is_sparse(info)
     write = write_sparse if sparse else write_all
-    for piece in read_source(fd, info.st_size, stop):
+    for piece in read_source(fd, info.st_size, pulse):
         sha.update(piece)
         write(out, piece)
         length += len(piece)
@@ -1566,17 +1585,38 @@ def pour(fd: int, out: int, info: os.stat_result, stop: threading.Event) -> Tupl
     return sha.hexdigest(), length
 
 
-def examine(file: SourceFile, stop: threading.Event) -> Copied:
+def examine(file: SourceFile, pulse: Pulse) -> Copied:
     """Read a file of a source without storing it; `changing` says that it was not steady. Raises SourceError."""
     fd = from_source(file.folder.open_file, file.name)
     try:
         sha = hashlib.sha256()
-        for piece in read_source(fd, file.info.st_size, stop):
+        for piece in read_source(fd, file.info.st_size, pulse):
             sha.update(piece)
         xattrs, after = from_source(read_xattrs, fd), from_source(os.fstat, fd)
         return Copied(sha.hexdigest(), file.info, xattrs, changing=not steady(file.info, after))
     finally:
-        os.close(fd)
+        close_read(fd)
+
+
+def copy_once(file: SourceFile, target: Folder, new_name: str, care: Care) -> Copied:
+    """Copy one file, whether it changes meanwhile (then the result says so) or not."""
+    fd = from_source(file.folder.open_file, file.name)
+    try:
+        out = target.create_file(new_name)
+        try:
+            digest, length = pour(fd, out, file.info, care.pulse)
+            xattrs, after = from_source(read_xattrs, fd), from_source(os.fstat, fd)
+            set_metadata(target_of(out, target, new_name), meta_from(file.info, xattrs))
+            if care.flush:
+                os.fsync(out)
+            return Copied(digest, file.info, xattrs, not steady(file.info, after) or length != file.info.st_size)
+        except SourceError:
+            target.unlink(new_name)
+            raise
+        finally:
+            os.close(out)
+    finally:
+        close_read(fd)
 
 
 def copy_file(file: SourceFile, target: Folder, new_name: str, care: Care) -> Copied:
@@ -1595,25 +1635,23 @@ def copy_file(file: SourceFile, target: Folder, new_name: str, care: Care) -> Co
     raise AssertionError("not reached")
 
 
-def copy_once(file: SourceFile, target: Folder, new_name: str, care: Care) -> Copied:
-    """Copy one file, whether it changes meanwhile (then the result says so) or not."""
-    fd = from_source(file.folder.open_file, file.name)
+def same_bytes(fd: int, file: SourceFile, pulse: Pulse) -> Optional[Copied]:
+    """Compare an open file with a file of the source, byte by byte; None where they differ or the first is unreadable."""
+    other = from_source(file.folder.open_file, file.name)
     try:
-        out = target.create_file(new_name)
-        try:
-            digest, length = pour(fd, out, file.info, care.stop)
-            xattrs, after = from_source(read_xattrs, fd), from_source(os.fstat, fd)
-            set_metadata(target_of(out, target, new_name), meta_from(file.info, xattrs))
-            if care.flush:
-                os.fsync(out)
-            return Copied(digest, file.info, xattrs, not steady(file.info, after) or length != file.info.st_size)
-        except SourceError:
-            target.unlink(new_name)
-            raise
-        finally:
-            os.close(out)
+        sha, mine = hashlib.sha256(), chunks(fd, file.info.st_size)
+        for piece in read_source(other, file.info.st_size, pulse):
+            if next(mine, b"") != piece:
+                return None
+            sha.update(piece)
+        xattrs, after = from_source(read_xattrs, other), from_source(os.fstat, other)
+        if next(mine, None) is not None or not steady(file.info, after):
+            return None
+        return Copied(sha.hexdigest(), file.info, xattrs)
+    except OSError:  # the drive cannot read it back
+        return None
     finally:
-        os.close(fd)
+        close_read(other)
 
 
 def adopt_leftover(leftover: Folder, file: SourceFile, target: Folder, new_name: str, care: Care) -> Optional[Copied]:
@@ -1631,35 +1669,16 @@ def adopt_leftover(leftover: Folder, file: SourceFile, target: Folder, new_name:
         if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or found.st_size != file.info.st_size:
             return None
         forget_cached(fd)
-        copied = same_bytes(fd, file, care.stop)
+        copied = same_bytes(fd, file, care.pulse)
         if copied is None or set(read_xattrs(fd)) - set(copied.xattrs):
             return None
         set_metadata(target_of(fd, leftover, new_name), meta_from(file.info, copied.xattrs))
         if not WINDOWS:
             os.fsync(fd)
     finally:
-        os.close(fd)
+        close_read(fd)
     leftover.rename(new_name, target, new_name)  # after the close: Windows moves no open file
     return copied
-
-
-def same_bytes(fd: int, file: SourceFile, stop: threading.Event) -> Optional[Copied]:
-    """Compare an open file with a file of the source, byte by byte; None where they differ or the first is unreadable."""
-    other = from_source(file.folder.open_file, file.name)
-    try:
-        sha, mine = hashlib.sha256(), chunks(fd, file.info.st_size)
-        for piece in read_source(other, file.info.st_size, stop):
-            if next(mine, b"") != piece:
-                return None
-            sha.update(piece)
-        xattrs, after = from_source(read_xattrs, other), from_source(os.fstat, other)
-        if next(mine, None) is not None or not steady(file.info, after):
-            return None
-        return Copied(sha.hexdigest(), file.info, xattrs)
-    except OSError:  # the drive cannot read it back
-        return None
-    finally:
-        os.close(other)
 
 
 def open_regular(folder: Folder, name: str) -> Tuple[int, os.stat_result]:
@@ -1672,18 +1691,17 @@ def open_regular(folder: Folder, name: str) -> Tuple[int, os.stat_result]:
     return fd, info
 
 
-def hash_file(folder: Folder, name: str, stop: threading.Event) -> str:
+def hash_file(folder: Folder, name: str, pulse: Pulse) -> str:
     """Read a regular file and give its SHA-256. Raises OSError, or Stopped."""
     fd, info = open_regular(folder, name)
     try:
         sha = hashlib.sha256()
         for piece in chunks(fd, info.st_size):
-            if stop.is_set():
-                raise Stopped
+            pulse.beat(len(piece))
             sha.update(piece)
         return sha.hexdigest()
     finally:
-        os.close(fd)
+        close_read(fd)
 
 
 @contextlib.contextmanager
@@ -1692,10 +1710,10 @@ def closing_fd(fd: int) -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(fd)
+        close_read(fd)
 
 
-def write_restored(fd: int, info: os.stat_result, folder: Folder, name: str, meta: Meta, stop: threading.Event
+def write_restored(fd: int, info: os.stat_result, folder: Folder, name: str, meta: Meta, pulse: Pulse
                    ) -> Tuple[str, str]:
     """Write an open stored file to a new one; give the checksum of what was read, or why it could not be read.
 
@@ -1704,7 +1722,7 @@ def write_restored(fd: int, info: os.stat_result, folder: Folder, name: str, met
     out = folder.create_file(name)
     try:
         try:
-            digest, why = pour(fd, out, info, stop)[0], ""
+            digest, why = pour(fd, out, info, pulse)[0], ""
         except SourceError as err:
             digest, why = "", err.why
         set_metadata(target_of(out, folder, name), meta)
@@ -1775,6 +1793,27 @@ def device_number(text: str) -> int:
     return os.makedev(int(found.group(1)), int(found.group(2)))
 
 
+def entry_path(folder: Folder, name: str) -> str:
+    """Give a path to an entry for calls that take no folder descriptor; short, however deep the folder lies (Linux)."""
+    return f"/proc/self/fd/{folder.fd}/{name}"
+
+
+def entry_xattrs(folder: Folder, name: str) -> Dict[str, bytes]:
+    """Read the extended attributes of a link, fifo or device itself; only root's programs give it any."""
+    try:
+        names = os.listxattr(entry_path(folder, name), follow_symlinks=False)
+        return {one: os.getxattr(entry_path(folder, name), one, follow_symlinks=False) for one in names}
+    except (OSError, AttributeError):
+        return {}
+
+
+def set_entry_xattrs(folder: Folder, name: str, xattrs: Mapping[str, bytes]) -> None:
+    """Set the extended attributes of a link, fifo or device itself, as far as the disk can."""
+    for one, value in xattrs.items():
+        with contextlib.suppress(OSError, AttributeError):
+            os.setxattr(entry_path(folder, name), one, value, follow_symlinks=False)
+
+
 def make_entry(folder: Folder, name: str, line: str) -> bool:
     """Make the link, fifo or device that a manifest's line describes; False where the disk cannot hold it.
 
@@ -1798,25 +1837,14 @@ def make_entry(folder: Folder, name: str, line: str) -> bool:
     return made
 
 
-def entry_path(folder: Folder, name: str) -> str:
-    """Give a path to an entry for calls that take no folder descriptor; short, however deep the folder lies (Linux)."""
-    return f"/proc/self/fd/{folder.fd}/{name}"
-
-
-def entry_xattrs(folder: Folder, name: str) -> Dict[str, bytes]:
-    """Read the extended attributes of a link, fifo or device itself; only root's programs give it any."""
+def enter_forced(parent: Folder, name: str) -> Folder:
+    """Open a subfolder that is to be removed, also where its mode forbids it to its owner."""
     try:
-        names = os.listxattr(entry_path(folder, name), follow_symlinks=False)
-        return {one: os.getxattr(entry_path(folder, name), one, follow_symlinks=False) for one in names}
-    except (OSError, AttributeError):
-        return {}
-
-
-def set_entry_xattrs(folder: Folder, name: str, xattrs: Mapping[str, bytes]) -> None:
-    """Set the extended attributes of a link, fifo or device itself, as far as the disk can."""
-    for one, value in xattrs.items():
-        with contextlib.suppress(OSError, AttributeError):
-            os.setxattr(entry_path(folder, name), one, value, follow_symlinks=False)
+        return parent.child(name)
+    except PermissionError:
+        if stat.S_ISDIR(parent.stat(name).st_mode):
+            os.chmod(parent.at(name), 0o700, dir_fd=parent.fd)
+        return parent.child(name)
 
 
 def remove_tree(parent: Folder, name: str) -> None:
@@ -1855,16 +1883,6 @@ def name_refused(err: OSError, drive_is_there: Callable[[], bool]) -> bool:
     return err.errno in NAME_REFUSED and drive_is_there()
 
 
-def enter_forced(parent: Folder, name: str) -> Folder:
-    """Open a subfolder that is to be removed, also where its mode forbids it to its owner."""
-    try:
-        return parent.child(name)
-    except PermissionError:
-        if stat.S_ISDIR(parent.stat(name).st_mode):
-            os.chmod(parent.at(name), 0o700, dir_fd=parent.fd)
-        return parent.child(name)
-
-
 def read_text(folder: Folder, name: str, limit: int = HEAD_LIMIT) -> Optional[str]:
     """Read a small text file; None where there is none or it is larger than `limit` bytes. Raises OSError."""
     try:
@@ -1877,7 +1895,7 @@ def read_text(folder: Folder, name: str, limit: int = HEAD_LIMIT) -> Optional[st
             return None
         data = b"".join(bytes(piece) for piece in chunks(fd, info.st_size))
     finally:
-        os.close(fd)
+        close_read(fd)
     return data.decode("utf-8", "surrogateescape").replace("\r\n", "\n")
 
 
@@ -2014,6 +2032,15 @@ def flush_hard(fd: int) -> None:
             fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # type: ignore[attr-defined,unused-ignore]
 
 
+def takes_name(folder: Folder, name: str) -> bool:
+    """Tell whether a folder can have an entry of that name."""
+    try:
+        os.close(folder.create_file(name))
+    except (OSError, UnicodeError):
+        return False
+    return True
+
+
 def try_drive(folder: Folder) -> Abilities:
     """Find out what a drive can do by trying it in a new folder, which is removed again. Raises OSError."""
     name = unique_name("trial", "init")
@@ -2037,9 +2064,19 @@ def try_drive(folder: Folder) -> Abilities:
         off = abs(trial.stat("a").st_mtime_ns - odd)
         step = next((unit for unit in (1, 100, 1000, 10**7, 10**9) if off < unit), 2 * 10**9)
         symlinks = make_link(trial, "c", "a")
-        return Abilities(links, counts, symlinks, modes, step, not trial.has("A"))
+        return Abilities(links, counts, symlinks, modes, step, not trial.has("A"), takes_name(trial, "\udce9"))
     finally:
         remove_tree(folder, name)
+
+
+def system_lock(fd: int, shared: bool = False) -> None:
+    """Lock a descriptor without waiting; the system lets go of it when the process dies. Raises OSError."""
+    if WINDOWS:
+        import msvcrt
+        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+    else:
+        import fcntl
+        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
 def lock_file(set_folder: Folder, local_name: str) -> int:
@@ -2066,16 +2103,6 @@ def lock_file(set_folder: Folder, local_name: str) -> int:
     return fd
 
 
-def system_lock(fd: int, shared: bool = False) -> None:
-    """Lock a descriptor without waiting; the system lets go of it when the process dies. Raises OSError."""
-    if WINDOWS:
-        import msvcrt
-        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-    else:
-        import fcntl
-        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-
-
 def lock_for_reading(set_folder: Folder) -> None:
     """Share the set with other readers until the folder is closed, so that nothing is deleted under them.
 
@@ -2087,9 +2114,13 @@ def lock_for_reading(set_folder: Folder) -> None:
 
 
 def unlock(fd: int) -> None:
-    """Let go of a lock; a drive that went away has let go already."""
-    with contextlib.suppress(OSError):
-        os.close(fd)
+    """Let go of a lock."""
+    close_read(fd)
+
+
+def host_name() -> str:
+    """Give this computer's name."""
+    return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "computer")
 
 
 def machine_id() -> str:
@@ -2112,11 +2143,6 @@ def machine_id() -> str:
             if ctypes.CDLL(None).gethostuuid(value, wait) == 0:
                 identity = bytes(value).hex()
     return hashlib.sha256(f"snapback {identity or 'host ' + host_name()}".encode()).hexdigest()[:32]
-
-
-def host_name() -> str:
-    """Give this computer's name."""
-    return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "computer")
 
 
 def state_path() -> str:
@@ -2231,9 +2257,10 @@ def open_manifest(file: BinaryIO, prove: bool = True) -> Manifest:
 
     Raises ManifestDamaged for what is not whole, OSError where it cannot be read.
     """
-    size = file.seek(0, 2) or file.tell()
-    file.seek(max(0, size - MIB))
-    tail = file.read(MIB)
+    file.seek(0, 2)
+    size = file.tell()
+    file.seek(max(0, size - HEAD_LIMIT))
+    tail = file.read(HEAD_LIMIT)
     begins_end = tail.rfind(b"\n", 0, -1) + 1
     if not tail.endswith(b"\n") or not tail.startswith(END_MAGIC.encode(), begins_end):
         raise ManifestDamaged("its last line is missing: the dated copy was never finished, or the file was cut off")
@@ -2287,6 +2314,15 @@ def twin_file(set_folder: Folder, name: str) -> BinaryIO:
     return out
 
 
+def proved_manifest(file: BinaryIO) -> Manifest:
+    """Open a manifest that is closed again if it proves nothing. Raises ManifestDamaged, OSError."""
+    try:
+        return open_manifest(file)
+    except (ManifestDamaged, OSError):
+        file.close()
+        raise
+
+
 def load_manifest(set_folder: Folder, name: str) -> Manifest:
     """Open the proved manifest of a dated copy, or its twin. Raises ManifestDamaged where neither is whole."""
     why: Optional[Exception] = None
@@ -2296,15 +2332,6 @@ def load_manifest(set_folder: Folder, name: str) -> Manifest:
         except (ManifestDamaged, OSError) as err:
             why = why or err
     raise ManifestDamaged(reason(why) if isinstance(why, OSError) else str(why)) from why
-
-
-def proved_manifest(file: BinaryIO) -> Manifest:
-    """Open a manifest that is closed again if it proves nothing. Raises ManifestDamaged, OSError."""
-    try:
-        return open_manifest(file)
-    except (ManifestDamaged, OSError):
-        file.close()
-        raise
 
 
 class ManifestWriter:
@@ -2368,9 +2395,8 @@ class ManifestWriter:
         """Close both files and end the thread, whatever happened."""
         if self.thread:
             self.thread.shutdown(wait=True)
-        for fd in (self.fd, self.twin_fd):
-            with contextlib.suppress(OSError):
-                os.close(fd)
+        close_read(self.fd)
+        close_read(self.twin_fd)
 
 
 def write_twin(set_folder: Folder, twins: Folder, name: str) -> None:
@@ -2418,6 +2444,33 @@ class Visit(NamedTuple):
         return self.folder is None and self.error is None
 
 
+def is_cache(folder: Folder) -> bool:
+    """Tell whether the CACHEDIR.TAG in a folder has the signature that makes it one."""
+    try:
+        fd = folder.open_file(CACHE_TAG)
+    except OSError:
+        return False
+    try:
+        return os.read(fd, len(CACHE_SIGNATURE)) == CACHE_SIGNATURE
+    except OSError:
+        return False
+    finally:
+        close_read(fd)
+
+
+def keep_wanted(folder: Folder, parts: Tuple[str, ...], found: List[Tuple[str, os.stat_result]],
+                rules: Rules) -> List[Tuple[str, os.stat_result]]:
+    """Leave out what the rules exclude; of a tagged folder only the tag stays, so that it is known again."""
+    names = {name for name, _ in found}
+    tags = [name for name in rules.if_present if name in names]
+    if rules.caches and CACHE_TAG in names and is_cache(folder):
+        tags.append(CACHE_TAG)
+    if tags:
+        return [pair for pair in found if pair[0] in tags and not is_folder(pair[1])]
+    prefix = "".join(part + "/" for part in parts)
+    return [(name, info) for name, info in found if not excluded(prefix + name, is_folder(info), rules.patterns)]
+
+
 def walk(top: Folder, rules: Rules, drive: Stamp) -> Iterator[Visit]:
     """Visit a source folder by folder, in the order of a manifest; links and the drive itself are not entered."""
     trail, top_info = Trail(top), top.own_stat()
@@ -2448,34 +2501,13 @@ def walk(top: Folder, rules: Rules, drive: Stamp) -> Iterator[Visit]:
         yield Visit(parts, info, folder, in_order, len(found) - len(inside) - len(files))
 
 
-def keep_wanted(folder: Folder, parts: Tuple[str, ...], found: List[Tuple[str, os.stat_result]],
-                rules: Rules) -> List[Tuple[str, os.stat_result]]:
-    """Leave out what the rules exclude; of a tagged folder only the tag stays, so that it is known again."""
-    names = {name for name, _ in found}
-    tags = [name for name in rules.if_present if name in names]
-    if rules.caches and CACHE_TAG in names and is_cache(folder):
-        tags.append(CACHE_TAG)
-    if tags:
-        return [pair for pair in found if pair[0] in tags and not is_folder(pair[1])]
-    prefix = "".join(part + "/" for part in parts)
-    return [(name, info) for name, info in found if not excluded(prefix + name, is_folder(info), rules.patterns)]
-
-
-def is_cache(folder: Folder) -> bool:
-    """Tell whether the CACHEDIR.TAG in a folder has the signature that makes it one."""
-    try:
-        fd = folder.open_file(CACHE_TAG)
-    except OSError:
-        return False
-    try:
-        return os.read(fd, len(CACHE_SIGNATURE)) == CACHE_SIGNATURE
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-
-
 # --- 10. Jobs ----------------------------------------------------------------------------------
+
+
+def read_marker(root: Folder) -> Optional[Marker]:
+    """Read the marker of a drive; None where there is none. Raises OSError where the drive fails."""
+    text = read_text(root, MARKER)
+    return parse_marker(text) if text is not None else None
 
 
 class Drive:
@@ -2541,12 +2573,6 @@ class Drive:
             raise self.trouble(err) from err
 
 
-def read_marker(root: Folder) -> Optional[Marker]:
-    """Read the marker of a drive; None where there is none. Raises OSError where the drive fails."""
-    text = read_text(root, MARKER)
-    return parse_marker(text) if text is not None else None
-
-
 def open_drive(path: str) -> Drive:
     """Open a marked drive for writing. Raises DriveAbsent where there is no marker: nothing may be written there."""
     where = whole_path(path)
@@ -2608,23 +2634,6 @@ def check_place(path: str, sources: Sequence[str], offline: bool, anyway: bool) 
                              "leave out --offline or take another disk")
 
 
-def prepare_drive(path: str, label: str, offline: bool, created: str, plan: Callable[[Marker], str]) -> Prepared:
-    """Make a marker (unless there is one), put the tool and the plan there, and try what the drive can do."""
-    root = Folder.top(path)
-    marker, made = read_marker(root), False
-    if marker is None and root.has(MARKER):
-        raise UsageError(f"{show(path)} has a file {MARKER} that is no marker; look at it, and remove it if it is not needed")
-    abilities, notes = None, []  # type: Optional[Abilities], List[str]
-    if marker is None:
-        abilities = try_drive(root)
-        name = " ".join(show(label).split()) or show(path_parts(path)[-1] if path_parts(path) else "drive")
-        marker, made = Marker(new_id(), name[:100], created, offline), True
-        write_text(root, MARKER, marker_text(marker), "init")
-        notes = furnish(root, plan(marker), "init")
-    free, total = free_space(path)
-    return Prepared(marker, made, abilities, free, total, tuple(notes))
-
-
 def furnish(root: Folder, plan: str, owner: str) -> List[str]:
     """Put the tool and the recovery plan on a drive; say what is left alone because snapback did not write it."""
     notes = []
@@ -2644,6 +2653,23 @@ def furnish(root: Folder, plan: str, owner: str) -> List[str]:
     elif (tool_version(present or "") or ()) < (tool_version(own) or ()):
         write_text(root, TOOL, own, owner)
     return notes
+
+
+def prepare_drive(path: str, label: str, offline: bool, created: str, plan: Callable[[Marker], str]) -> Prepared:
+    """Make a marker (unless there is one), put the tool and the plan there, and try what the drive can do."""
+    root = Folder.top(path)
+    marker, made = read_marker(root), False
+    if marker is None and root.has(MARKER):
+        raise UsageError(f"{show(path)} has a file {MARKER} that is no marker; look at it, and remove it if it is not needed")
+    abilities, notes = None, []  # type: Optional[Abilities], List[str]
+    if marker is None:
+        abilities = try_drive(root)
+        name = " ".join(show(label).split()) or show(path_parts(path)[-1] if path_parts(path) else "drive")
+        marker, made = Marker(new_id(), name[:100], created, offline), True
+        write_text(root, MARKER, marker_text(marker), "init")
+        notes = furnish(root, plan(marker), "init")
+    free, total = free_space(path)
+    return Prepared(marker, made, abilities, free, total, tuple(notes))
 
 
 # -- sets --
@@ -2667,6 +2693,18 @@ def list_sets(root: Folder) -> Tuple[List[str], List[str]]:
     return sorted(sets), sorted(closed)
 
 
+def describe(set_folder: Folder, name: str) -> Snapshot:
+    """Read a dated copy's first and last line, from its manifest or the twin; nothing else is proved here."""
+    for is_twin in (False, True):
+        try:
+            with twin_file(set_folder, name) if is_twin else manifest_file(set_folder.child(name)) as file:
+                manifest = open_manifest(file, prove=False)
+                return Snapshot(name, State.WHOLE, manifest.header, manifest.end)
+        except (ManifestDamaged, OSError):
+            continue
+    return Snapshot(name, State.DAMAGED)
+
+
 def survey(set_folder: Folder) -> List[Snapshot]:
     """List what a set holds, in its own order, from the first and last lines of its manifests."""
     found = []
@@ -2681,18 +2719,6 @@ def survey(set_folder: Folder) -> List[Snapshot]:
     return sorted(found, key=lambda one: (one.seq, one.name))
 
 
-def describe(set_folder: Folder, name: str) -> Snapshot:
-    """Read a dated copy's first and last line, from its manifest or the twin; nothing else is proved here."""
-    for is_twin in (False, True):
-        try:
-            with twin_file(set_folder, name) if is_twin else manifest_file(set_folder.child(name)) as file:
-                manifest = open_manifest(file, prove=False)
-                return Snapshot(name, State.WHOLE, manifest.header, manifest.end)
-        except (ManifestDamaged, OSError):
-            continue
-    return Snapshot(name, State.DAMAGED)
-
-
 def next_seq(set_folder: Folder, snapshots: Sequence[Snapshot]) -> int:
     """Give the next number of the set: one more than in any manifest, twin or expired manifest."""
     highest = max((one.seq for one in snapshots), default=0)
@@ -2702,6 +2728,14 @@ def next_seq(set_folder: Folder, snapshots: Sequence[Snapshot]) -> int:
         with contextlib.suppress(ManifestDamaged, OSError), twin_file(set_folder, name) as file:
             highest = max(highest, open_manifest(file, prove=False).header["seq"])
     return highest + 1
+
+
+def set_owner(root: Folder, name: str) -> Mapping[str, Any]:
+    """Give the newest whole copy's header of a set; empty for a new set. Raises OSError."""
+    if not root.has(name):
+        return {}
+    whole = [one for one in survey(root.child(name)) if one.state is State.WHOLE]
+    return whole[-1].header if whole else {}
 
 
 def find_set(root: Folder, wanted: str, host: str, machine: str, adopt: bool) -> Tuple[str, bool]:
@@ -2732,24 +2766,18 @@ def find_set(root: Folder, wanted: str, host: str, machine: str, adopt: bool) ->
     return name, by_host
 
 
-def set_owner(root: Folder, name: str) -> Mapping[str, Any]:
-    """Give the newest whole copy's header of a set; empty for a new set. Raises OSError."""
-    if not root.has(name):
-        return {}
-    whole = [one for one in survey(root.child(name)) if one.state is State.WHOLE]
-    return whole[-1].header if whole else {}
-
-
 # -- threads --
 
 
 class Workers:
     """Runs work on several threads and takes the results in the order in which it was given."""
 
-    def __init__(self, count: int) -> None:
+    TICK = 0.2  # seconds between two looks at how far a long piece of work is
+
+    def __init__(self, count: int, watch: Watch) -> None:
+        self.pulse = Pulse(watch, count > 1)
         self.pool = ThreadPoolExecutor(count) if count > 1 else None
         self.limit = 8 * count  # what waits holds folders open: macOS gives 256 descriptors
-        self.stop = threading.Event()
         self.waiting: Deque[Tuple[Optional[Future[Any]], Callable[..., None]]] = deque()
 
     def submit(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
@@ -2775,6 +2803,10 @@ class Workers:
         if future is None:
             then()
         else:
+            while not future.done():
+                with contextlib.suppress(FutureTimeout):
+                    future.result(self.TICK)
+                self.pulse.tell()
             then(future.result())
 
     def drain(self) -> None:
@@ -2786,7 +2818,7 @@ class Workers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop.set()
+        self.pulse.stopped = True
         for future, _then in self.waiting:
             if future is not None:
                 future.cancel()
@@ -2899,6 +2931,24 @@ class Stored(NamedTuple):
     kept: bool = False
 
 
+def compare_file(line: str, known: Optional[Known], racy_after_ns: int) -> Same:
+    """Compare today's line of a file with an earlier manifest's; touched after `racy_after_ns`, its times prove nothing."""
+    if known is None or not known.hash_line:
+        return Same.NEW
+    now = parse_keywords(line)
+    racy = any(time_ns(now[word]) > racy_after_ns for word in ("time", "ctime") if word in now)
+    return compare_words(now, parse_keywords(known.line), racy)
+
+
+def how_same(line: str, digest: str, known: Optional[Known]) -> Same:
+    """Say how a file that was read differs from what an earlier manifest says of it."""
+    if known is None:
+        return Same.NEW
+    same_bytes_as_before = digest == parse_hash_line(known.hash_line)[0]
+    plain = plainly_same(parse_keywords(line), parse_keywords(known.line))
+    return Same.UNCHANGED if same_bytes_as_before and plain else Same.CHANGED
+
+
 NO_SUCH_NAME = "the drive cannot hold a name like this, or takes it for another one"
 
 
@@ -2910,6 +2960,8 @@ class Store:
 
     def store(self, errand: Errand) -> Stored:
         """Link, adopt or copy one file. Raises OSError for the drive; the source's trouble is in the result."""
+        if not self.can_name(errand.name):
+            return self.skip(errand, NO_SUCH_NAME)
         try:
             return self._linked(errand) or self._copied(errand)
         except SourceError as err:
@@ -2918,6 +2970,10 @@ class Store:
             if errand.known is not None or not name_refused(err, self.drive.is_there):
                 raise
             return self.skip(errand, NO_SUCH_NAME)
+
+    def can_name(self, name: str) -> bool:
+        """Tell, before it is tried, that a drive cannot hold a name: one that is no text ends exfat-fuse for good."""
+        return self.abilities.any_bytes or not re.search("[\ud800-\udfff]", name)
 
     def skip(self, errand: Errand, why: str) -> Stored:
         """Note a file that is not in the copy."""
@@ -2940,12 +2996,13 @@ class Store:
             if not self._link(errand):
                 return None
             return Stored(Known(line, hash_line(parse_hash_line(known.hash_line)[0], errand.path)), Same.UNCHANGED)
-        seen = examine(errand.file, self.care.stop)
+        seen = examine(errand.file, self.care.pulse)
         line = file_line(info) + xattr_words(seen.xattrs)
         if seen.changing or seen.digest != parse_hash_line(known.hash_line)[0]:
             return None
-        if (plainly_same(line, known) or info.st_size >= LARGE_FILE) and self._link(errand):
-            return Stored(Known(line, hash_line(seen.digest, errand.path)), how_same(line, seen.digest, known))
+        same = how_same(line, seen.digest, known)
+        if (same is Same.UNCHANGED or info.st_size >= LARGE_FILE) and self._link(errand):
+            return Stored(Known(line, hash_line(seen.digest, errand.path)), same)
         return None
 
     def _copied(self, errand: Errand) -> Stored:
@@ -3018,9 +3075,8 @@ class Run(NamedTuple):
 class Tally:
     """Takes the results of a run in their order: counts, notes, and the manifest's lines."""
 
-    def __init__(self, run: Run, watch: Watch) -> None:
-        self.run, self.watch = run, watch
-        self.done_files = self.done_bytes = 0
+    def __init__(self, run: Run) -> None:
+        self.run = run
 
     def stored(self, path: str, result: Stored) -> Known:
         """Count one file and give its lines."""
@@ -3031,10 +3087,9 @@ class Tally:
             size = number(parse_keywords(result.lines.line), "size")
             counts.files[result.same] += 1
             counts.bytes += size
-            self.done_bytes += size
         counts.kept += result.kept
         counts.added += result.added
-        self.done_files += 1
+        self.run.workers.pulse.files += 1
         if result.note:
             self.run.notes.append(Note(path, result.note))
         return result.lines
@@ -3043,8 +3098,7 @@ class Tally:
         """Count files that were linked without being read."""
         self.run.counts.files[Same.UNCHANGED] += files
         self.run.counts.bytes += size
-        self.done_files += files
-        self.done_bytes += size
+        self.run.workers.pulse.files += files
 
     def skipped(self, path: str, why: str, of_dir: bool = False) -> str:
         """Count an entry that could not be read and has no earlier copy; give its line."""
@@ -3055,7 +3109,7 @@ class Tally:
     def emit(self, lines: List[str]) -> None:
         """Write lines, all results before them being known; empty ones were kept free for nothing."""
         self.run.writer.add([line for line in lines if line])
-        self.watch(self.done_files, self.done_bytes)
+        self.run.workers.pulse.tell()
 
 
 class Groups:
@@ -3110,6 +3164,24 @@ class Groups:
         return True
 
 
+def unreadable_source(path: str, err: OSError) -> str:
+    """Say why a whole source cannot be read, and what helps."""
+    way_out = "check the path, or attach its disk"
+    if err.errno in (errno.EACCES, errno.EPERM):
+        way_out = ("allow it in System Settings, Privacy & Security, Full Disk Access" if MACOS
+                   else "run as a user who may read it")
+    return (f"the source {show(path)} cannot be read ({reason(err)}): no dated copy was made, and every earlier one is "
+            f"untouched; {way_out}")
+
+
+def from_top(source: Source, call: Callable[..., T], *args: Any) -> T:
+    """Make a call on a source as a whole; its failure stops the run."""
+    try:
+        return call(*args)
+    except OSError as err:
+        raise SourceGone(unreadable_source(source.path, err)) from err
+
+
 class Taking:
     """The walk of one run of `backup`: it decides what is to be done with each entry, in a manifest's order."""
 
@@ -3119,6 +3191,7 @@ class Taking:
                  suspects: Mapping[str, int]) -> None:
         self.run, self.tally, self.earlier, self.suspects = run, tally, earlier, suspects
         self.new = Trail(run.target)
+        self.tops: List[Tuple[Source, Folder]] = []
         self.leftovers = [Trail(leftover) for leftover in leftovers]
         self.groups = Groups(run, tally)
         self.claims: Dict[Tuple[str, str, str], Stamp] = {}
@@ -3134,6 +3207,8 @@ class Taking:
         for source in (one for one in sources if one.is_folder):
             self._take_folder(source)
         self.run.workers.drain()
+        for source, top in self.tops if self.run.notes else ():
+            self._check_source(source, top)
         for before in set(self.earlier.values()):
             before.pass_all()
             self.run.counts.gone += before.gone
@@ -3150,6 +3225,7 @@ class Taking:
 
     def _take_folder(self, source: Source) -> None:
         top = from_top(source, Folder.top, source.path)
+        self.tops.append((source, top))
         before = self.earlier.get(source.alias)
         metas: List[Meta] = []
         passed_over = ""
@@ -3167,20 +3243,29 @@ class Taking:
                 self._keep_folder(path, visit.error, before)
             elif visit.folder is not None:
                 self.run.counts.excluded += visit.left_out
-                try:
-                    new = self.new.at(path.split("/"), Folder.make)
-                except OSError as err:
-                    if not name_refused(err, self.run.drive.is_there):
-                        raise
+                new = self._make(path)
+                if new is None:
                     passed_over = path + "/"
                     self.run.workers.after(functools.partial(self.tally.emit, [
                         self.tally.skipped(path, NO_SUCH_NAME, of_dir=True)]))
                     continue
                 metas.append(self._enter(Place(visit.folder, new, path, before), visit))
 
+    def _make(self, path: str) -> Optional[Folder]:
+        """Make a folder in the copy; None where the drive cannot hold its name."""
+        if not self.run.store.can_name(path.rpartition("/")[2]):
+            return None
+        try:
+            return self.new.at(path.split("/"), Folder.make)
+        except OSError as err:
+            if not name_refused(err, self.run.drive.is_there):
+                raise
+            return None
+
     def _check_source(self, source: Source, top: Folder) -> None:
         """Believe that something vanished only if the source as a whole has not."""
         info = from_top(source, stat_path, source.path)
+        from_top(source, top.names)
         if info is None or stamp(info) != stamp(from_top(source, top.own_stat)):
             raise SourceGone(f"the source {show(source.path)} went away while it was copied: no dated copy was made, and "
                              "every earlier one is untouched; attach it again and run the same command: it carries on")
@@ -3310,6 +3395,9 @@ class Taking:
             except SourceError as err:
                 lines.append(self.tally.skipped(place.of(name), err.why))
                 return
+        if not self.run.store.can_name(name):
+            lines.append(self.tally.skipped(place.of(name), NO_SUCH_NAME))
+            return
         line = special_line(kind, place.of(name), info, words + xattr_words(entry_xattrs(file.folder, file.name)))
         self.run.counts.other += 1
         group = self.groups.meet(info, place.of(name)) if info.st_nlink > 1 else None
@@ -3399,27 +3487,6 @@ class Taken(NamedTuple):
     settled: bool = True             # everything is flushed, the tidying up too
 
 
-def take_snapshot(drive: Drive, order: Order, watch: Callable[[int, int], Watch]) -> Taken:
-    """Make a dated copy of the order's sources on a marked drive.
-
-    `watch` gets the expected numbers of files and bytes and gives what is told of the progress.
-    Raises SnapbackError; then no earlier copy has changed, and the next run goes on from here.
-    """
-    host, machine = host_name(), machine_id()
-    with drive.guarded():
-        set_name, by_host = find_set(drive.root, order.set_name, host, machine, order.adopt)
-        if not drive.root.has(set_name):
-            drive.check()
-            make_private(drive.root, set_name)
-        set_folder = drive.root.child(set_name)
-        lock = lock_file(set_folder, f"snapback-{drive.marker.id if drive.marker else ''}-{set_name}.lock")
-    try:
-        return SetRun(drive, set_name, set_folder, order, {
-            "set": set_name, "host": host, "machine": machine, "named_after_host": by_host}).take(watch)
-    finally:
-        unlock(lock)
-
-
 def find_earlier(set_folder: Folder, snapshots: Sequence[Snapshot], sources: Sequence[Source], notes: Notes,
                  manifests: contextlib.ExitStack) -> Dict[str, Earlier]:
     """Find, for each source, the newest whole dated copy that holds it, and prove its manifest.
@@ -3441,6 +3508,99 @@ def find_earlier(set_folder: Folder, snapshots: Sequence[Snapshot], sources: Seq
     return found
 
 
+def check_sources(sources: Sequence[Source], drive: Drive) -> None:
+    """Raise SnapbackError where a source is missing, lies in another one, or is the drive."""
+    for source in sources:
+        info = from_top(source, stat_path, source.path)
+        if info is None:
+            raise SourceGone(f"there is no {show(source.path)}: no dated copy was made; check the path, or attach its disk")
+        if stamp(info) == drive.stamp and source.is_folder:
+            raise UsageError(f"{show(source.path)} is the drive itself; name the folders to be copied, then the drive")
+        for other in sources:
+            if other is not source and is_inside(source.path, other.path):
+                raise UsageError(f"{show(source.path)} lies inside {show(other.path)}, which is copied anyway; name only one")
+
+
+def refuse_empty(order: Order, earlier: Mapping[str, Earlier]) -> None:
+    """Raise SourceGone where a folder is empty now and was not: more likely a disk that is not attached."""
+    for source in order.sources:
+        if order.allow_empty or not source.is_folder or source.alias not in earlier:
+            continue
+        if not from_top(source, Folder.names, from_top(source, Folder.top, source.path)) and earlier[
+                source.alias].holds(source.alias):
+            raise SourceGone(f"{show(source.path)} is empty, but the dated copy {earlier[source.alias].name} has files of it: no "
+                             "dated copy was made; attach its disk or, if it is meant to be empty, add --allow-empty")
+
+
+class Look(NamedTuple):
+    """What a run would do: files in all, those that would be stored, and their bytes."""
+
+    files: int
+    bytes: int
+    total: int
+    entries: List[Tuple[Same, int, str]]
+
+
+def walk_files(order: Order, drive: Drive, set_folder: Optional[Folder], earlier: Mapping[str, Earlier]
+               ) -> Iterator[Tuple[str, os.stat_result, Optional[Earlier], Optional[Known]]]:
+    """Give each regular file of the sources with what the earlier copy's manifest says of it."""
+    fresh: Dict[str, Earlier] = {}
+    for source in sorted(order.sources, key=lambda source: (source.is_folder, name_bytes(source.alias))):
+        before = earlier.get(source.alias)
+        if before and set_folder:
+            before = fresh.setdefault(before.name, Earlier(before.manifest, before.name, set_folder, before.aliases))
+        if not source.is_folder:
+            block = before.at("") if before else None
+            info = from_top(source, Folder.top(parent_path(source.path)).stat, path_parts(source.path)[-1])
+            yield source.alias, info, before, block.entries.get(source.alias) if block else None
+            continue
+        for visit in walk(from_top(source, Folder.top, source.path), order.rules, drive.stamp):
+            path = "/".join((source.alias, *visit.parts))
+            block = before.at(path) if before and not visit.leaving else None
+            for name, info in visit.files:
+                if stat.S_ISREG(info.st_mode):
+                    yield f"{path}/{name}", info, before, block.entries.get(name) if block else None
+
+
+def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier: Mapping[str, Earlier],
+               watch: Optional[Watch] = None) -> Look:
+    """Compare the sources with their earlier copies without reading a file; write nothing.
+
+    With a `watch` only the numbers are wanted; without one the files are listed, too.
+    """
+    files = size = total = 0
+    entries: List[Tuple[Same, int, str]] = []
+    seen: Set[Stamp] = set()
+    for path, info, before, known in walk_files(order, drive, set_folder, earlier):
+        files, total = files + 1, total + info.st_size
+        if watch and files % 100 == 0:
+            watch(files, total)
+        same = compare_file(file_line(info), known, before.racy_after_ns if before else 0)
+        if same is Same.UNCHANGED or (info.st_nlink > 1 and stamp(info) in seen):
+            continue
+        if info.st_nlink > 1:
+            seen.add(stamp(info))
+        if same is not Same.DOUBTFUL:
+            size += min(info.st_size, getattr(info, "st_blocks", info.st_size) * 512 or info.st_size)
+        if not watch:
+            entries.append((same, info.st_size, path))
+    return Look(files, size, total, entries)
+
+
+def tree_size(top: Folder) -> int:
+    """Add up the bytes of the regular files with one name in a folder, which a next run could use."""
+    return sum(info.st_size for visit in walk(top, Rules(), (0, 0)) for _, info in visit.files
+               if stat.S_ISREG(info.st_mode) and info.st_nlink == 1)
+
+
+def end_facts(counts: Counts) -> Dict[str, Any]:
+    """Give what a manifest's last line and the history say of a run."""
+    return {"files": counts.total_files, "dirs": sum(counts.dirs.values()), "bytes": counts.bytes, "other": counts.other,
+            "new": counts.files[Same.NEW], "changed": counts.files[Same.CHANGED], "added": counts.added,
+            "skipped": counts.skipped, "kept": counts.kept, "gone": counts.gone, "excluded": counts.excluded,
+            "sockets": counts.sockets, "hold": False}
+
+
 class SetRun:
     """A run of `backup` on its locked set: what stands around the walk."""
 
@@ -3455,7 +3615,7 @@ class SetRun:
             self.seq = next_seq(set_folder, self.snapshots)
             self.suspects = parse_damaged(read_text(set_folder, DAMAGED_LIST, 64 * MIB) or "")
 
-    def take(self, watch: Callable[[int, int], Watch]) -> Taken:
+    def take(self, expect: Expect) -> Taken:
         """Take the dated copy, publish it, and tidy up after earlier interrupted runs.
 
         What those left may be what fills the drive; then it is removed, and the run begins anew, once.
@@ -3463,7 +3623,7 @@ class SetRun:
         check_sources(self.order.sources, self.drive)
         left_behind = [one.name for one in self.snapshots if one.state is State.INCOMPLETE]
         try:
-            return self._take_beside(left_behind, watch)
+            return self._take_beside(left_behind, expect)
         except DriveError as err:
             if not err.full or not left_behind:
                 raise
@@ -3471,16 +3631,16 @@ class SetRun:
             self._remove_leftovers(left_behind)
             left_behind = [one.name for one in survey(self.set_folder) if one.state is State.INCOMPLETE]
         self.notes = []
-        return self._take_beside(left_behind, watch)
+        return self._take_beside(left_behind, expect)
 
-    def _take_beside(self, left_behind: Sequence[str], watch: Callable[[int, int], Watch]) -> Taken:
+    def _take_beside(self, left_behind: Sequence[str], expect: Expect) -> Taken:
         with contextlib.ExitStack() as manifests, self.drive.guarded():
             earlier = find_earlier(self.set_folder, self.snapshots, self.order.sources, self.notes, manifests)
             refuse_empty(self.order, earlier)
-            return self._take(earlier, left_behind, watch)
+            return self._take(earlier, left_behind, expect)
 
-    def _take(self, earlier: Mapping[str, Earlier], left_behind: Sequence[str], watch: Callable[[int, int], Watch]) -> Taken:
-        look = self._first_look(earlier, left_behind)
+    def _take(self, earlier: Mapping[str, Earlier], left_behind: Sequence[str], expect: Expect) -> Taken:
+        look = self._first_look(earlier, left_behind, expect(0, 0))
         name = snapshot_name(self.order.now, self.set_folder.names())
         flush = whole_flush(self.drive.root)
         with self.drive.guarded():
@@ -3489,19 +3649,18 @@ class SetRun:
             writer = ManifestWriter(target, self.twins, name + ".gz" + INCOMPLETE, self.order.jobs > 1)
         counts, notes = Counts(), self.notes
         try:
-            with Workers(self.order.jobs) as workers:
+            with Workers(self.order.jobs, expect(look.files, look.bytes)) as workers:
                 leftovers = open_real_folders(self.set_folder, left_behind)
-                run = Run(self.order, self.drive, target, Store(abilities, Care(workers.stop, flush is None), self.drive), workers, writer,
-                          counts, notes)
-                tally = Tally(run, watch(*look))
+                store = Store(abilities, Care(workers.pulse, flush is None), self.drive)
+                run = Run(self.order, self.drive, target, store, workers, writer, counts, notes)
                 writer.add([MANIFEST_MAGIC + json.dumps(self._header(abilities))])
-                Taking(run, tally, earlier, leftovers, self.suspects).take_sources()
+                Taking(run, Tally(run), earlier, leftovers, self.suspects).take_sources()
             self._publish(name, target, writer, counts, flush)
         except ManifestDamaged as err:
             raise DamagedCopy(f"an earlier dated copy's manifest is not what snapback writes ({err}): no dated copy was made; "
                               "run: snapback.py verify, and move the dated copy that it names out of the set") from err
         except OSError as err:
-            raise self.drive.trouble(err, look[1] - counts.bytes) from err
+            raise self.drive.trouble(err, look.bytes - counts.added) from err
         finally:
             writer.close()
         late = self._after_publishing(name, counts, left_behind, flush)
@@ -3514,24 +3673,24 @@ class SetRun:
                 "excludes": [pattern.text for pattern in self.order.rules.patterns],
                 "drive": abilities._asdict(), "version": __version__}
 
-    def _first_look(self, earlier: Mapping[str, Earlier], left_behind: Sequence[str]) -> Tuple[int, int]:
-        """Estimate the files and bytes of the run; raise DriveError where it cannot fit.
+    def _first_look(self, earlier: Mapping[str, Earlier], left_behind: Sequence[str], watch: Watch) -> Look:
+        """Count the files of the run and the bytes that it will store; raise DriveError where they cannot fit.
 
         When all that is used on the sources' disks would fit nothing is counted beforehand: the
-        earlier copy's end line is estimate enough, and a second walk costs a third of an unchanged run.
+        earlier copy's end line tells the files, and a second walk costs a third of an unchanged run.
         """
         free = free_space(self.drive.path)[0]
         before = {one.name: one.manifest.end for one in earlier.values()}
         if len(earlier) == len(self.order.sources) and free > sum(used_on_disks([
                 source.path for source in self.order.sources]).values()):
-            return sum(int(end["files"]) for end in before.values()), sum(int(end["bytes"]) for end in before.values())
-        look = look_ahead(self.order, self.drive, self.set_folder, earlier)
+            return Look(sum(int(end["files"]) for end in before.values()), 0, 0, [])
+        look = look_ahead(self.order, self.drive, self.set_folder, earlier, watch)
         reusable = sum(map(tree_size, open_real_folders(self.set_folder, left_behind)))
         if look.bytes > free + reusable:
             raise DriveError(f"this copy does not fit on the drive {self.drive.where}: it needs {size_text(look.bytes)} and "
                              f"{size_text(free)} are free; nothing was copied, and every earlier dated copy is untouched; make "
                              "room, leave something out (--exclude), or take a larger drive")
-        return look.files, look.bytes
+        return look
 
     def _publish(self, name: str, target: Folder, writer: ManifestWriter, counts: Counts,
                  flush: Optional[Callable[[], None]]) -> None:
@@ -3592,110 +3751,24 @@ class SetRun:
                 self.set_folder.unlink(name)
 
 
-def end_facts(counts: Counts) -> Dict[str, Any]:
-    """Give what a manifest's last line and the history say of a run."""
-    return {"files": counts.total_files, "dirs": sum(counts.dirs.values()), "bytes": counts.bytes, "other": counts.other,
-            "new": counts.files[Same.NEW], "changed": counts.files[Same.CHANGED], "added": counts.added,
-            "skipped": counts.skipped, "kept": counts.kept, "gone": counts.gone, "excluded": counts.excluded,
-            "sockets": counts.sockets, "hold": False}
+def take_snapshot(drive: Drive, order: Order, expect: Expect) -> Taken:
+    """Make a dated copy of the order's sources on a marked drive.
 
-
-def from_top(source: Source, call: Callable[..., T], *args: Any) -> T:
-    """Make a call on a source as a whole; its failure stops the run."""
+    Raises SnapbackError; then no earlier copy has changed, and the next run goes on from here.
+    """
+    host, machine = host_name(), machine_id()
+    with drive.guarded():
+        set_name, by_host = find_set(drive.root, order.set_name, host, machine, order.adopt)
+        if not drive.root.has(set_name):
+            drive.check()
+            make_private(drive.root, set_name)
+        set_folder = drive.root.child(set_name)
+        lock = lock_file(set_folder, f"snapback-{drive.marker.id if drive.marker else ''}-{set_name}.lock")
     try:
-        return call(*args)
-    except OSError as err:
-        raise SourceGone(unreadable_source(source.path, err)) from err
-
-
-def unreadable_source(path: str, err: OSError) -> str:
-    """Say why a whole source cannot be read, and what helps."""
-    way_out = "check the path, or attach its disk"
-    if err.errno in (errno.EACCES, errno.EPERM):
-        way_out = ("allow it in System Settings, Privacy & Security, Full Disk Access" if MACOS
-                   else "run as a user who may read it")
-    return (f"the source {show(path)} cannot be read ({reason(err)}): no dated copy was made, and every earlier one is "
-            f"untouched; {way_out}")
-
-
-def check_sources(sources: Sequence[Source], drive: Drive) -> None:
-    """Raise SnapbackError where a source is missing, lies in another one, or is the drive."""
-    for source in sources:
-        info = from_top(source, stat_path, source.path)
-        if info is None:
-            raise SourceGone(f"there is no {show(source.path)}: no dated copy was made; check the path, or attach its disk")
-        if stamp(info) == drive.stamp and source.is_folder:
-            raise UsageError(f"{show(source.path)} is the drive itself; name the folders to be copied, then the drive")
-        for other in sources:
-            if other is not source and is_inside(source.path, other.path):
-                raise UsageError(f"{show(source.path)} lies inside {show(other.path)}, which is copied anyway; name only one")
-
-
-def refuse_empty(order: Order, earlier: Mapping[str, Earlier]) -> None:
-    """Raise SourceGone where a folder is empty now and was not: more likely a disk that is not attached."""
-    for source in order.sources:
-        if order.allow_empty or not source.is_folder or source.alias not in earlier:
-            continue
-        if not from_top(source, Folder.names, from_top(source, Folder.top, source.path)) and earlier[
-                source.alias].holds(source.alias):
-            raise SourceGone(f"{show(source.path)} is empty, but the dated copy {earlier[source.alias].name} has files of it: no "
-                             "dated copy was made; attach its disk or, if it is meant to be empty, add --allow-empty")
-
-
-class Look(NamedTuple):
-    """What a run would do: files in all, those that would be stored, and their bytes."""
-
-    files: int
-    bytes: int
-    total: int
-    entries: List[Tuple[Same, int, str]]
-
-
-def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier: Mapping[str, Earlier],
-               listing: bool = False) -> Look:
-    """Compare the sources with their earlier copies without reading a file; write nothing."""
-    files = size = total = 0
-    entries: List[Tuple[Same, int, str]] = []
-    seen: Set[Stamp] = set()
-    for path, info, before, known in walk_files(order, drive, set_folder, earlier):
-        files, total = files + 1, total + info.st_size
-        same = compare_file(file_line(info), known, before.racy_after_ns if before else 0)
-        if same is Same.UNCHANGED or (info.st_nlink > 1 and stamp(info) in seen):
-            continue
-        if info.st_nlink > 1:
-            seen.add(stamp(info))
-        if same is not Same.DOUBTFUL:
-            size += min(info.st_size, getattr(info, "st_blocks", info.st_size) * 512 or info.st_size)
-        if listing:
-            entries.append((same, info.st_size, path))
-    return Look(files, size, total, entries)
-
-
-def walk_files(order: Order, drive: Drive, set_folder: Optional[Folder], earlier: Mapping[str, Earlier]
-               ) -> Iterator[Tuple[str, os.stat_result, Optional[Earlier], Optional[Known]]]:
-    """Give each regular file of the sources with what the earlier copy's manifest says of it."""
-    fresh: Dict[str, Earlier] = {}
-    for source in sorted(order.sources, key=lambda source: (source.is_folder, name_bytes(source.alias))):
-        before = earlier.get(source.alias)
-        if before and set_folder:
-            before = fresh.setdefault(before.name, Earlier(before.manifest, before.name, set_folder, before.aliases))
-        if not source.is_folder:
-            block = before.at("") if before else None
-            info = from_top(source, Folder.top(parent_path(source.path)).stat, path_parts(source.path)[-1])
-            yield source.alias, info, before, block.entries.get(source.alias) if block else None
-            continue
-        for visit in walk(from_top(source, Folder.top, source.path), order.rules, drive.stamp):
-            path = "/".join((source.alias, *visit.parts))
-            block = before.at(path) if before and not visit.leaving else None
-            for name, info in visit.files:
-                if stat.S_ISREG(info.st_mode):
-                    yield f"{path}/{name}", info, before, block.entries.get(name) if block else None
-
-
-def tree_size(top: Folder) -> int:
-    """Add up the bytes of the regular files with one name in a folder, which a next run could use."""
-    return sum(info.st_size for visit in walk(top, Rules(), (0, 0)) for _, info in visit.files
-               if stat.S_ISREG(info.st_mode) and info.st_nlink == 1)
+        return SetRun(drive, set_name, set_folder, order, {
+            "set": set_name, "host": host, "machine": machine, "named_after_host": by_host}).take(expect)
+    finally:
+        unlock(lock)
 
 
 def preview(drive: Drive, order: Order) -> Tuple[Look, str]:
@@ -3704,12 +3777,12 @@ def preview(drive: Drive, order: Order) -> Tuple[Look, str]:
         set_name, _by_host = find_set(drive.root, order.set_name, host_name(), machine_id(), order.adopt)
         check_sources(order.sources, drive)
         if not drive.root.has(set_name):
-            return look_ahead(order, drive, None, {}, listing=True), set_name
+            return look_ahead(order, drive, None, {}), set_name
         set_folder = drive.root.child(set_name)
         with contextlib.ExitStack() as manifests:
             earlier = find_earlier(set_folder, survey(set_folder), order.sources, [], manifests)
             refuse_empty(order, earlier)
-            return look_ahead(order, drive, set_folder, earlier, listing=True), set_name
+            return look_ahead(order, drive, set_folder, earlier), set_name
 
 
 # -- verifying --
@@ -3749,8 +3822,8 @@ class Verification:
 
     BATCH = 64  # files handed to a thread at a time
 
-    def __init__(self, set_folder: Folder, workers: Workers, quick: bool, watch: Watch) -> None:
-        self.set_folder, self.workers, self.quick, self.watch = set_folder, workers, quick, watch
+    def __init__(self, set_folder: Folder, workers: Workers, quick: bool) -> None:
+        self.set_folder, self.workers, self.quick = set_folder, workers, quick
         self.snapshot = ""
         # A stored file with several names is told by inode and checksum; one number for both, as a million fit in 100 MB.
         self.seen: Set[int] = set()
@@ -3828,7 +3901,8 @@ class Verification:
         self._read(folder, to_read)
         if shared:
             self.workers.after(functools.partial(self._share, self.snapshot, shared))
-        self.watch(self.files, self.read_bytes)
+        self.workers.pulse.files = self.files
+        self.workers.pulse.tell()
         return set(present) - (set() if block.path else {MANIFEST, "NOT-THE-WHOLE-DATE.txt"})
 
     def _look(self, path: str, known: Known, info: Optional[os.stat_result]) -> Optional[Suspect]:
@@ -3871,7 +3945,7 @@ class Verification:
             bad = []
             for suspect in part:
                 try:
-                    if hash_file(folder, suspect.name, self.workers.stop) != suspect.digest:
+                    if hash_file(folder, suspect.name, self.workers.pulse) != suspect.digest:
                         bad.append((suspect, Found.DIFFERS, "its bytes are not those that were written"))
                 except OSError as err:
                     bad.append((suspect, Found.UNREADABLE, reason(err)))
@@ -3909,8 +3983,8 @@ def verify(drive: Drive, order: Check, watch: Watch) -> Checked:
     with drive.guarded():
         set_folder = drive.root.child(order.set_name)
         lock_for_reading(set_folder)
-        with Workers(order.jobs) as workers:
-            run = Verification(set_folder, workers, order.quick, watch)
+        with Workers(order.jobs, watch) as workers:
+            run = Verification(set_folder, workers, order.quick)
             for name in order.names:
                 run.check(name)
         if run.findings:
@@ -3993,6 +4067,25 @@ class Outcome(NamedTuple):
     set_aside: str = ""
 
 
+@contextlib.contextmanager
+def restoring(folder: Folder, name: str) -> Iterator[None]:
+    """Turn a failure of the place that files are restored to into a sentence."""
+    try:
+        yield
+    except OSError as err:
+        what = "is full" if err.errno in FULL else f"refused ({reason(err)})"
+        raise TargetError(f"the disk that files are restored to {what} at {show(join_path(folder.path, name))}; the copies on "
+                          "the drive are untouched; make room or take another place with --to, and run it again") from err
+
+
+def same_content(folder: Folder, name: str, digest: str, pulse: Pulse) -> bool:
+    """Tell whether a file that is there already has these bytes."""
+    try:
+        return hash_file(folder, name, pulse) == digest
+    except OSError:
+        return False
+
+
 class Restoration:
     """Writes files of one dated copy below a target folder; the manifest decides, the drive is believed in nothing."""
 
@@ -4006,7 +4099,7 @@ class Restoration:
         self.groups: Dict[Tuple[str, ...], str] = {}
         self.files = self.bytes = 0
 
-    def run(self, manifest: Manifest, watch: Watch) -> None:
+    def run(self, manifest: Manifest) -> None:
         """Restore everything that is wanted. Raises ManifestDamaged, TargetError."""
         inside: List[Tuple[str, Meta]] = []
         for block in read_blocks(manifest.lines()):
@@ -4025,7 +4118,7 @@ class Restoration:
                 path = f"{block.path}/{name}" if block.path else name
                 if self._wants(path):
                     self._entry(folder, name, path, known)
-            watch(self.files, self.bytes)
+            self.workers.pulse.tell()
         while inside:
             self._leave(*inside.pop())
         self.workers.drain()
@@ -4121,6 +4214,7 @@ class Restoration:
                 self.set_aside.append(outcome.set_aside)
             self.files += 1
             self.bytes += piece.size
+            self.workers.pulse.files += 1
         self.workers.submit(lambda: self._file(source, parts[-1], piece), then)
 
     def _file(self, source: Folder, stored_name: str, piece: Piece) -> Outcome:
@@ -4135,12 +4229,12 @@ class Restoration:
 
     def _write(self, fd: int, info: os.stat_result, piece: Piece) -> Outcome:
         """Write under a passing name where something may be in the way, look at the hash, then name the file."""
-        folder, name, stop = piece.folder, piece.name, self.workers.stop
+        folder, name, pulse = piece.folder, piece.name, self.workers.pulse
         there = bool(self.wish.merge) and folder.has(name)
-        if there and same_content(folder, name, piece.digest, stop):
+        if there and same_content(folder, name, piece.digest, pulse):
             return Outcome()
         passing = fitting(name, ".snapback-part") if self.wish.merge else name
-        found, why = write_restored(fd, info, folder, passing, piece.meta, stop)
+        found, why = write_restored(fd, info, folder, passing, piece.meta, pulse)
         if found == piece.digest:
             aside = put_aside(folder, name, self.wish.merge) if there else ""
             if passing != name:
@@ -4149,48 +4243,6 @@ class Restoration:
         folder.rename(passing, folder, free_name(folder, name, ".damaged"))
         detail = why or "its bytes are not those that were written"
         return Outcome(Finding(Found.DIFFERS, self.wish.snapshot, piece.path, detail, piece.digest))
-
-
-@contextlib.contextmanager
-def restoring(folder: Folder, name: str) -> Iterator[None]:
-    """Turn a failure of the place that files are restored to into a sentence."""
-    try:
-        yield
-    except OSError as err:
-        what = "is full" if err.errno in FULL else f"refused ({reason(err)})"
-        raise TargetError(f"the disk that files are restored to {what} at {show(join_path(folder.path, name))}; the copies on "
-                          "the drive are untouched; make room or take another place with --to, and run it again") from err
-
-
-def same_content(folder: Folder, name: str, digest: str, stop: threading.Event) -> bool:
-    """Tell whether a file that is there already has these bytes."""
-    try:
-        return hash_file(folder, name, stop) == digest
-    except OSError:
-        return False
-
-
-def restore(drive: Drive, set_name: str, wish: Wish, watch: Callable[[int, int], Watch]) -> Restored:
-    """Give files of a dated copy back below a new folder (or, merging, one that exists).
-
-    Paths are as in the copy or as they were on the computer. Raises UsageError, TargetError, DriveError.
-    """
-    with drive.guarded():
-        set_folder = drive.root.child(set_name)
-        lock_for_reading(set_folder)
-        try:
-            with load_manifest(set_folder, wish.snapshot) as manifest, Workers(wish.jobs) as workers:
-                paths = tuple(path_in_copy(path, manifest.header["sources"]) for path in wish.paths)
-                check_wishes(manifest, paths, wish.paths)
-                target = make_target(wish, drive, set_name)
-                run = Restoration(set_folder, target, wish._replace(paths=paths), workers)
-                run.run(manifest, watch(int(manifest.end["files"]), int(manifest.end["bytes"])))
-        except ManifestDamaged as err:
-            raise DamagedCopy(f"the manifest of {wish.snapshot} is damaged ({err}) and so is its twin: nothing can be proved; take "
-                              "another date or, to have the files as they lie there, copy the folder itself") from err
-        if run.findings:
-            drive.check()
-        return Restored(wish.target, run.files, run.bytes, run.findings, run.notes, run.set_aside)
 
 
 def check_wishes(manifest: Manifest, wanted: Sequence[str], said: Sequence[str]) -> None:
@@ -4222,6 +4274,30 @@ def make_target(wish: Wish, drive: Drive, set_name: str) -> Folder:
         return Folder.top(where)
     except OSError as err:
         raise TargetError(f"{said} cannot be made or opened ({reason(err)}); take another place with --to") from err
+
+
+def restore(drive: Drive, set_name: str, wish: Wish, expect: Expect) -> Restored:
+    """Give files of a dated copy back below a new folder (or, merging, one that exists).
+
+    Paths are as in the copy or as they were on the computer. Raises UsageError, TargetError, DriveError.
+    """
+    with drive.guarded():
+        set_folder = drive.root.child(set_name)
+        lock_for_reading(set_folder)
+        try:
+            with load_manifest(set_folder, wish.snapshot) as manifest, Workers(wish.jobs, expect(
+                    0, 0 if wish.paths else int(manifest.end["bytes"]))) as workers:
+                paths = tuple(path_in_copy(path, manifest.header["sources"]) for path in wish.paths)
+                check_wishes(manifest, paths, wish.paths)
+                target = make_target(wish, drive, set_name)
+                run = Restoration(set_folder, target, wish._replace(paths=paths), workers)
+                run.run(manifest)
+        except ManifestDamaged as err:
+            raise DamagedCopy(f"the manifest of {wish.snapshot} is damaged ({err}) and so is its twin: nothing can be proved; take "
+                              "another date or, to have the files as they lie there, copy the folder itself") from err
+        if run.findings:
+            drive.check()
+        return Restored(wish.target, run.files, run.bytes, run.findings, run.notes, run.set_aside)
 
 
 # --- 11. Reports -------------------------------------------------------------------------------
@@ -4342,13 +4418,25 @@ def note_lines(notes: Notes) -> List[str]:
     return [*lines, f"... and {rest:,} more; all are named in the manifest"] if rest > 0 else lines
 
 
+def backup_facts(taken: Taken, seconds: float) -> Dict[str, Any]:
+    """Give the summary of a dated copy under restic's names, and our own beside them."""
+    counts = taken.counts
+    return {**{f"files_{same.value}": counts.files[same] for same in (Same.NEW, Same.CHANGED, Same.UNCHANGED)},
+            **{f"dirs_{same.value}": counts.dirs[same] for same in (Same.NEW, Same.CHANGED, Same.UNCHANGED)},
+            "data_added": counts.added, "total_files_processed": counts.total_files, "total_bytes_processed": counts.bytes,
+            "total_duration": round(seconds, 3), "snapshot_id": taken.name, "dry_run": False, "set": taken.set_name,
+            "seq": taken.seq, "path": taken.path, "skipped": counts.skipped, "kept": counts.kept, "gone": counts.gone,
+            "excluded": counts.excluded, "sockets": counts.sockets, "other": counts.other, "safe_to_unplug": taken.settled,
+            "notes": [note._asdict() for note in taken.notes]}
+
+
 def backup_answer(taken: Taken, label: str, seconds: float, schedule: str) -> Answer:
     """Report a dated copy."""
     counts, files = taken.counts, taken.counts.files
+    numbers = f"{files[Same.NEW]:,} new, {files[Same.CHANGED]:,} changed, {files[Same.UNCHANGED]:,} unchanged"
+    total = f"{count_text(counts.total_files, 'file')}, {size_text(counts.bytes)}"
     lines = [f"Dated copy {taken.name} made on {label}: {show(taken.path)}",
-             f"{count_text(counts.total_files, 'file')}, {size_text(counts.bytes)}: {files[Same.NEW]:,} new, "
-             f"{files[Same.CHANGED]:,} changed, {files[Same.UNCHANGED]:,} unchanged; {size_text(counts.added)} copied in "
-             f"{span_text(seconds)}"]
+             f"{total}: {numbers}; {size_text(counts.added)} copied in {span_text(seconds)}"]
     asides = [(counts.skipped, "could not be read"), (counts.kept, "kept from an earlier copy"), (counts.excluded, "left out as you asked"),
               (counts.sockets, "sockets left out (they hold nothing)")]
     if any(count for count, _ in asides):
@@ -4366,18 +4454,6 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str) -> An
                   backup_facts(taken, seconds))
 
 
-def backup_facts(taken: Taken, seconds: float) -> Dict[str, Any]:
-    """Give the summary of a dated copy under restic's names, and our own beside them."""
-    counts = taken.counts
-    return {**{f"files_{same.value}": counts.files[same] for same in (Same.NEW, Same.CHANGED, Same.UNCHANGED)},
-            **{f"dirs_{same.value}": counts.dirs[same] for same in (Same.NEW, Same.CHANGED, Same.UNCHANGED)},
-            "data_added": counts.added, "total_files_processed": counts.total_files, "total_bytes_processed": counts.bytes,
-            "total_duration": round(seconds, 3), "snapshot_id": taken.name, "dry_run": False, "set": taken.set_name,
-            "seq": taken.seq, "path": taken.path, "skipped": counts.skipped, "kept": counts.kept, "gone": counts.gone,
-            "excluded": counts.excluded, "sockets": counts.sockets, "other": counts.other, "safe_to_unplug": taken.settled,
-            "notes": [note._asdict() for note in taken.notes]}
-
-
 def preview_answer(look: Look, set_name: str, label: str) -> Answer:
     """Report what a dry run found."""
     words = {Same.NEW: "new", Same.CHANGED: "changed", Same.DOUBTFUL: "to be read"}
@@ -4390,6 +4466,12 @@ def preview_answer(look: Look, set_name: str, label: str) -> Answer:
         "dry_run": True, "files_new": new, "files_changed": changed, "files_unmodified": look.files - len(look.entries),
         "data_added": look.bytes, "total_files_processed": look.files, "total_bytes_processed": look.total, "set": set_name,
         "files": [{"path": path, "size": size, "state": same.value} for same, size, path in look.entries]})
+
+
+def closed_lines(closed: Sequence[str]) -> List[str]:
+    """Say how to read the sets of other users."""
+    return [f"the set {name} belongs to another user of this computer: run the same command as that user, or with sudo"
+            for name in closed]
 
 
 def list_answer(sets: Mapping[str, Sequence[Snapshot]], closed: Sequence[str], drive: str, now: datetime) -> Answer:
@@ -4416,12 +4498,6 @@ def list_answer(sets: Mapping[str, Sequence[Snapshot]], closed: Sequence[str], d
     if not sets:
         lines.append(f"There is no dated copy on {drive} yet.")
     return Answer(Exit.ATTENTION if damaged else Exit.DONE, lines, [*damaged, *closed_lines(closed)], {"snapshots": facts})
-
-
-def closed_lines(closed: Sequence[str]) -> List[str]:
-    """Say how to read the sets of other users."""
-    return [f"the set {name} belongs to another user of this computer: run the same command as that user, or with sudo"
-            for name in closed]
 
 
 def verify_answer(checked: Checked, quick: bool, seconds: float, note: str) -> Answer:
@@ -4455,8 +4531,8 @@ def verify_answer(checked: Checked, quick: bool, seconds: float, note: str) -> A
 def restore_answer(done: Restored, snapshot: str, when: str, seconds: float) -> Answer:
     """Report what was given back."""
     lines = [] if snapshot.startswith(when) else [f"The dated copy that was taken for {show(when)}: {snapshot}"]
-    lines += [f"Restored {count_text(done.files - len(done.findings), 'file')} ({size_text(done.bytes)}) from {snapshot} to "
-              f"{show(done.path)} in {span_text(seconds)}"]
+    number = f"{count_text(done.files - len(done.findings), 'file')} ({size_text(done.bytes)})"
+    lines.append(f"Restored {number} from {snapshot} to {show(done.path)} in {span_text(seconds)}")
     lines += [f"set aside, because it differed: {show(name)}" for name in done.set_aside[:NOTES_SHOWN]]
     problems = [f"{one.kind.value}: {show(one.path)}" + (f" ({one.detail})" if one.detail else "")
                 for one in done.findings[:NOTES_SHOWN]]
@@ -4485,7 +4561,7 @@ class Scene(NamedTuple):
 
     now: datetime
     clock: Callable[[], float]
-    progress: Callable[[int, int], Watch]
+    expect: Expect
 
 
 class Parser(argparse.ArgumentParser):
@@ -4545,38 +4621,6 @@ def add_backup(parser: Parser) -> None:
     parser.add_argument("--allow-empty", action="store_true", help="a source that has become empty is meant to be so")
 
 
-def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
-    """Carry out `backup`."""
-    if len(args.paths) < 2:
-        raise UsageError("name at least one source and then the drive: snapback.py backup ~/Documents /media/usb")
-    if args.init and args.if_attached:
-        raise UsageError("--init makes a new drive of whatever folder is there, so it does not go with --if-attached; run it once by "
-                         "hand, then leave it out")
-    *words, place = args.paths
-    rules = read_rules(args)
-    sources = read_sources(words)
-    made = False
-    if args.init:
-        made = init_for_backup(place, [source.path for source in sources], args.dry_run, scene.now)
-    try:
-        drive = open_drive(place)
-    except DriveAbsent:
-        if args.if_attached:
-            return Answer(Exit.DONE, (), (), {"attached": False})
-        raise
-    order = Order(sources, scene.now, rules, args.set, args.adopt, args.checksum, args.allow_empty, args.jobs, plan_text)
-    if args.dry_run:
-        look, set_name = preview(drive, order)
-        return preview_answer(look, set_name, drive.label)
-    began = scene.clock()
-    taken = take_snapshot(drive, order, scene.progress)
-    if drive.marker:
-        remember_drive(drive.path, drive.marker)
-    schedule = " ".join(map(shell_word, ["python3", script_path(), "backup", *(
-        f"{source.alias}={source.path}" for source in sources), drive.path, "--if-attached", "-q"])) if made else ""
-    return backup_answer(taken, drive.label, scene.clock() - began, schedule)
-
-
 def read_rules(args: argparse.Namespace) -> Rules:
     """Read the exclude options."""
     patterns: List[Pattern] = []
@@ -4618,6 +4662,12 @@ def read_sources(words: Sequence[str]) -> Tuple[Source, ...]:
     return tuple(sources)
 
 
+def not_preparable(place: str, err: OSError) -> DriveError:
+    """Say why a folder cannot be made a drive."""
+    why = "is read-only" if err.errno == errno.EROFS else "is full" if err.errno in FULL else f"refused ({reason(err)})"
+    return DriveError(f"{show(place)} {why}: it cannot be made a drive; check that this user may write there")
+
+
 def init_for_backup(place: str, sources: Sequence[str], dry_run: bool, now: datetime) -> bool:
     """Make the marker that `backup --init` asks for; tell whether one was made."""
     where = whole_path(place)
@@ -4639,10 +4689,36 @@ def init_for_backup(place: str, sources: Sequence[str], dry_run: bool, now: date
     return True
 
 
-def not_preparable(place: str, err: OSError) -> DriveError:
-    """Say why a folder cannot be made a drive."""
-    why = "is read-only" if err.errno == errno.EROFS else "is full" if err.errno in FULL else f"refused ({reason(err)})"
-    return DriveError(f"{show(place)} {why}: it cannot be made a drive; check that this user may write there")
+def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `backup`."""
+    if len(args.paths) < 2:
+        raise UsageError("name at least one source and then the drive: snapback.py backup ~/Documents /media/usb")
+    if args.init and args.if_attached:
+        raise UsageError("--init makes a new drive of whatever folder is there, so it does not go with --if-attached; run it once by "
+                         "hand, then leave it out")
+    *words, place = args.paths
+    rules = read_rules(args)
+    sources = read_sources(words)
+    made = False
+    if args.init:
+        made = init_for_backup(place, [source.path for source in sources], args.dry_run, scene.now)
+    try:
+        drive = open_drive(place)
+    except DriveAbsent:
+        if args.if_attached:
+            return Answer(Exit.DONE, (), (), {"attached": False})
+        raise
+    order = Order(sources, scene.now, rules, args.set, args.adopt, args.checksum, args.allow_empty, args.jobs, plan_text)
+    if args.dry_run:
+        look, set_name = preview(drive, order)
+        return preview_answer(look, set_name, drive.label)
+    began = scene.clock()
+    taken = take_snapshot(drive, order, scene.expect)
+    if drive.marker:
+        remember_drive(drive.path, drive.marker)
+    schedule = " ".join(map(shell_word, ["python3", script_path(), "backup", *(
+        f"{source.alias}={source.path}" for source in sources), drive.path, "--if-attached", "-q"])) if made else ""
+    return backup_answer(taken, drive.label, scene.clock() - began, schedule)
 
 
 def add_init(parser: Parser) -> None:
@@ -4665,29 +4741,15 @@ def run_init(args: argparse.Namespace, scene: Scene) -> Answer:
     return init_answer(prepared, args.dir)
 
 
-def add_list(parser: Parser) -> None:
-    """Declare the options of `list`."""
-    add_drive_options(parser)
-
-
 def add_drive_options(parser: Parser) -> None:
     """Declare what names a drive and a set for the commands that read."""
     parser.add_argument("--drive", default="", metavar="DIR", help="the drive (default: where this script lies, or the current folder)")
     parser.add_argument("--set", default="", metavar="NAME", help="the set (default: the only one, or this computer's)")
 
 
-def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
-    """Carry out `list`."""
-    drive, named = open_to_read(args)
-    with drive.guarded():
-        sets, closed = list_sets(drive.root)
-        if not drive.marker and not sets and not closed:
-            raise DriveAbsent(f"{show(drive.path)} has neither a marker nor dated copies; attach the drive, or check the path")
-        wanted = [one for one in sets if not named or one == named]
-        if named and not wanted:
-            raise UsageError(no_set(drive, named, sets, closed))
-        return list_answer({name: survey(drive.root.child(name)) for name in wanted}, closed if not named else (),
-                           drive.label, scene.now)
+def add_list(parser: Parser) -> None:
+    """Declare the options of `list`."""
+    add_drive_options(parser)
 
 
 def open_to_read(args: argparse.Namespace) -> Tuple[Drive, str]:
@@ -4716,6 +4778,28 @@ def open_to_read(args: argparse.Namespace) -> Tuple[Drive, str]:
     raise UsageError("say which drive: --drive DIR (this script does not lie on one, and the current folder is on none)")
 
 
+def no_set(drive: Drive, named: str, sets: Sequence[str], closed: Sequence[str]) -> str:
+    """Say why no set can be chosen, and what there is."""
+    if named in closed or (closed and not sets):
+        return closed_lines([named if named in closed else closed[0]])[0]
+    there = f"there are: {', '.join(sets)}; add --set NAME" if sets else "there is no dated copy on it yet"
+    return f"no set {show(named)!r} on {drive.label}; {there}" if named else f"on {drive.label} {there}"
+
+
+def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `list`."""
+    drive, named = open_to_read(args)
+    with drive.guarded():
+        sets, closed = list_sets(drive.root)
+        if not drive.marker and not sets and not closed:
+            raise DriveAbsent(f"{show(drive.path)} has neither a marker nor dated copies; attach the drive, or check the path")
+        wanted = [one for one in sets if not named or one == named]
+        if named and not wanted:
+            raise UsageError(no_set(drive, named, sets, closed))
+        return list_answer({name: survey(drive.root.child(name)) for name in wanted}, closed if not named else (),
+                           drive.label, scene.now)
+
+
 def choose_set(drive: Drive, named: str) -> str:
     """Choose the set that a command means. Raises UsageError where several could be meant, or none is there."""
     sets, closed = list_sets(drive.root)
@@ -4729,14 +4813,6 @@ def choose_set(drive: Drive, named: str) -> str:
     if len(mine) == 1:
         return mine[0]
     raise UsageError(no_set(drive, "", sets, closed))
-
-
-def no_set(drive: Drive, named: str, sets: Sequence[str], closed: Sequence[str]) -> str:
-    """Say why no set can be chosen, and what there is."""
-    if named in closed or (closed and not sets):
-        return closed_lines([named if named in closed else closed[0]])[0]
-    there = f"there are: {', '.join(sets)}; add --set NAME" if sets else "there is no dated copy on it yet"
-    return f"no set {show(named)!r} on {drive.label}; {there}" if named else f"on {drive.label} {there}"
 
 
 def add_verify(parser: Parser) -> None:
@@ -4758,7 +4834,9 @@ def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
         raise UsageError(f"there is no dated copy on {drive.label} yet")
     began = scene.clock()
     order = Check(set_name, tuple(one.name for one in chosen), not args.when, args.quick, args.jobs, scene.now)
-    checked = verify(drive, order, scene.progress(sum(int(one.end.get("files", 0)) for one in chosen), 0))
+    files, new = ([int(one.end.get(word, 0)) for one in chosen] for word in ("files", "added"))
+    size = int(chosen[0].end.get("bytes", 0)) + sum(new[1:])  # what several dates share is read once
+    checked = verify(drive, order, scene.expect(sum(files) if args.quick else 0, 0 if args.quick else size))
     note = note_check(drive, order, checked)
     return verify_answer(checked, args.quick, scene.clock() - began, note)
 
@@ -4773,6 +4851,12 @@ def add_restore(parser: Parser) -> None:
     add_drive_options(parser)
 
 
+def new_target(date: str) -> str:
+    """Name a new folder for restored files in the current folder."""
+    names = itertools.chain([f"restored-{date}"], (f"restored-{date}_{count}" for count in itertools.count(2)))
+    return next(name for name in names if stat_path(join_path(current_folder(), name)) is None)
+
+
 def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `restore`."""
     drive, named = open_to_read(args)
@@ -4783,14 +4867,8 @@ def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
     wish = Wish(chosen.name, tuple(args.paths), args.to or new_target(chosen.name),
                 scene.now.strftime("%Y-%m-%d_%H%M%S") if args.merge else "", args.jobs)
     began = scene.clock()
-    done = restore(drive, set_name, wish, scene.progress)
+    done = restore(drive, set_name, wish, scene.expect)
     return restore_answer(done, chosen.name, chosen.name if args.when == "latest" else args.when, scene.clock() - began)
-
-
-def new_target(date: str) -> str:
-    """Name a new folder for restored files in the current folder."""
-    names = itertools.chain([f"restored-{date}"], (f"restored-{date}_{count}" for count in itertools.count(2)))
-    return next(name for name in names if stat_path(join_path(current_folder(), name)) is None)
 
 
 class Command(NamedTuple):
@@ -4816,6 +4894,11 @@ COMMANDS: Dict[str, Command] = {
 VALUE_OPTIONS = frozenset(("--set", "--drive", "--jobs", "--to", "--label", "--exclude", "--exclude-from", "--exclude-if-present"))
 
 
+def default_jobs() -> int:
+    """Give how many files are in flight when nothing is said: with two cores four measured best."""
+    return min(8, 2 + (os.cpu_count() or 1))
+
+
 def parser_of(name: str) -> Parser:
     """Build the parser of one command."""
     command = COMMANDS[name]
@@ -4824,7 +4907,8 @@ def parser_of(name: str) -> Parser:
     parser.add_argument("-h", "--help", action=Help, nargs=0, help="show this and do nothing")
     parser.add_argument("--json", action="store_true", help="print one JSON object for machines")
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing when all is well")
-    parser.add_argument("--jobs", type=positive, default=default_jobs(), metavar="N", help="files in flight at a time (default: %(default)s)")
+    parser.add_argument("--jobs", type=positive, default=default_jobs(), metavar="N",
+                        help="files in flight at a time (default: %(default)s)")
     command.add(parser)
     return parser
 
@@ -4843,6 +4927,11 @@ def split_command(words: Sequence[str]) -> Tuple[str, List[str]]:
     return words[at], [*words[:at], *words[at + 1:]]
 
 
+def help_for_options(rest: Sequence[str]) -> str:
+    """Refuse options that stand alone. Raises UsageError."""
+    raise UsageError(f"say a command first: {', '.join(COMMANDS)} (not only {show(' '.join(rest))})")
+
+
 def carry_out(words: Sequence[str], scene: Scene) -> Tuple[Answer, argparse.Namespace]:
     """Read the command line and do what it says. Raises SnapbackError, Finished."""
     name, rest = split_command(words)
@@ -4856,9 +4945,51 @@ def carry_out(words: Sequence[str], scene: Scene) -> Tuple[Answer, argparse.Name
     return COMMANDS[name].run(args, scene), args
 
 
-def help_for_options(rest: Sequence[str]) -> str:
-    """Refuse options that stand alone. Raises UsageError."""
-    raise UsageError(f"say a command first: {', '.join(COMMANDS)} (not only {show(' '.join(rest))})")
+def progress_text(files: int, size: int, all_files: int, all_bytes: int, seconds: float) -> str:
+    """Write the line of progress: percentage and time left first, as a narrow terminal cuts the end.
+
+    `all_files` and `all_bytes` are what is expected; what is not known (0) does not count.
+    """
+    each = 32 * KIB  # a small file costs about as much as this many bytes of a large one
+    done = (size if all_bytes else 0) + (each * files if all_files else 0)
+    whole = all_bytes + each * all_files
+    part = min(done / whole, 0.99) if whole else 0.0
+    left = f", {span_text(seconds / part - seconds)} left" if part > 0.01 and seconds > 2 else ""
+    rate = f", {size_text(size / seconds)}/s" if seconds > 0.5 and size else ""
+    share = f"{part:4.0%}{left}, " if whole else ""
+    return f"{share}{count_text(files, 'file')}, {size_text(size)}{rate}"
+
+
+class Ending:
+    """Remembers that a person or the system asked the run to end; it ends at the next moment that is told to the watch.
+
+    Raising from the signal's handler would not do: Python drops what is raised while it
+    deletes an object, and a second Ctrl-C would tear up the tidying after the first.
+    After three the system's own handling is back, and the next one ends it at once:
+    that is safe, as a run may die at any moment.
+    """
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def ask(self, number: int, _frame: object) -> None:
+        """Take a signal."""
+        self.asked += 1
+        if self.asked >= 3:
+            signal.signal(number, signal.SIG_DFL)
+
+    @contextlib.contextmanager
+    def heard(self) -> Iterator[None]:
+        """Take Ctrl-C and SIGTERM for as long as a command runs."""
+        before = {}
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(ValueError):  # not the main thread
+                before[number] = signal.signal(number, self.ask)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 class Progress:
@@ -4866,8 +4997,8 @@ class Progress:
 
     EVERY = 0.2  # seconds
 
-    def __init__(self, stream: TextIO, clock: Callable[[], float], shown: bool) -> None:
-        self.stream, self.clock, self.shown = stream, clock, shown
+    def __init__(self, stream: TextIO, clock: Callable[[], float], shown: bool, ending: Ending) -> None:
+        self.stream, self.clock, self.shown, self.ending = stream, clock, shown, ending
         self.began = self.last = clock()
         self.drawn = False
 
@@ -4876,6 +5007,8 @@ class Progress:
         self.began = self.clock()
 
         def tell(done_files: int, done_bytes: int) -> None:
+            if self.ending.asked:
+                raise KeyboardInterrupt
             now = self.clock()
             if self.shown and now - self.last >= self.EVERY:
                 self.last = now
@@ -4897,22 +5030,6 @@ class Progress:
             self.stream.flush()
 
 
-def progress_text(files: int, size: int, all_files: int, all_bytes: int, seconds: float) -> str:
-    """Write the line of progress: percentage and time left first, as a narrow terminal cuts the end."""
-    # a small file costs about as much as this many bytes of a large one
-    each = 32 * KIB
-    whole, done = all_bytes + each * all_files, size + each * files
-    part = min(done / whole, 0.99) if whole else 0.0
-    left = f", {span_text(seconds / part - seconds)} left" if part > 0.01 and seconds > 2 else ""
-    rate = f", {size_text(size / seconds)}/s" if seconds > 0.5 and size else ""
-    return f"{part:4.0%}{left}, {count_text(files, 'file')}, {size_text(size)}{rate}"
-
-
-def default_jobs() -> int:
-    """Give how many files are in flight when nothing is said: with two cores four measured best."""
-    return min(8, 2 + (os.cpu_count() or 1))
-
-
 def say(stream: Optional[TextIO], lines: Iterable[str]) -> None:
     """Print lines, whatever characters the stream can take; a closed stream is no reason to fail."""
     for line in lines if stream else ():
@@ -4920,35 +5037,20 @@ def say(stream: Optional[TextIO], lines: Iterable[str]) -> None:
         print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream)
 
 
-@contextlib.contextmanager
-def polite_ending() -> Iterator[None]:
-    """Let SIGTERM end a run as cleanly as Ctrl-C does."""
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-    try:
-        before = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Carry out one command and give the exit code; the only place of the clock and of print."""
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in words
-    progress = Progress(sys.stderr, time.monotonic, bool(sys.stderr) and sys.stderr.isatty() and not as_json
-                        and not {"-q", "--quiet"} & set(words) and os.environ.get("TERM") != "dumb")
+    ending = Ending()
+    shown = bool(sys.stderr) and sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not as_json
+    progress = Progress(sys.stderr, time.monotonic, shown and not {"-q", "--quiet"} & set(words), ending)
     scene = Scene(datetime.now(timezone.utc).astimezone(), time.monotonic, progress.expect)
     try:
-        try:
-            with polite_ending():
+        with ending.heard():
+            try:
                 answer, args = carry_out(words, scene)
-        finally:
-            progress.clear()
+            finally:
+                progress.clear()
         if as_json:
             say(sys.stdout, [json.dumps({**answer.facts, "exit_code": int(answer.code)})])
         elif not args.quiet:
