@@ -3508,14 +3508,17 @@ def find_earlier(set_folder: Folder, snapshots: Sequence[Snapshot], sources: Seq
     return found
 
 
-def check_sources(sources: Sequence[Source], drive: Drive) -> None:
-    """Raise SnapbackError where a source is missing, lies in another one, or is the drive."""
+def check_sources(sources: Sequence[Source], drive: Drive, set_name: str) -> None:
+    """Raise SnapbackError where a source is missing, lies in another one or in the set, or is the drive."""
     for source in sources:
         info = from_top(source, stat_path, source.path)
         if info is None:
             raise SourceGone(f"there is no {show(source.path)}: no dated copy was made; check the path, or attach its disk")
         if stamp(info) == drive.stamp and source.is_folder:
             raise UsageError(f"{show(source.path)} is the drive itself; name the folders to be copied, then the drive")
+        if is_inside(source.path, join_path(drive.path, set_name)):
+            raise UsageError(f"{show(source.path)} lies among the dated copies, which would grow without end; name the folders "
+                             "to be copied, then the drive")
         for other in sources:
             if other is not source and is_inside(source.path, other.path):
                 raise UsageError(f"{show(source.path)} lies inside {show(other.path)}, which is copied anyway; name only one")
@@ -3620,7 +3623,7 @@ class SetRun:
 
         What those left may be what fills the drive; then it is removed, and the run begins anew, once.
         """
-        check_sources(self.order.sources, self.drive)
+        check_sources(self.order.sources, self.drive, self.set_name)
         left_behind = [one.name for one in self.snapshots if one.state is State.INCOMPLETE]
         try:
             return self._take_beside(left_behind, expect)
@@ -3775,7 +3778,7 @@ def preview(drive: Drive, order: Order) -> Tuple[Look, str]:
     """Say what `backup` would do now, as a dry run: the look and the name of the set. Nothing is written."""
     with drive.guarded():
         set_name, _by_host = find_set(drive.root, order.set_name, host_name(), machine_id(), order.adopt)
-        check_sources(order.sources, drive)
+        check_sources(order.sources, drive, set_name)
         if not drive.root.has(set_name):
             return look_ahead(order, drive, None, {}), set_name
         set_folder = drive.root.child(set_name)
@@ -4689,6 +4692,19 @@ def init_for_backup(place: str, sources: Sequence[str], dry_run: bool, now: date
     return True
 
 
+def schedule_words(args: argparse.Namespace, sources: Sequence[Source], drive: Drive) -> List[str]:
+    """Write the command that repeats this run, from anywhere and unattended; never with --init."""
+    words = [sys.executable or "python3", "-I", script_path(), "backup"]
+    words += [source.path if plain_name(source.path) == source.alias else f"{source.alias}={source.path}" for source in sources]
+    words += [drive.path, "--if-attached", "-q", *(["--set", args.set] if args.set else [])]
+    for is_file, text in args.patterns or ():
+        words += ["--exclude-from", whole_path(text)] if is_file else ["--exclude", text]
+    for name in args.exclude_if_present:
+        words += ["--exclude-if-present", name]
+    flags = (("--exclude-caches", args.exclude_caches), ("-x", args.one_file_system), ("--checksum", args.checksum))
+    return words + [flag for flag, wanted in flags if wanted]
+
+
 def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `backup`."""
     if len(args.paths) < 2:
@@ -4716,8 +4732,7 @@ def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
     taken = take_snapshot(drive, order, scene.expect)
     if drive.marker:
         remember_drive(drive.path, drive.marker)
-    schedule = " ".join(map(shell_word, ["python3", script_path(), "backup", *(
-        f"{source.alias}={source.path}" for source in sources), drive.path, "--if-attached", "-q"])) if made else ""
+    schedule = " ".join(map(shell_word, schedule_words(args, sources, drive))) if made else ""
     return backup_answer(taken, drive.label, scene.clock() - began, schedule)
 
 
