@@ -354,7 +354,7 @@ def why_no_set_name(name: str) -> str:
         return "only letters, digits, '.', '-' and '_' are possible (at most 100)"
     if name.endswith("."):
         return "Windows drops a dot at the end"
-    if SNAPSHOT_NAME.match(name):
+    if SNAPSHOT_NAME.fullmatch(name.partition(".")[0]):
         return "it looks like a dated copy"
     if name.partition(".")[0].casefold() in DEVICE_NAMES:
         return "it is a device name on Windows"
@@ -518,90 +518,108 @@ CACHE_TAG = "CACHEDIR.TAG"
 CACHE_SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"  # https://bford.info/cachedir/
 
 
+Segment = Optional["re.Pattern[str]"]    # what one name of a path must match; None: any number of names ("**")
+
+
 class Pattern(NamedTuple):
     """One line of exclude patterns: what it matches and what that means."""
 
-    regex: re.Pattern[str]
+    segments: Tuple[Segment, ...]
     whole_path: bool             # matched against the path below the source, not the last name alone
     folders_only: bool
     includes: bool               # "!": takes back an earlier exclusion
     text: str
 
 
+NAMED_CLASSES = {
+    "alpha": "a-zA-Z", "digit": "0-9", "alnum": "a-zA-Z0-9", "upper": "A-Z", "lower": "a-z", "space": r" \t\n\r",
+    "blank": r" \t", "punct": re.escape(string.punctuation), "xdigit": "0-9a-fA-F", "cntrl": r"\x00-\x1f\x7f",
+    "print": r"\x20-\x7e", "graph": r"\x21-\x7e"}
+
+
+def class_character(glob: str, at: int) -> Tuple[str, int]:
+    """Read one character of a bracket expression, perhaps behind a backslash; give it and where it ends."""
+    at += glob[at:at + 1] == "\\"
+    if at >= len(glob):
+        raise UsageError(f"the exclude pattern {show(glob)!r} has a '[' without its ']'; write \\[ for the character itself")
+    return glob[at], at + 1
+
+
 def class_regex(glob: str, at: int) -> Tuple[str, int]:
     """Translate the bracket expression that opens just before `at`; give it and where it ends.
 
-    Raises UsageError where it is never closed or is empty: git would match nothing at all,
-    and an exclude that silently does nothing deserves a word.
+    Raises UsageError for one that is never closed or makes no sense: git would match nothing at
+    all, and an exclude that silently does nothing deserves a word.
     """
-    names = {"alpha": "a-zA-Z", "digit": "0-9", "alnum": "a-zA-Z0-9", "upper": "A-Z", "lower": "a-z", "space": r"\s",
-             "blank": r" \t", "punct": re.escape(string.punctuation), "xdigit": "0-9a-fA-F", "cntrl": r"\x00-\x1f\x7f",
-             "print": r"\x20-\x7e", "graph": r"\x21-\x7e"}
-    negated = glob[at:at + 1] in ("!", "^") and glob[at:at + 1] != ""
+    negated = glob[at:at + 1] in ("!", "^") and at < len(glob)
     at += negated
     start, items = at, []
-    while at < len(glob) and (glob[at] != "]" or at == start):
-        named = re.compile(r"\[:([a-z]+):\]").match(glob, at)
-        if named and named.group(1) in names:
-            items.append(names[named.group(1)])
+    while glob[at:at + 1] != "]" or at == start:
+        named = re.compile(r"\[:([a-z]*):\]").match(glob, at)
+        if named:
+            if named.group(1) not in NAMED_CLASSES:
+                raise UsageError(f"the exclude pattern {show(glob)!r} names an unknown class of characters")
+            items.append(NAMED_CLASSES[named.group(1)])
             at = named.end()
             continue
-        if glob[at] == "\\" and at + 1 < len(glob):
-            at += 1
-        if glob[at] == "-" and at > start and glob[at + 1:at + 2] not in ("]", ""):
-            items.append("-")
+        low, at = class_character(glob, at)
+        if glob[at:at + 1] == "-" and glob[at + 1:at + 2] not in ("]", ""):
+            high, at = class_character(glob, at + 1)
+            if high < low:
+                raise UsageError(f"the exclude pattern {show(glob)!r} has an impossible range: {show(low)}-{show(high)}")
+            items.append(f"{re.escape(low)}-{re.escape(high)}")
         else:
-            items.append("\\" + glob[at] if glob[at] in r"\]^-[&~|" else glob[at])
-        at += 1
-    if at >= len(glob):
-        raise UsageError(f"the exclude pattern {show(glob)!r} has a '[' without its ']'; write \\[ for the character itself")
-    piece = f"(?!/)[{'^' if negated else ''}{''.join(items)}]"
-    try:
-        re.compile(piece)
-    except re.error as err:
-        raise UsageError(f"the exclude pattern {show(glob)!r} has an impossible range: {err}") from err
-    return piece, at + 1
+            items.append(re.escape(low))
+    return f"[{'^' if negated else ''}{''.join(items)}]", at + 1
 
 
-def glob_regex(glob: str) -> str:
-    r"""Translate a gitignore glob to a regular expression (gitignore(5), "PATTERN FORMAT").
+def name_regex(pieces: Sequence[str]) -> re.Pattern[str]:
+    """Make the expression of one name from what stands between its stars.
 
-    `*` and `?` stop at a slash, `**` between slashes crosses folders, a class in brackets never
-    matches a slash, a backslash takes the next character literally.
-
-    >>> glob_regex("a/**/b*"), glob_regex("[!x].c")
-    ('a/(?:.+/)?b[^/]*', '(?!/)[^x]\\.c')
+    Each piece has a fixed length, so the first place where it fits is as good as any; the
+    look-ahead keeps it there, and many stars take no more time than one.
     """
-    out, at = [], 0
+    if len(pieces) == 1:
+        return re.compile(pieces[0], re.DOTALL)
+    middle = "".join(f"(?=(?P<p{number}>.*?{piece}))(?P=p{number})" for number, piece in enumerate(pieces[1:-1]) if piece)
+    return re.compile(f"{pieces[0]}{middle}.*{pieces[-1]}", re.DOTALL)
+
+
+def parse_glob(glob: str) -> Tuple[Segment, ...]:
+    r"""Translate a gitignore glob, name by name of the path (gitignore(5), "PATTERN FORMAT").
+
+    `*` and `?` stop at a slash, `**` as a whole name crosses folders, a class in brackets never
+    matches a slash, a backslash takes the next character literally. Raises UsageError.
+
+    >>> [segment and segment.pattern for segment in parse_glob("a/**/b?")]
+    ['a', None, 'b.']
+    """
+    names: List[List[str]] = [[""]]      # of each name the pieces between its stars
+    at = 0
     while at < len(glob):
-        char = glob[at]
-        at += 1
-        if char == "*":
-            if glob[at - 1:at + 2] == "**/" and (at == 1 or glob[at - 2] == "/"):
-                out.append("(?:.+/)?")
-                at += 2
-            elif glob[at - 1:] == "**" and at > 1 and glob[at - 2] == "/":
-                out.append(".+")
-                at += 1
-            else:
-                while glob[at:at + 1] == "*":
-                    at += 1
-                out.append("[^/]*")
-        elif char == "?":
-            out.append("[^/]")
+        char, at = glob[at], at + 1
+        if char == "/":
+            names.append([""])
+        elif char == "*":
+            names[-1].append("")
         elif char == "[":
             piece, at = class_regex(glob, at)
-            out.append(piece)
+            names[-1][-1] += piece
         elif char == "\\":
-            out.append(re.escape(glob[at:at + 1]))
+            if at == len(glob):
+                raise UsageError(f"the exclude pattern {show(glob)!r} ends with a backslash; write two for the character itself")
+            names[-1][-1] += re.escape(glob[at])
             at += 1
         else:
-            out.append(re.escape(char))
-    return "".join(out)
+            names[-1][-1] += "." if char == "?" else re.escape(char)
+    segments = [None if len(pieces) > 2 and not any(pieces) else name_regex(pieces) for pieces in names]
+    if len(segments) > 1 and segments[-1] is None:
+        segments.append(name_regex(["", ""]))   # "a/**" is what is in a, not a itself
+    return tuple(segments)
 
 
 def parse_pattern(text: str, ignore_case: bool = False) -> Optional[Pattern]:
-    """Read one line of gitignore; None for a blank line or a comment.
+    """Read one line of gitignore; None for a blank line or a comment. Raises UsageError for one that makes no sense.
 
     >>> parse_pattern("!/build/").includes, parse_pattern("# no") is None
     (True, True)
@@ -612,14 +630,36 @@ def parse_pattern(text: str, ignore_case: bool = False) -> Optional[Pattern]:
     includes = glob.startswith("!")
     glob = glob[includes:]
     folders_only = glob.endswith("/")
-    glob = glob.rstrip("/") if folders_only else glob
+    glob = glob[:-1] if folders_only else glob
     whole_path = "/" in glob
-    if glob.startswith("/"):
-        glob = glob[1:]
+    glob = glob[glob.startswith("/"):]
     if not glob:
         raise UsageError(f"the exclude pattern {show(text)!r} would leave out everything; name a folder or file")
-    regex = re.compile(glob_regex(glob), re.DOTALL | (re.IGNORECASE if ignore_case else 0))
-    return Pattern(regex, whole_path, folders_only, includes, text)
+    segments = parse_glob(glob)
+    if ignore_case:
+        segments = tuple(one and re.compile(one.pattern, re.DOTALL | re.IGNORECASE) for one in segments)
+    return Pattern(segments, whole_path, folders_only, includes, text)
+
+
+NOTHING = re.compile("(?!)")
+
+
+def path_matches(segments: Sequence[Segment], names: Sequence[str]) -> bool:
+    """Match a path, name by name; "**" takes as few names as it can, and more when that leads nowhere."""
+    at = done = 0
+    star = star_done = -1
+    while done < len(names):
+        segment = segments[at] if at < len(segments) else NOTHING
+        if segment is None:
+            star, star_done, at = at, done, at + 1
+        elif segment.fullmatch(names[done]):
+            at, done = at + 1, done + 1
+        elif star >= 0:
+            star_done += 1
+            at, done = star + 1, star_done
+        else:
+            return False
+    return all(segment is None for segment in segments[at:])
 
 
 def excluded(path: str, is_folder: bool, patterns: Sequence[Pattern]) -> bool:
@@ -629,9 +669,10 @@ def excluded(path: str, is_folder: bool, patterns: Sequence[Pattern]) -> bool:
     >>> excluded("a/b.o", False, rules), excluded("a/keep.o", False, rules)
     (True, False)
     """
-    name = path.rpartition("/")[2]
+    names = path.split("/")
     for pattern in reversed(patterns):
-        if (is_folder or not pattern.folders_only) and pattern.regex.fullmatch(path if pattern.whole_path else name):
+        if (is_folder or not pattern.folders_only) and path_matches(
+                pattern.segments, names if pattern.whole_path else names[-1:]):
             return not pattern.includes
     return False
 
@@ -1066,10 +1107,13 @@ def parse_damaged(text: str) -> Dict[str, int]:
     return found
 
 
-def damaged_text(findings: Iterable[Finding], found: str, seq: int) -> str:
-    """Write damaged.txt; `found` is the time, `seq` the newest dated copy at that time."""
-    lines = [hash_line(one.digest, f"{one.snapshot}/{one.path}") for one in findings if one.digest]
-    return "\n".join([f"# found={found} seq={seq}", *lines, ""]) if lines else ""
+def damaged_text(findings: Iterable[Finding], found: str, seqs: Mapping[str, int]) -> str:
+    """Write damaged.txt; `found` is the time, `seqs` says of each dated copy up to which one its bad files may be shared."""
+    listed = sorted((one for one in findings if one.digest), key=lambda one: seqs.get(one.snapshot, 0))
+    lines = []
+    for seq, group in itertools.groupby(listed, key=lambda one: seqs.get(one.snapshot, 0)):
+        lines += [f"# found={found} seq={seq}", *(hash_line(one.digest, f"{one.snapshot}/{one.path}") for one in group)]
+    return "\n".join([*lines, ""]) if lines else ""
 
 
 def tool_version(text: str) -> Optional[Tuple[int, ...]]:
@@ -1156,7 +1200,7 @@ class Folder:
 
     def child(self, name: str) -> Folder:
         """Open a subfolder; a link there, or a junction, is an error (OSError)."""
-        path = f"{self.path}{os.sep}{name}"
+        path = f"{self.path.rstrip(os.sep)}{os.sep}{name}"
         if self.fd is not None:
             return Folder(path, os.open(name, FOLDER_FLAGS | NOFOLLOW, dir_fd=self.fd))
         if not is_folder(os.lstat(path)):
@@ -2498,7 +2542,7 @@ def walk(top: Folder, rules: Rules, drive: Stamp) -> Iterator[Visit]:
         todo.append((parts, info, True))
         todo.extend([((*parts, name), below[name], False) for name in sorted(inside, key=byte_order(inside), reverse=True)])
         in_order = [(name, files[name]) for name in sorted(files, key=byte_order(files))]
-        yield Visit(parts, info, folder, in_order, len(found) - len(inside) - len(files))
+        yield Visit(parts, info, folder, in_order, len(found) - len(wanted))
 
 
 # --- 10. Jobs ----------------------------------------------------------------------------------
@@ -3508,20 +3552,26 @@ def find_earlier(set_folder: Folder, snapshots: Sequence[Snapshot], sources: Seq
     return found
 
 
-def check_sources(sources: Sequence[Source], drive: Drive, set_name: str) -> None:
-    """Raise SnapbackError where a source is missing, lies in another one or in the set, or is the drive."""
+def check_sources(sources: Sequence[Source]) -> None:
+    """Raise SnapbackError where a source is missing or lies in another one."""
     for source in sources:
         info = from_top(source, stat_path, source.path)
         if info is None:
             raise SourceGone(f"there is no {show(source.path)}: no dated copy was made; check the path, or attach its disk")
-        if stamp(info) == drive.stamp and source.is_folder:
+        for other in sources:
+            if other is not source and is_inside(source.path, other.path):
+                raise UsageError(f"{show(source.path)} lies inside {show(other.path)}, which is copied anyway; name only one")
+
+
+def check_sources_beside(drive: Drive, set_name: str, sources: Sequence[Source]) -> None:
+    """Raise UsageError where a source is the drive, or lies in the set, which would grow without end."""
+    for source in sources:
+        info = from_top(source, stat_path, source.path)
+        if info and stamp(info) == drive.stamp and source.is_folder:
             raise UsageError(f"{show(source.path)} is the drive itself; name the folders to be copied, then the drive")
         if is_inside(source.path, join_path(drive.path, set_name)):
             raise UsageError(f"{show(source.path)} lies among the dated copies, which would grow without end; name the folders "
                              "to be copied, then the drive")
-        for other in sources:
-            if other is not source and is_inside(source.path, other.path):
-                raise UsageError(f"{show(source.path)} lies inside {show(other.path)}, which is copied anyway; name only one")
 
 
 def refuse_empty(order: Order, earlier: Mapping[str, Earlier]) -> None:
@@ -3623,7 +3673,6 @@ class SetRun:
 
         What those left may be what fills the drive; then it is removed, and the run begins anew, once.
         """
-        check_sources(self.order.sources, self.drive, self.set_name)
         left_behind = [one.name for one in self.snapshots if one.state is State.INCOMPLETE]
         try:
             return self._take_beside(left_behind, expect)
@@ -3762,6 +3811,8 @@ def take_snapshot(drive: Drive, order: Order, expect: Expect) -> Taken:
     host, machine = host_name(), machine_id()
     with drive.guarded():
         set_name, by_host = find_set(drive.root, order.set_name, host, machine, order.adopt)
+        check_sources(order.sources)
+        check_sources_beside(drive, set_name, order.sources)
         if not drive.root.has(set_name):
             drive.check()
             make_private(drive.root, set_name)
@@ -3778,7 +3829,8 @@ def preview(drive: Drive, order: Order) -> Tuple[Look, str]:
     """Say what `backup` would do now, as a dry run: the look and the name of the set. Nothing is written."""
     with drive.guarded():
         set_name, _by_host = find_set(drive.root, order.set_name, host_name(), machine_id(), order.adopt)
-        check_sources(order.sources, drive, set_name)
+        check_sources(order.sources)
+        check_sources_beside(drive, set_name, order.sources)
         if not drive.root.has(set_name):
             return look_ahead(order, drive, None, {}), set_name
         set_folder = drive.root.child(set_name)
@@ -3837,11 +3889,15 @@ class Verification:
     def check(self, name: str) -> None:
         """Check one dated copy."""
         self.snapshot = name
-        folder = self.set_folder.child(name)
+        try:
+            folder = self.set_folder.child(name)
+        except OSError as err:
+            self._find(Found.UNREADABLE if err.errno == errno.EACCES else Found.MISSING, "", "folder: " + reason(err))
+            return
         try:
             manifest = proved_manifest(manifest_file(folder))
         except (ManifestDamaged, OSError) as err:
-            self._find(Found.MANIFEST, MANIFEST, str(err))
+            self._find(Found.MANIFEST, MANIFEST, reason(err) if isinstance(err, OSError) else str(err))
             try:
                 manifest = load_manifest(self.set_folder, name)  # the twin still tells what should be there
             except ManifestDamaged:
@@ -3935,12 +3991,13 @@ class Verification:
         """Check a link, fifo or device, unless it lives in the manifest alone."""
         if known.line.startswith("# type=skipped ") or " optional " in known.line:
             return
+        words = parse_keywords(known.line)
         if info is None:
             self._find(Found.MISSING, path, "a link or special file")
-        elif known.line.startswith("# type=link "):
-            target = parse_keywords(known.line).get("link")
-            if not stat.S_ISLNK(info.st_mode) or escape(read_link(folder, path.rpartition("/")[2])) != target:
-                self._find(Found.DIFFERS, path, "the symbolic link points elsewhere")
+        elif SPECIAL_KINDS.get(stat.S_IFMT(info.st_mode)) != words["type"]:
+            self._find(Found.DIFFERS, path, "it has become something else")
+        elif words["type"] == "link" and escape(read_link(folder, path.rpartition("/")[2])) != words.get("link"):
+            self._find(Found.DIFFERS, path, "the symbolic link points elsewhere")
 
     def _read(self, folder: Folder, to_read: List[Suspect]) -> None:
         """Have files of a folder hashed on some thread."""
@@ -4007,11 +4064,14 @@ def note_check(drive: Drive, order: Check, checked: Checked) -> str:
     try:
         drive.check()
         set_folder = drive.root.child(order.set_name)
-        seq = max((one.seq for one in survey(set_folder)), default=0)
-        text = damaged_text(checked.damage, time, seq)
+        seqs = {one.name: one.seq for one in survey(set_folder)}
         before = read_text(set_folder, DAMAGED_LIST, 64 * MIB)
-        if not order.whole or order.quick:
-            text = (before or "") + text
+        if order.whole and not order.quick:
+            text = damaged_text(checked.damage, time, seqs)
+        else:  # dates that were not read now may share the bad file: it counts for all of them
+            listed = set((before or "").split("\n"))
+            new = [one for one in checked.damage if hash_line(one.digest, f"{one.snapshot}/{one.path}") not in listed]
+            text = (before or "") + damaged_text(new, time, dict.fromkeys(seqs, max(seqs.values(), default=0)))
         if text and text != before:
             write_text(set_folder, DAMAGED_LIST, text, order.set_name)
         elif not text and before is not None:
@@ -4509,7 +4569,8 @@ def verify_answer(checked: Checked, quick: bool, seconds: float, note: str) -> A
     damage = checked.damage
     what = f"{count_text(checked.files, 'file')} in {count_text(len(checked.snapshots), 'dated copy', 'dated copies')}"
     read = "looked at, not read" if quick else f"{size_text(checked.read_bytes)} read"
-    lines = [f"Checked {what}: {read} in {span_text(seconds)}"]
+    one = f" {checked.snapshots[0]}" if len(checked.snapshots) == 1 else ""
+    lines = [f"Checked{one}: {what}, {read} in {span_text(seconds)}"]
     lines += [f"not part of the copy (left alone): {show(one.snapshot + '/' + one.path)}" for one in strays[:NOTES_SHOWN]]
     if len(strays) > NOTES_SHOWN:
         lines.append(f"... and {len(strays) - NOTES_SHOWN:,} more that are not part of the copies")
@@ -4518,7 +4579,8 @@ def verify_answer(checked: Checked, quick: bool, seconds: float, note: str) -> A
     problems = [f"{one.kind.value}: {show(one.snapshot + '/' + one.path)}" + (f" ({one.detail})" if one.detail else "")
                 for one in damage[:NOTES_SHOWN]]
     if len(damage) > NOTES_SHOWN:
-        problems.append(f"... and {len(damage) - NOTES_SHOWN:,} more; all are in {DAMAGED_LIST} of the set")
+        where = "add --json to see all" if note else f"all are in {DAMAGED_LIST} of the set"
+        problems.append(f"... and {len(damage) - NOTES_SHOWN:,} more; {where}")
     if damage:
         problems.append(f"NOT OK - {count_text(len(damage), 'damaged entry', 'damaged entries')}; all other files are good; the next "
                         "backup stores good copies of what the source still has")
@@ -4678,7 +4740,7 @@ def init_for_backup(place: str, sources: Sequence[str], dry_run: bool, now: date
     if info is not None and is_folder(info) and read_marker(Folder.top(where)):
         return False
     known = known_drives().get(where)
-    if known and info is not None:
+    if known:
         raise DriveAbsent(f"the drive {show(known.get('label', ''))} was at {show(place)}, and is not attached now; attach it; or, to make "
                           f"a new drive of this folder, run: snapback.py init {shell_word(place)}")
     check_place(where, sources, False, False)
@@ -4717,6 +4779,7 @@ def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
     sources = read_sources(words)
     made = False
     if args.init:
+        check_sources(sources)
         made = init_for_backup(place, [source.path for source in sources], args.dry_run, scene.now)
     try:
         drive = open_drive(place)
