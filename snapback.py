@@ -1464,12 +1464,15 @@ def is_sparse(info: os.stat_result) -> bool:
     return blocks is not None and blocks * 512 < info.st_size
 
 
+XFS_OWN_ATTRIBUTES = "trusted.SGI_ACL_"  # what system.posix_acl_* says, once more; other file systems take it for something else
+
+
 def read_xattrs(fd: int) -> Dict[str, bytes]:
     """Read all extended attributes (ACLs are among them) of an open file; none where there are none to be had."""
     if not hasattr(os, "listxattr"):
         return {}
     try:
-        return {name: os.getxattr(fd, name) for name in os.listxattr(fd)}
+        return {name: os.getxattr(fd, name) for name in os.listxattr(fd) if not name.startswith(XFS_OWN_ATTRIBUTES)}
     except OSError as err:
         if err.errno in METADATA_REFUSED | {getattr(errno, "ENODATA", errno.EINVAL)}:
             return {}
@@ -2009,13 +2012,19 @@ def make_private(folder: Folder, name: str) -> None:
 
 
 def point_latest(set_folder: Folder, name: str, owner: str) -> None:
-    """Make the link `latest` point to a dated copy, where the drive has links."""
+    """Make the link `latest` point to a dated copy, where the drive has links; better none than one that is out of date."""
     unique = unique_name(LATEST, owner)
     try:
         os.symlink(name, set_folder.at(unique), target_is_directory=True, dir_fd=set_folder.fd)
     except (OSError, NotImplementedError):
         return
-    set_folder.rename(unique, set_folder, LATEST)
+    try:
+        set_folder.rename(unique, set_folder, LATEST)
+    except PermissionError:  # Windows replaces no link to a folder
+        for remove in (set_folder.rmdir, set_folder.unlink):
+            with contextlib.suppress(OSError):
+                remove(LATEST)
+        set_folder.rename(unique, set_folder, LATEST)
 
 
 def free_space(path: str) -> Tuple[int, int]:
@@ -4500,7 +4509,7 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str) -> An
     total = f"{count_text(counts.total_files, 'file')}, {size_text(counts.bytes)}"
     lines = [f"Dated copy {taken.name} made on {label}: {show(taken.path)}",
              f"{total}: {numbers}; {size_text(counts.added)} copied in {span_text(seconds)}"]
-    asides = [(counts.skipped, "could not be read"), (counts.kept, "kept from an earlier copy"), (counts.excluded, "left out as you asked"),
+    asides = [(counts.skipped, "not in this copy"), (counts.kept, "kept from an earlier copy"), (counts.excluded, "left out as you asked"),
               (counts.sockets, "sockets left out (they hold nothing)")]
     if any(count for count, _ in asides):
         lines.append("; ".join(f"{count:,} {words}" for count, words in asides if count))
@@ -5123,29 +5132,29 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     shown = bool(sys.stderr) and sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not as_json
     progress = Progress(sys.stderr, time.monotonic, shown and not {"-q", "--quiet"} & set(words), ending)
     scene = Scene(datetime.now(timezone.utc).astimezone(), time.monotonic, progress.expect)
-    try:
-        with ending.heard():
+    with ending.heard():
+        try:
             try:
                 answer, args = carry_out(words, scene)
             finally:
                 progress.clear()
+            if as_json:
+                say(sys.stdout, [json.dumps({**answer.facts, "exit_code": int(answer.code)})])
+            elif not args.quiet:
+                say(sys.stdout, answer.lines)
+            say(sys.stderr, answer.problems)
+            return int(answer.code)
+        except Finished as text:
+            say(sys.stdout, [str(text).rstrip("\n")])
+            return int(Exit.DONE)
+        except SnapbackError as err:
+            code, sentence = err.code, str(err)
+        except KeyboardInterrupt:
+            code, sentence = Exit.INTERRUPTED, ("interrupted; every earlier dated copy is untouched, and the next run carries on "
+                                                "with what was already copied")
         if as_json:
-            say(sys.stdout, [json.dumps({**answer.facts, "exit_code": int(answer.code)})])
-        elif not args.quiet:
-            say(sys.stdout, answer.lines)
-        say(sys.stderr, answer.problems)
-        return int(answer.code)
-    except Finished as text:
-        say(sys.stdout, [str(text).rstrip("\n")])
-        return int(Exit.DONE)
-    except SnapbackError as err:
-        code, sentence = err.code, str(err)
-    except KeyboardInterrupt:
-        code, sentence = Exit.INTERRUPTED, ("interrupted; every earlier dated copy is untouched, and the next run carries on "
-                                            "with what was already copied")
-    if as_json:
-        say(sys.stdout, [json.dumps({"error": sentence, "exit_code": int(code)})])
-    say(sys.stderr, [f"snapback: {sentence}"])
+            say(sys.stdout, [json.dumps({"error": sentence, "exit_code": int(code)})])
+        say(sys.stderr, [f"snapback: {sentence}"])
     return int(code)
 
 

@@ -15,6 +15,7 @@ import contextlib
 import functools
 import itertools
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -40,10 +41,14 @@ Argument = Union[str, "os.PathLike[str]"]
 
 # --- Needs ------
 
-NEVER_IN_CI = {"macos", "windows"}
+NEVER_IN_CI = {"macos", "windows", "wine"}
+
+# A Windows Python on this machine: the command that takes its arguments, such as `wine C:\\Python38\\python.exe`.
+WINE_PYTHON = shlex.split(os.environ.get("SNAPBACK_WINE_PYTHON", ""))
+WINE_WORLD = dict(os.environ)  # with the home folder in which Wine keeps its C: drive
 
 PROGRAMS = {
-    "busybox", "chattr", "cp", "cron", "dash", "find", "getfacl", "rsync", "setfacl", "setfattr", "sh", "sha256sum",
+    "busybox", "chattr", "cp", "cron", "dash", "find", "getfacl", "git", "rsync", "setfacl", "setfattr", "sh", "sha256sum",
     "shasum", "strace", "sync",
 }
 
@@ -92,10 +97,20 @@ def ordinary_user_can_start_it() -> bool:
         return False
 
 
+def wine_works() -> bool:
+    """Whether the command in SNAPBACK_WINE_PYTHON starts a Windows Python."""
+    if not WINE_PYTHON:
+        return False
+    command = [*WINE_PYTHON, "-c", "import os; print(os.name)"]
+    done = subprocess.run(command, input=b"", capture_output=True, env=WINE_WORLD)
+    return done.stdout.strip() == b"nt"
+
+
 CONDITIONS: Dict[str, Tuple[Callable[[], bool], str]] = {
     "linux": (lambda: sys.platform.startswith("linux"), "this is not Linux"),
     "macos": (lambda: sys.platform == "darwin", "this is not macOS"),
     "windows": (lambda: os.name == "nt", "this is not Windows"),
+    "wine": (wine_works, "SNAPBACK_WINE_PYTHON names no Windows Python that starts here"),
     "root": (is_root, "this is not root"),
     "user": (ordinary_user_can_start_it, f"an ordinary user cannot reach {sys.executable} and {SNAPBACK}"),
     "mount": (can_mount, "nothing can be mounted here"),

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Callable, Dict, Iterator, Tuple
+from typing import Callable, Dict, Iterator, Set, Tuple
 
 import pytest
 
@@ -25,6 +25,7 @@ from trees import (
     random_edit,
     random_tree,
     remove_tree,
+    skipped_in,
     stock_check,
     text_of,
     twin,
@@ -157,9 +158,7 @@ def plain_tree_with_all_a_stick_cannot_hold(source: Path) -> None:
 
 
 @pytest.mark.needs("root")
-def test_nothing_is_lost_on_a_stick_that_can_hold_next_to_nothing(
-    mounted: Mounting, reachable: Path, source: Path
-) -> None:
+def test_nothing_is_lost_on_a_stick_that_can_hold_next_to_nothing(mounted: Mounting, reachable: Path, source: Path) -> None:
     drive = mounted("exfat", "128M").path
     plain_tree_with_all_a_stick_cannot_hold(source)
     copies = {back_up(source, drive): twin(source)}
@@ -179,7 +178,9 @@ HOSTILE_TO_STICKS = [
 
 
 @pytest.mark.parametrize("make", ["file", "folder"])
-def test_names_that_a_stick_cannot_hold_come_back(mounted: Mounting, reachable: Path, source: Path, make: str) -> None:
+def test_names_that_a_stick_cannot_hold_come_back_or_are_named_as_missing(
+    mounted: Mounting, reachable: Path, source: Path, make: str
+) -> None:
     drive = mounted("exfat", "64M").path
     for name in HOSTILE_TO_STICKS:
         path = source / os.fsdecode(name)
@@ -188,20 +189,28 @@ def test_names_that_a_stick_cannot_hold_come_back(mounted: Mounting, reachable: 
             path = path / "inside"
         path.write_bytes(b"named " + name)
     tree = twin(source)
-    dated = [back_up(source, drive) for _ in range(2)]
-    for date in dated:
+    outcomes = [ask("backup", "--init", "--set", "box", source, drive) for _ in range(2)]
+    for date, outcome in zip(dates(drive / "box"), outcomes):
+        missing = skipped_in(drive / "box" / date / "SHA256SUMS")
+        assert outcome.code == (3 if missing else 0), outcome
         assert stock_check(drive / "box" / date) == []
-        comes_back(tree, drive, date, reachable / "back")
+        assert ask("restore", date, "--drive", drive, "--to", reachable / "back").code == outcome.code
+        should = {path: entry for path, entry in tree.items() if not within(b"source/" + path, missing)}
+        assert differences(twin(reachable / "back" / "source"), should) == []
+        remove_tree(reachable / "back")
+    assert len(dates(drive / "box")) == len(outcomes)
     assert ask("verify", "--drive", drive).code == 0
+
+
+def within(path: bytes, places: Set[bytes]) -> bool:
+    return any((path + b"/").startswith(place + b"/") for place in places)
 
 
 # --- Full ------
 
 
 @pytest.mark.parametrize("earlier", [0, 30])
-def test_a_run_that_cannot_fit_is_refused_before_anything_is_copied(
-    mounted: Mounting, source: Path, earlier: int
-) -> None:
+def test_a_run_that_cannot_fit_is_refused_before_anything_is_copied(mounted: Mounting, source: Path, earlier: int) -> None:
     """Whether there is room must be known however much or little the copy before says about this one."""
     drive = mounted("ext4", "64M").path
     grow(source, earlier, MIB)
@@ -263,9 +272,7 @@ def test_a_drive_on_which_no_more_files_can_be_made(mounted: Mounting, source: P
 
 
 @pytest.mark.parametrize("kind", ["ext4", "exfat"])
-def test_a_read_only_drive_can_be_read_and_nothing_else(
-    mounted: Mounting, reachable: Path, source: Path, kind: str
-) -> None:
+def test_a_read_only_drive_can_be_read_and_nothing_else(mounted: Mounting, reachable: Path, source: Path, kind: str) -> None:
     disk = mounted(kind, "64M")
     date = back_up(source, disk.path)
     disk.read_only()
@@ -411,9 +418,7 @@ def test_a_device_that_fails_in_the_middle(mounted: Mounting, cli: Cli, source: 
 
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
-def test_a_file_system_that_gives_up_loses_no_earlier_copy(
-    mounted: Mounting, cli: Cli, source: Path, kind: str
-) -> None:
+def test_a_file_system_that_gives_up_loses_no_earlier_copy(mounted: Mounting, cli: Cli, source: Path, kind: str) -> None:
     disk = mounted(kind, "400M")
     copies = {back_up(source, disk.path): twin(source)}
     os.sync()
@@ -430,9 +435,7 @@ def test_a_file_system_that_gives_up_loses_no_earlier_copy(
     assert leftovers(disk.path / "box") == []
 
 
-def test_a_copy_that_was_announced_survives_the_loss_of_all_that_was_not_flushed(
-    mounted: Mounting, source: Path
-) -> None:
+def test_a_copy_that_was_announced_survives_the_loss_of_all_that_was_not_flushed(mounted: Mounting, source: Path) -> None:
     """The file system drops its journal's tail, as at a power cut the moment after the run has ended."""
     for kind in ("ext4", "xfs"):
         disk = mounted(kind, "400M")
@@ -468,9 +471,7 @@ def running(mounted: Mounting, cli: Cli, source: Path) -> Running:
 
 
 @pytest.mark.parametrize("kind", ["ext4", "exfat"])
-def test_a_second_run_is_turned_away_at_once_and_does_no_harm(
-    running: Running, cli: Cli, source: Path, kind: str
-) -> None:
+def test_a_second_run_is_turned_away_at_once_and_does_no_harm(running: Running, cli: Cli, source: Path, kind: str) -> None:
     drive, first = running(kind)
     start = time.monotonic()
     second = cli("backup", "--set", "box", source, drive)

@@ -24,11 +24,15 @@ from trees import (
     is_root,
     joined,
     opened_folder,
+    path_in,
     remove_tree,
+    skipped_in,
     stock_check,
     twin,
     without,
 )
+
+pytestmark = pytest.mark.needs("linux")
 
 SOCKET = b"special_files/socket"
 BEYOND_RSYNC = ["deep", "too long"]  # it gives up below some thousand folders, and on paths longer than PATH_MAX
@@ -81,12 +85,6 @@ def fatter(copy: AnyPath, source: AnyPath) -> List[str]:
 def beyond_sha256sum(line: bytes) -> bool:
     """Say whether no sha256sum can follow a hash line: longer than PATH_MAX, or a carriage return ends the name."""
     return not line.startswith(b"#") and (len(line) - 66 > PATH_LIMIT or line.endswith((b"\r", b"\\r")))
-
-
-def path_in(line: bytes) -> bytes:
-    """Give the original path of a manifest's metadata line that names it, decoded as mtree(5) says."""
-    found = re.search(rb" path=(\S*)", line)
-    return re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal.group(1), 8)]), found.group(1)) if found else b""
 
 
 def paths_of(manifest: Path) -> List[bytes]:
@@ -206,10 +204,6 @@ def test_one_file_alone_comes_back(kept: Kept, tmp_path: Path, path: bytes) -> N
 
 
 # --- As an ordinary user ------
-
-
-def skipped_in(manifest: Path) -> Set[bytes]:
-    return {path_in(line) for line in manifest.read_bytes().split(b"\n") if line.startswith(b"# type=skipped")}
 
 
 def kept_in(manifest: Path) -> Set[str]:

@@ -5,12 +5,14 @@ HISTORIES says how many (200), SEED where they begin (1). A failure names its se
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import stat
+import threading
 import time
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Tuple
 
 import pytest
 
@@ -28,6 +30,8 @@ from trees import (
     twin,
     without,
 )
+
+pytestmark = pytest.mark.needs("linux")
 
 HISTORIES = int(os.environ.get("HISTORIES", "200"))
 FIRST_SEED = int(os.environ.get("SEED", "1"))
@@ -103,9 +107,7 @@ class History:
             then, now = (self.moments[date].inodes for date in names)
             for path in then.keys() & now.keys():
                 if then[path] == now[path] and self.moments[older].tree[path] == self.moments[newer].tree[path]:
-                    one, other = (
-                        joined(os.fsencode(self.set_folder / date / self.source.name), path) for date in names
-                    )
+                    one, other = (joined(os.fsencode(self.set_folder / date / self.source.name), path) for date in names)
                     assert os.path.samefile(one, other), self.told(f"{path!r} was stored again on {newer}")
 
     def told(self, *what: str) -> str:
@@ -160,6 +162,45 @@ def live_slowly(seeds: range, folder: Path) -> None:
         history.forget()
 
 
+@contextlib.contextmanager
+def edited_meanwhile(history: History) -> Iterator[None]:
+    """Let somebody go on working in the source."""
+    enough = threading.Event()
+    edits: List[str] = []
+
+    def work() -> None:
+        while not enough.is_set():
+            edits.append(random_edit(history.rng, history.source))
+
+    somebody = threading.Thread(target=work)
+    somebody.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        somebody.join()
+        history.story.append(f"-- a run, and in the meantime {len(edits)} edits")
+
+
+def live_on_while_copied(seeds: range, folder: Path) -> None:
+    """Back up three times while the source changes, and once in peace."""
+    for seed in seeds:
+        history = History(seed, folder)
+        for _ in range(3):
+            with edited_meanwhile(history):
+                outcome = ask("backup", "--init", "--set", "box", history.source, history.drive)
+            assert outcome.code in (0, 3, 5), history.told(f"backup ended with {outcome.code}", outcome.err)
+        restless = dates(history.set_folder)
+        history.back_up()
+        ((quiet, moment),) = history.moments.items()
+        history.compare("the copy made in peace", history.set_folder / quiet / history.source.name, moment.tree)
+        complaints = [line for date in [*restless, quiet] for line in stock_check(history.set_folder / date)]
+        assert complaints == [], history.told("sha256sum")
+        outcome = ask("verify", "--drive", history.drive)
+        assert outcome.code == 0, history.told("verify found damage", outcome.out, outcome.err)
+        history.forget()
+
+
 SEEDS = chunks(FIRST_SEED, HISTORIES, CHUNK)
 
 
@@ -179,6 +220,11 @@ def test_each_dated_copy_is_what_an_ordinary_users_source_was(ordinary_user: Use
 @pytest.mark.needs("sha256sum")
 def test_each_dated_copy_is_what_the_source_was_when_files_had_rested(tmp_path: Path) -> None:
     live_slowly(range(FIRST_SEED, FIRST_SEED + max(1, HISTORIES // 10)), tmp_path)
+
+
+@pytest.mark.needs("sha256sum")
+def test_a_source_that_changes_while_it_is_copied_spoils_no_copy(tmp_path: Path) -> None:
+    live_on_while_copied(range(FIRST_SEED, FIRST_SEED + max(1, HISTORIES // 10)), tmp_path)
 
 
 @pytest.mark.needs("sha256sum")

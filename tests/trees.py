@@ -26,7 +26,7 @@ import socket
 import stat
 import struct
 import subprocess
-from typing import Callable, Collection, Dict, Iterator, List, NamedTuple, Sequence, Tuple, Union
+from typing import Callable, Collection, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple, Union
 
 import snapback
 
@@ -1016,6 +1016,18 @@ def stock_check(snapshot: AnyPath, beyond: Callable[[bytes], bool] = lambda _lin
     )
     complaints = told.stdout.decode("utf-8", "backslashreplace").splitlines()
     return complaints if told.returncode == 0 else [*complaints, f"sha256sum ended with {told.returncode}"]
+
+
+def path_in(line: bytes) -> bytes:
+    """Give the original path of a manifest's metadata line that names it, decoded as mtree(5) says."""
+    found = re.search(rb" path=(\S*)", line)
+    return re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal.group(1), 8)]), found.group(1)) if found else b""
+
+
+def skipped_in(manifest: AnyPath) -> Set[bytes]:
+    """Name what a manifest says was there and could not be read or stored."""
+    with open(manifest, "rb") as file:
+        return {path_in(line) for line in file.read().split(b"\n") if line.startswith(b"# type=skipped")}
 
 
 class Outcome(NamedTuple):
