@@ -24,7 +24,6 @@ if __name__ == "__main__" and not getattr(sys.flags, "safe_path", sys.flags.isol
 
 import argparse
 import base64
-import binascii
 import contextlib
 import errno
 import functools
@@ -107,6 +106,7 @@ CHUNK = 256 * KIB            # one read; larger buffers measured no faster
 LARGE_FILE = 16 * MIB        # from here on, same content with new times is linked, not stored again
 RACY_NS = 3 * 10**9          # FAT keeps two seconds: a file this young may change without a trace
 READ_ATTEMPTS = 3            # how often a file that changes under our hands is read again
+COUNT_LIMIT = 1 << 53        # the largest number that is believed: what every JSON reader can hold
 LINE_LIMIT = 4 * MIB         # the longest manifest line that is believed
 HEAD_LIMIT = 64 * KIB        # the longest marker or settings text that is read
 
@@ -160,10 +160,9 @@ class DamagedCopy(SnapbackError):
 class SourceError(Exception):
     """One file of a source cannot be read; it is noted and the run goes on."""
 
-    def __init__(self, why: str, vanished: bool = False) -> None:
+    def __init__(self, why: str) -> None:
         super().__init__(why)
         self.why = why
-        self.vanished = vanished
 
 
 class ManifestDamaged(Exception):
@@ -441,6 +440,9 @@ def choose_snapshot(when: str, snapshots: Sequence[Snapshot]) -> Snapshot:
     text = re.sub(r"[ T]", "_", when.strip(), count=1).replace(":", "")
     if not WHEN.fullmatch(text):
         raise UsageError(f"{show(when)!r} is no date; say a date first: restore latest {show(when)}")
+    if any(one.name == text and one.state is State.DAMAGED for one in snapshots):
+        raise DamagedCopy(f"the manifest of {text} and its twin are damaged, so nothing of it can be proved; take another date, "
+                          "or copy its folder by hand")
     begins = [one for one in whole if one.name == text] or [one for one in whole if one.name.startswith(text)]
     before = [one for one in whole if one.name < text]
     if not begins and not before:
@@ -801,7 +803,7 @@ def time_ns(text: str) -> int:
     >>> time_ns("-1.500000000")
     -1500000000
     """
-    found = re.fullmatch(r"(-?)(\d{1,18})\.(\d{9})", text, re.ASCII)
+    found = re.fullmatch(r"(-?)(\d{1,19})\.(\d{9})", text, re.ASCII)
     if not found:
         raise ManifestDamaged(f"{show(text[:60])!r} is no time")
     sign, seconds, fraction = found.groups()
@@ -840,10 +842,13 @@ def parse_xattrs(words: Mapping[str, str]) -> Dict[str, bytes]:
     {'user.a=b': b'1'}
     """
     try:
-        return {unescape(word[6:]): base64.b64decode(value, validate=True)
-                for word, value in words.items() if word.startswith("xattr.")}
-    except binascii.Error as err:
+        found = {unescape(word[6:]): base64.b64decode(value, validate=True)
+                 for word, value in words.items() if word.startswith("xattr.")}
+    except ValueError as err:
         raise ManifestDamaged("an extended attribute is no base64") from err
+    if any("\0" in name for name in found):
+        raise ManifestDamaged("the name of an extended attribute has a zero byte")
+    return found
 
 
 def parse_keywords(line: str) -> Dict[str, str]:
@@ -914,10 +919,18 @@ def original_path(known: Known) -> str:
     return stored.split("/", 2)[2] if stored.startswith("../") and stored.count("/") > 1 else stored
 
 
+def path_word(line: str) -> str:
+    """Read the path of a '#' line, its last word; raise ManifestDamaged where there is none."""
+    _, word, path = line.rpartition(" path=")
+    if not word:
+        raise ManifestDamaged(f"{show(line[:60])!r} has no path")
+    return unescape(path)
+
+
 def name_in(folder: str, path: str) -> str:
     """Give the last name of a path; raise ManifestDamaged unless it lies in this very folder."""
     parent, _, name = path.rpartition("/")
-    if parent != folder:
+    if parent != folder or "\0" in path:
         raise ManifestDamaged(f"{show(path[:100])!r} stands outside its folder")
     return name
 
@@ -930,14 +943,22 @@ def in_byte_order(entries: Dict[str, Known]) -> Dict[str, Known]:
     return entries
 
 
-def next_folder(line: str, after: str) -> str:
-    """Read the path of a folder's line; raise ManifestDamaged unless it may follow the folder `after`."""
-    path = unescape(line.rpartition(" path=")[2])
-    parent = "/".join(plain_parts(path)[:-1])
-    if folder_key(path) <= folder_key(after):
+def next_folder(line: str, above: List[Tuple[str, Dict[str, Known]]]) -> str:
+    """Read the path of a folder's line; raise ManifestDamaged unless it may stand there.
+
+    `above` are the folders on the way to the one before, each with its entries; it is cut back to the new one's parent.
+    """
+    path = path_word(line)
+    *folders, name = plain_parts(path)
+    parent = "/".join(folders)
+    if folder_key(path) <= folder_key(above[-1][0]):
         raise ManifestDamaged(f"the folder {show(path[:100])!r} is out of order")
-    if parent and not (after + "/").startswith(parent + "/"):
+    while above and above[-1][0] != parent:
+        above.pop()
+    if not above:
         raise ManifestDamaged(f"the folder {show(path[:100])!r} stands in a folder that was not named")
+    if name in above[-1][1]:
+        raise ManifestDamaged(f"{show(path[:100])!r} stands twice")
     return path
 
 
@@ -949,6 +970,7 @@ def read_blocks(lines: Iterable[str]) -> Iterator[Block]:
     """
     path, prefix, own, meta = "", "", "", ""
     entries: Dict[str, Known] = {}
+    above: List[Tuple[str, Dict[str, Known]]] = []
     at = 1
     try:
         for at, line in enumerate(lines, 2):  # noqa: B007 - the number is for the error below
@@ -966,10 +988,11 @@ def read_blocks(lines: Iterable[str]) -> Iterator[Block]:
                 meta = line
             elif line.startswith((DIR_LINE, SKIPPED_DIR_LINE)):
                 yield Block(path, own, in_byte_order(entries))
-                path = next_folder(line, path)
+                above.append((path, entries))
+                path = next_folder(line, above)
                 prefix, own, entries = path + "/", line, {}
             elif line.startswith("# type="):
-                name = name_in(path, unescape(line.rpartition(" path=")[2]))
+                name = name_in(path, path_word(line))
                 if name in entries or name in PATH_ONLY:
                     raise ManifestDamaged(f"{show(name[:100])!r} stands twice, or is no name")
                 entries[name] = Known(line)
@@ -1044,7 +1067,8 @@ def parse_time(text: str) -> Optional[datetime]:
     """
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        moment.astimezone(timezone.utc)
+    except (ValueError, OverflowError):
         return None
     return moment if moment.tzinfo else None
 
@@ -1053,7 +1077,7 @@ def parse_header(line: str) -> Dict[str, Any]:
     """Read a manifest's first line; raise ManifestDamaged where something is missing or has another type."""
     header = parse_json_line(line, MANIFEST_MAGIC)
     kinds: Dict[str, Type[Any]] = {"set": str, "seq": int, "taken": str, "sources": dict}
-    if not all(isinstance(header.get(word), kind) for word, kind in kinds.items()) or header["seq"] < 1:
+    if not all(isinstance(header.get(word), kind) for word, kind in kinds.items()) or not 1 <= header["seq"] <= COUNT_LIMIT:
         raise ManifestDamaged("its first line is not complete")
     if not all(isinstance(path, str) and not why_no_alias(alias) for alias, path in header["sources"].items()):
         raise ManifestDamaged("its sources have impossible names")
@@ -1065,8 +1089,9 @@ def parse_header(line: str) -> Dict[str, Any]:
 def parse_end(line: str) -> Dict[str, Any]:
     """Read a manifest's last line; raise ManifestDamaged where something is missing or has another type."""
     end = parse_json_line(line, END_MAGIC)
-    if not all(isinstance(end.get(word), int) for word in ("files", "dirs", "bytes")) or not isinstance(
-            end.get("sha256"), str):
+    counts = [end.get(word) for word in ("files", "dirs", "bytes")] + [end.get(word, 0) for word in (
+        "added", "skipped", "kept", "gone", "excluded", "sockets", "other", "new", "changed")]
+    if not all(type(count) is int and 0 <= count <= COUNT_LIMIT for count in counts) or not isinstance(end.get("sha256"), str):
         raise ManifestDamaged("its last line is not complete")
     return end
 
@@ -1122,7 +1147,7 @@ def tool_version(text: str) -> Optional[Tuple[int, ...]]:
     >>> tool_version("#!/usr/bin/env python3" + chr(10) + '\"\"\"snapback: x' + chr(10) + '__version__ = "1.10.2"')
     (1, 10, 2)
     """
-    found = re.search(r'^__version__ = "(\d+(?:\.\d+)*)"$', text, re.MULTILINE)
+    found = re.search(r'^__version__ = "(\d{1,6}(?:\.\d{1,6})*)"$', text, re.MULTILINE)
     if not found or not re.match(r'(#!.*\n)?"""snapback: ', text):
         return None
     return tuple(map(int, found.group(1).split(".")))
@@ -1293,7 +1318,7 @@ class Trail:
     def __init__(self, root: Folder) -> None:
         self.root = root
         self.names: List[str] = []
-        self.folders: List[Optional[Folder]] = []
+        self.folders: List[Optional[Folder]] = [root]   # the root, then one for each name
 
     def at(self, parts: Sequence[str], enter: Callable[[Folder, str], Folder] = Folder.child) -> Folder:
         """Give the folder at `parts` below the root; `enter` opens (or makes) one that is not open yet."""
@@ -1302,22 +1327,23 @@ class Trail:
             if mine != wanted:
                 break
             shared += 1
-        del self.names[shared:], self.folders[shared:]
-        if shared and self.folders[-1] is None:
-            self._reopen()
+        del self.names[shared:], self.folders[shared + 1:]
+        folder = self.folders[-1] or self._reopen()
         for part in parts[shared:]:
-            self.folders.append(enter(self.folders[-1] or self.root if self.folders else self.root, part))
+            folder = enter(folder, part)
+            self.folders.append(folder)
             self.names.append(part)
-            if len(self.folders) > OPEN_LEVELS:
+            if len(self.names) > OPEN_LEVELS:
                 self.folders[-OPEN_LEVELS - 1] = None
-        return (self.folders[-1] or self.root) if self.folders else self.root
+        return folder
 
-    def _reopen(self) -> None:
+    def _reopen(self) -> Folder:
         """Open again what was closed on the way down, from the root, as nothing nearer is open."""
         folder = self.root
-        for level, name in enumerate(self.names):
+        for level, name in enumerate(self.names, 1):
             folder = folder.child(name)
-            self.folders[level] = folder if level >= len(self.names) - OPEN_LEVELS else None
+            self.folders[level] = folder if level > len(self.names) - OPEN_LEVELS else None
+        return folder
 
 
 def stamp(info: os.stat_result) -> Stamp:
@@ -1398,8 +1424,7 @@ def source_error(err: OSError) -> SourceError:
     words = {errno.EACCES: "permission denied", errno.EPERM: "permission denied", errno.ENOENT: "vanished",
              errno.ENOTDIR: "vanished", errno.ELOOP: "vanished", errno.ESTALE: "vanished",
              errno.EIO: "its disk cannot read it"}
-    why = words.get(err.errno or 0) or err.strerror or type(err).__name__
-    return SourceError(why, vanished=why == "vanished")
+    return SourceError(words.get(err.errno or 0) or err.strerror or type(err).__name__)
 
 
 def from_source(call: Callable[..., T], *args: Any) -> T:
@@ -1484,37 +1509,35 @@ def meta_from(info: os.stat_result, xattrs: Mapping[str, bytes]) -> Meta:
     return Meta(stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid, info.st_mtime_ns, xattrs)
 
 
-def set_metadata(target: Union[int, str], meta: Meta, dir_fd: Optional[int] = None) -> List[str]:
-    """Set what the disk can hold of a file's or folder's metadata; give what it refused.
+def set_metadata(target: Union[int, str], meta: Meta, dir_fd: Optional[int] = None) -> None:
+    """Set what the disk can hold of a file's or folder's metadata; the manifest has the rest.
 
     `target` is an open descriptor, or a name below `dir_fd`.  The order matters: a change of
     owner drops set-uid bits and capabilities, and a read-only mode refuses attributes.
     """
-    refused: List[str] = []
-
-    def attempt(what: str, call: Callable[..., None], *args: Any, **options: Any) -> None:
+    def attempt(call: Callable[..., None], *args: Any, **options: Any) -> bool:
         try:
             call(*args, **options)
         except OSError as err:
             if err.errno not in METADATA_REFUSED:
                 raise
-            refused.append(what)
+            return False
         except (NotImplementedError, OverflowError):
-            refused.append(what)
+            return False
+        return True
 
     where = {} if dir_fd is None else {"dir_fd": dir_fd}
     if not WINDOWS:
         root = os.geteuid() == 0
+        owned = root or meta.uid == os.geteuid()
         if root or meta.gid != os.getegid():
-            attempt("owner", os.chown, target, meta.uid if root else -1, meta.gid, **where)
+            owned = attempt(os.chown, target, meta.uid if root else -1, meta.gid, **where) and owned
         if dir_fd is None:
             for name, value in meta.xattrs.items():
-                attempt(f"attribute {name}", os.setxattr, target, name, value)
+                attempt(os.setxattr, target, name, value)
         # a set-uid program must not become one of whoever runs the copy
-        foreign = "owner" in refused or (not root and meta.uid != os.geteuid())
-        attempt("mode", os.chmod, target, meta.mode & 0o1777 if foreign else meta.mode, **where)
-    attempt("time", os.utime, target, ns=(meta.time, meta.time), **where)
-    return refused
+        attempt(os.chmod, target, meta.mode if owned else meta.mode & 0o1777, **where)
+    attempt(os.utime, target, ns=(meta.time, meta.time), **where)
 
 
 def set_folder_metadata(folder: Folder, meta: Meta) -> None:
@@ -1552,7 +1575,7 @@ def make_special(folder: Folder, name: str, mode: int, device: int = 0) -> bool:
     """Make a fifo or a device node; False where the disk or the system does not let us."""
     try:
         os.mknod(folder.at(name), mode, device, dir_fd=folder.fd)
-    except (OSError, AttributeError) as err:
+    except (OSError, AttributeError, OverflowError) as err:
         if isinstance(err, OSError) and err.errno not in SPECIAL_REFUSED:
             raise
         return False
@@ -1778,10 +1801,10 @@ def write_restored(fd: int, info: os.stat_result, folder: Folder, name: str, met
         os.close(out)
 
 
-def free_name(folder: Folder, name: str, ending: str) -> str:
-    """Give `name` with an ending that nothing in a folder has yet, within 255 bytes."""
+def free_name(folder: Folder, name: str, ending: str, taken: Mapping[str, Any] = {}) -> str:
+    """Give `name` with an ending that nothing in a folder has yet, nor will have (`taken`), within 255 bytes."""
     endings = itertools.chain([ending], (f"{ending}_{count}" for count in itertools.count(2)))
-    return next(one for one in (fitting(name, each) for each in endings) if not folder.has(one))
+    return next(one for one in (fitting(name, each) for each in endings) if one not in taken and not folder.has(one))
 
 
 def put_aside(folder: Folder, name: str, date: str) -> str:
@@ -1840,6 +1863,16 @@ def device_number(text: str) -> int:
     return os.makedev(int(found.group(1)), int(found.group(2)))
 
 
+def same_entry(folder: Folder, name: str, words: Mapping[str, str]) -> bool:
+    """Tell whether a link, fifo or device that is there already is the one that a manifest's line describes."""
+    info = folder.stat(name)
+    if SPECIAL_KINDS.get(stat.S_IFMT(info.st_mode)) != words.get("type"):
+        return False
+    if words["type"] == "link":
+        return escape(read_link(folder, name)) == words.get("link")
+    return words["type"] == "fifo" or device_number(words.get("device", "")) == info.st_rdev
+
+
 def entry_path(folder: Folder, name: str) -> str:
     """Give a path to an entry for calls that take no folder descriptor; short, however deep the folder lies (Linux)."""
     return f"/proc/self/fd/{folder.fd}/{name}"
@@ -1869,7 +1902,10 @@ def make_entry(folder: Folder, name: str, line: str) -> bool:
     words = parse_keywords(line)
     kind, meta = words.get("type", ""), meta_of(words)
     if kind == "link":
-        made = make_link(folder, name, unescape(words.get("link", "")))
+        target = unescape(words.get("link", ""))
+        if "\0" in target or not target:
+            raise ManifestDamaged(f"the link {show(name[:100])!r} points to nothing that can be")
+        made = make_link(folder, name, target)
         if made:
             set_link_metadata(folder, name, meta)
             set_entry_xattrs(folder, name, meta.xattrs)
@@ -1915,10 +1951,8 @@ def remove_tree(parent: Folder, name: str) -> None:
             os.chmod(folder.fd, 0o700)
         if parts:
             todo.append((parts, True))
-        with os.scandir(folder.path if folder.fd is None else folder.fd) as entries:
-            found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-        for entry, is_dir in found:
-            if is_dir:
+        for entry, found in folder.scan():
+            if is_folder(found):
                 todo.append(((*parts, entry), False))
             else:
                 folder.unlink(entry)
@@ -2243,6 +2277,16 @@ def own_text() -> str:
         return file.read()
 
 
+def is_taken(path: str) -> bool:
+    """Tell whether there is anything at a path, be it a link that leads nowhere."""
+    return os.path.lexists(path)
+
+
+def leads_nowhere(path: str) -> bool:
+    """Tell whether a path is a link to something that is not there."""
+    return os.path.islink(user_path(path)) and not os.path.exists(user_path(path))
+
+
 def make_folders(path: str) -> None:
     """Make a folder and those above it that are missing. Raises OSError."""
     os.makedirs(path, mode=0o700)
@@ -2340,11 +2384,7 @@ def open_manifest(file: BinaryIO, prove: bool = True) -> Manifest:
 
 def manifest_file(folder: Folder, name: str = MANIFEST) -> BinaryIO:
     """Open a manifest for reading. Raises OSError, also where it is no regular file."""
-    fd = folder.open_file(name)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError(errno.EINVAL, "it is no regular file", name)
-    return open(fd, "rb")
+    return open(open_regular(folder, name)[0], "rb")
 
 
 def twin_file(set_folder: Folder, name: str) -> BinaryIO:
@@ -2645,8 +2685,8 @@ def open_drive(path: str) -> Drive:
                           f"first run: mkdir {shell_word(path)}")
     if not is_folder(info):
         raise UsageError(f"the drive {show(path)} is a file; name a folder, usually the top of a disk")
-    raise DriveAbsent(f"no marker on {show(path)}: nothing was copied; if this is your backup drive, run: "
-                      f"snapback.py init {shell_word(path)}")
+    raise DriveAbsent(f"no marker on {show(path)}, so it is no backup drive: nothing was copied; the drive is named last; if it "
+                      f"is a new one, run: snapback.py init {shell_word(path)}")
 
 
 # -- preparing a drive --
@@ -2719,8 +2759,8 @@ def prepare_drive(path: str, label: str, offline: bool, created: str, plan: Call
         abilities = try_drive(root)
         name = " ".join(show(label).split()) or show(path_parts(path)[-1] if path_parts(path) else "drive")
         marker, made = Marker(new_id(), name[:100], created, offline), True
-        write_text(root, MARKER, marker_text(marker), "init")
         notes = furnish(root, plan(marker), "init")
+        write_text(root, MARKER, marker_text(marker), "init")  # last: it alone makes the folder a drive
     free, total = free_space(path)
     return Prepared(marker, made, abilities, free, total, tuple(notes))
 
@@ -2763,10 +2803,10 @@ def survey(set_folder: Folder) -> List[Snapshot]:
     found = []
     for name in set_folder.names():
         date, _, ending = name.partition(".")
-        if not SNAPSHOT_NAME.fullmatch(date) or ending not in ("", "incomplete", "deleting"):
+        if not SNAPSHOT_NAME.fullmatch(date) or ending not in ("", INCOMPLETE[1:], DELETING[1:]):
             continue
         if ending:
-            found.append(Snapshot(name, State.INCOMPLETE if ending == "incomplete" else State.DELETING))
+            found.append(Snapshot(name, State.INCOMPLETE if ending == INCOMPLETE[1:] else State.DELETING))
         else:
             found.append(describe(set_folder, name))
     return sorted(found, key=lambda one: (one.seq, one.name))
@@ -2797,8 +2837,6 @@ def find_set(root: Folder, wanted: str, host: str, machine: str, adopt: bool) ->
     Raises UsageError where the set belongs to another computer and `adopt` was not said.
     """
     if wanted:
-        if why_no_set_name(wanted):
-            raise UsageError(f"{show(wanted)!r} cannot name a set: {why_no_set_name(wanted)}")
         owner = set_owner(root, wanted)
         name, by_host = wanted, bool(owner.get("named_after_host"))
     else:
@@ -2888,13 +2926,13 @@ class Order(NamedTuple):
 
     sources: Tuple[Source, ...]
     now: datetime
+    plan: Callable[[Marker], str]    # writes the recovery plan
     rules: Rules = Rules()
     set_name: str = ""
     adopt: bool = False
     checksum: bool = False
     allow_empty: bool = False
     jobs: int = 1
-    plan: Callable[[Marker], str] = marker_text
 
 
 class Earlier:
@@ -3519,6 +3557,8 @@ def path_in_copy(path: str, sources: Mapping[str, str]) -> str:
     'Documents/x'
     """
     plain = slashes(path).rstrip("/")
+    if not plain.strip("./"):
+        raise UsageError(f"there is no {show(path)!r} in a dated copy; to have all of it back name no path")
     for alias, origin in sources.items():
         top = origin.replace("\\", "/") if re.match(r"[A-Za-z]:\\|\\\\", origin) else origin
         if plain == top or plain.startswith(top.rstrip("/") + "/"):
@@ -3538,6 +3578,16 @@ class Taken(NamedTuple):
     notes: Notes
     path: str
     settled: bool = True             # everything is flushed, the tidying up too
+
+
+@contextlib.contextmanager
+def sound_manifests() -> Iterator[None]:
+    """Stop a run where an earlier manifest, though its end proves it, holds what snapback does not write."""
+    try:
+        yield
+    except ManifestDamaged as err:
+        raise DamagedCopy(f"an earlier dated copy's manifest is not what snapback writes ({err}): no dated copy was made; "
+                          "run: snapback.py verify, and move the dated copy that it names out of the set") from err
 
 
 def find_earlier(set_folder: Folder, snapshots: Sequence[Snapshot], sources: Sequence[Source], notes: Notes,
@@ -3695,7 +3745,7 @@ class SetRun:
         return self._take_beside(left_behind, expect)
 
     def _take_beside(self, left_behind: Sequence[str], expect: Expect) -> Taken:
-        with contextlib.ExitStack() as manifests, self.drive.guarded():
+        with contextlib.ExitStack() as manifests, self.drive.guarded(), sound_manifests():
             earlier = find_earlier(self.set_folder, self.snapshots, self.order.sources, self.notes, manifests)
             refuse_empty(self.order, earlier)
             return self._take(earlier, left_behind, expect)
@@ -3717,9 +3767,6 @@ class SetRun:
                 writer.add([MANIFEST_MAGIC + json.dumps(self._header(abilities))])
                 Taking(run, Tally(run), earlier, leftovers, self.suspects).take_sources()
             self._publish(name, target, writer, counts, flush)
-        except ManifestDamaged as err:
-            raise DamagedCopy(f"an earlier dated copy's manifest is not what snapback writes ({err}): no dated copy was made; "
-                              "run: snapback.py verify, and move the dated copy that it names out of the set") from err
         except OSError as err:
             raise self.drive.trouble(err, look.bytes - counts.added) from err
         finally:
@@ -3843,7 +3890,7 @@ def preview(drive: Drive, order: Order) -> Tuple[Look, str]:
         if not drive.root.has(set_name):
             return look_ahead(order, drive, None, {}), set_name
         set_folder = drive.root.child(set_name)
-        with contextlib.ExitStack() as manifests:
+        with contextlib.ExitStack() as manifests, sound_manifests():
             earlier = find_earlier(set_folder, survey(set_folder), order.sources, [], manifests)
             refuse_empty(order, earlier)
             return look_ahead(order, drive, set_folder, earlier), set_name
@@ -3943,6 +3990,8 @@ class Verification:
 
     def _check_block(self, trail: Trail, block: Block) -> Set[str]:
         """Check one folder; give the names in it that are not in the block (subfolders, strays)."""
+        if block.path:
+            meta_of(parse_keywords(block.line))
         try:
             folder = trail.at(block.path.split("/") if block.path else ())
             present = dict(folder.scan())
@@ -3963,6 +4012,9 @@ class Verification:
                 self._check_special(folder, path, known, info)
                 continue
             self.files += 1
+            if parse_hash_line(known.hash_line)[1] != path:
+                self._check_elsewhere(path, known)
+                continue
             suspect = self._look(path, known, info)
             if suspect is not None and info is not None:
                 self._sort_out(suspect, info, to_read, shared)
@@ -3975,7 +4027,9 @@ class Verification:
 
     def _look(self, path: str, known: Known, info: Optional[os.stat_result]) -> Optional[Suspect]:
         """Compare a stored file's kind and size with the manifest; give it if its bytes are to be read."""
-        digest, size = parse_hash_line(known.hash_line)[0], number(parse_keywords(known.line), "size")
+        words = parse_keywords(known.line)
+        meta_of(words)  # what `restore` will need must make sense, too
+        digest, size = parse_hash_line(known.hash_line)[0], number(words, "size")
         if info is None:
             self._find(Found.MISSING, path, "", digest)
         elif not stat.S_ISREG(info.st_mode):
@@ -3985,6 +4039,18 @@ class Verification:
         elif not self.quick:
             return Suspect(path.rpartition("/")[2], path, digest, info.st_ino << 28 | int(digest[:7], 16))
         return None
+
+    def _check_elsewhere(self, path: str, known: Known) -> None:
+        """Check a file whose content lies in another dated copy."""
+        snapshot, parts = stored_place(parse_hash_line(known.hash_line)[1], self.snapshot)
+        try:
+            folder = self.set_folder.child(snapshot).reach(parts[:-1])
+            suspect = self._look(path, known, folder.stat(parts[-1]))
+        except OSError as err:
+            self._find(Found.MISSING, path, reason(err), parse_hash_line(known.hash_line)[0])
+            return
+        if suspect is not None:
+            self._read(folder, [suspect._replace(name=parts[-1])])
 
     def _sort_out(self, suspect: Suspect, info: os.stat_result, to_read: List[Suspect], shared: List[Suspect]) -> None:
         """Read a stored file at its first name only."""
@@ -4001,6 +4067,7 @@ class Verification:
         if known.line.startswith("# type=skipped ") or " optional " in known.line:
             return
         words = parse_keywords(known.line)
+        meta_of(words)
         if info is None:
             self._find(Found.MISSING, path, "a link or special file")
         elif SPECIAL_KINDS.get(stat.S_IFMT(info.st_mode)) != words["type"]:
@@ -4130,6 +4197,7 @@ class Piece(NamedTuple):
     digest: str
     meta: Meta
     size: int
+    neighbours: Mapping[str, Known]  # what else the manifest has in that folder
 
 
 class Outcome(NamedTuple):
@@ -4169,6 +4237,7 @@ class Restoration:
         self.notes: Notes = []
         self.set_aside: List[str] = []
         self.groups: Dict[Tuple[str, ...], str] = {}
+        self.forbidden: Set[Stamp] = {stamp(set_folder.own_stat())}
         self.files = self.bytes = 0
 
     def run(self, manifest: Manifest) -> None:
@@ -4189,7 +4258,7 @@ class Restoration:
             for name, known in block.entries.items():
                 path = f"{block.path}/{name}" if block.path else name
                 if self._wants(path):
-                    self._entry(folder, name, path, known)
+                    self._entry(folder, path, known, block.entries)
             self.workers.pulse.tell()
         while inside:
             self._leave(*inside.pop())
@@ -4206,8 +4275,13 @@ class Restoration:
         with restoring(parent, name):
             if self.wish.merge and parent.has(name):
                 if is_folder(parent.stat(name)):
+                    if stamp(parent.stat(name)) in self.forbidden:
+                        raise UsageError(f"{show(join_path(parent.path, name))} is where the dated copies are, which must stay "
+                                         "as they are; take another place")
                     return parent.child(name)
                 self.set_aside.append(put_aside(parent, name, self.wish.merge))
+            elif parent.has(name):  # a damaged file was given this very name
+                parent.rename(name, parent, free_name(parent, name, ".damaged"))
             return parent.make(name)
 
     def _leave(self, path: str, meta: Meta) -> None:
@@ -4217,7 +4291,7 @@ class Restoration:
                 set_folder_metadata(folder, meta)
         self.workers.after(finish)
 
-    def _entry(self, folder: Folder, name: str, path: str, known: Known) -> None:
+    def _entry(self, folder: Folder, path: str, known: Known, neighbours: Mapping[str, Known]) -> None:
         """Restore what is not a folder; further names of a hard-linked file wait for its first."""
         if known.line.startswith("# type=skipped "):
             self._note_skipped(path, known.line)
@@ -4225,21 +4299,23 @@ class Restoration:
         words = parse_keywords(known.line)
         group = self._group(words, known)
         if group in self.groups:
-            self.workers.after(functools.partial(self._link, self.groups[group], folder, name, known))
+            self.workers.after(functools.partial(self._link, self.groups[group], folder, path, known, neighbours))
             return
         if group:
             self.groups[group] = path
-        self._first(folder, name, path, known)
+        self._first(folder, path, known, neighbours)
 
-    def _first(self, folder: Folder, name: str, path: str, known: Known) -> None:
+    def _first(self, folder: Folder, path: str, known: Known, neighbours: Mapping[str, Known]) -> None:
         """Restore a file from its bytes, or a link or special file from its line."""
-        words = parse_keywords(known.line)
+        words, name = parse_keywords(known.line), path.rpartition("/")[2]
         if known.hash_line:
             digest = parse_hash_line(known.hash_line)[0]
-            self._send(Piece(folder, name, path, digest, meta_of(words), number(words, "size")), known)
+            self._send(Piece(folder, name, path, digest, meta_of(words), number(words, "size"), neighbours), known)
             return
         with restoring(folder, name):
             if self.wish.merge and folder.has(name):
+                if same_entry(folder, name, words):
+                    return
                 self.set_aside.append(put_aside(folder, name, self.wish.merge))
             if not make_entry(folder, name, known.line):
                 self.notes.append(Note(path, "it could not be made here; its description is in the manifest"))
@@ -4255,15 +4331,16 @@ class Restoration:
         digest = parse_hash_line(known.hash_line)[0] if known.hash_line else words["type"]
         return words.get("resdevice", ""), words.get("ino", ""), words.get("kept", ""), digest, words.get("size", "")
 
-    def _link(self, first: str, folder: Folder, name: str, known: Known) -> None:
+    def _link(self, first: str, folder: Folder, path: str, known: Known, neighbours: Mapping[str, Known]) -> None:
         """Make a further name of a file that is restored already; where that cannot be, restore it once more."""
         *folders, first_name = first.split("/")
+        name = path.rpartition("/")[2]
         try:
             if self.wish.merge and folder.has(name):
                 raise FileExistsError(errno.EEXIST, "it is there already", name)
             self.target.reach(folders).link(first_name, folder, name)
         except OSError:
-            self._first(folder, name, original_path(known), known)
+            self._first(folder, path, known, neighbours)
             self.workers.drain()
             return
         self.files += bool(known.hash_line)
@@ -4280,13 +4357,14 @@ class Restoration:
             return
 
         def then(outcome: Outcome) -> None:
-            if outcome.finding:
-                self.findings.append(outcome.finding)
+            self.workers.pulse.files += 1
             if outcome.set_aside:
                 self.set_aside.append(outcome.set_aside)
-            self.files += 1
-            self.bytes += piece.size
-            self.workers.pulse.files += 1
+            if outcome.finding:
+                self.findings.append(outcome.finding)
+            else:
+                self.files += 1
+                self.bytes += piece.size
         self.workers.submit(lambda: self._file(source, parts[-1], piece), then)
 
     def _file(self, source: Folder, stored_name: str, piece: Piece) -> Outcome:
@@ -4305,14 +4383,14 @@ class Restoration:
         there = bool(self.wish.merge) and folder.has(name)
         if there and same_content(folder, name, piece.digest, pulse):
             return Outcome()
-        passing = fitting(name, ".snapback-part") if self.wish.merge else name
+        passing = free_name(folder, name, ".snapback-part", piece.neighbours) if self.wish.merge else name
         found, why = write_restored(fd, info, folder, passing, piece.meta, pulse)
         if found == piece.digest:
             aside = put_aside(folder, name, self.wish.merge) if there else ""
             if passing != name:
                 folder.rename(passing, folder, name)
             return Outcome(None, aside)
-        folder.rename(passing, folder, free_name(folder, name, ".damaged"))
+        folder.rename(passing, folder, free_name(folder, name, ".damaged", piece.neighbours))
         detail = why or "its bytes are not those that were written"
         return Outcome(Finding(Found.DIFFERS, self.wish.snapshot, piece.path, detail, piece.digest))
 
@@ -4332,8 +4410,10 @@ def check_wishes(manifest: Manifest, wanted: Sequence[str], said: Sequence[str])
 def make_target(wish: Wish, drive: Drive, set_name: str) -> Folder:
     """Make the folder that files are restored to; it must be new or empty unless merging. Raises UsageError, TargetError."""
     where, said = whole_path(wish.target), show(wish.target)
-    if is_inside(where, join_path(drive.path, set_name)):
+    if is_inside(where, join_path(drive.path, set_name)) or where == drive.path:
         raise UsageError(f"{said} lies among the dated copies, which must stay as they are; take another place")
+    if leads_nowhere(wish.target):
+        raise TargetError(f"{said} is a link that leads nowhere; take another place with --to")
     try:
         info = stat_path(where)
         if info is not None and not is_folder(info):
@@ -4567,9 +4647,9 @@ def list_answer(sets: Mapping[str, Sequence[Snapshot]], closed: Sequence[str], d
                           "sources": dict(one.sources)})
     damaged = [f"{name}/{one.name}: its manifest is damaged; the files are there, but nothing proves them: run verify"
                for name, snapshots in sets.items() for one in snapshots if one.state is State.DAMAGED]
-    if not sets:
+    if not sets and not closed:
         lines.append(f"There is no dated copy on {drive} yet.")
-    return Answer(Exit.ATTENTION if damaged else Exit.DONE, lines, [*damaged, *closed_lines(closed)], {"snapshots": facts})
+    return Answer(Exit.ATTENTION if damaged or closed else Exit.DONE, lines, [*damaged, *closed_lines(closed)], {"snapshots": facts})
 
 
 def verify_answer(checked: Checked, quick: bool, seconds: float, note: str) -> Answer:
@@ -4591,10 +4671,14 @@ def verify_answer(checked: Checked, quick: bool, seconds: float, note: str) -> A
         where = "add --json to see all" if note else f"all are in {DAMAGED_LIST} of the set"
         problems.append(f"... and {len(damage) - NOTES_SHOWN:,} more; {where}")
     if damage:
-        problems.append(f"NOT OK - {count_text(len(damage), 'damaged entry', 'damaged entries')}; all other files are good; the next "
-                        "backup stores good copies of what the source still has")
+        unproved = any(one.kind is Found.MANIFEST for one in damage)
+        others = "what was not named is there" if quick else (
+            "what was not named is good" + ("" if not unproved else ", as far as the manifests tell"))
+        problems.append(f"NOT OK - {count_text(len(damage), 'damaged entry', 'damaged entries')}; {others}; the next backup stores good copies of what "
+                        "the source still has; an old dated copy that you do not need may be deleted")
     else:
-        lines.append("OK - everything is there" + ("" if quick else " and has the bytes that were written"))
+        lines.append("OK - everything is there" + (" (names and sizes; no file was read)" if quick else
+                                                  " and has the bytes that were written"))
     return Answer(Exit.DAMAGED if damage else Exit.DONE, lines, problems, {
         "snapshots": checked.snapshots, "files": checked.files, "files_read": checked.read_files,
         "bytes_read": checked.read_bytes, "quick": quick, "damaged": len(damage), "strewn": checked.strewn,
@@ -4605,7 +4689,7 @@ def verify_answer(checked: Checked, quick: bool, seconds: float, note: str) -> A
 def restore_answer(done: Restored, snapshot: str, when: str, seconds: float) -> Answer:
     """Report what was given back."""
     lines = [] if snapshot.startswith(when) else [f"The dated copy that was taken for {show(when)}: {snapshot}"]
-    number = f"{count_text(done.files - len(done.findings), 'file')} ({size_text(done.bytes)})"
+    number = f"{count_text(done.files, 'file')} ({size_text(done.bytes)})"
     lines.append(f"Restored {number} from {snapshot} to {show(done.path)} in {span_text(seconds)}")
     lines += [f"set aside, because it differed: {show(name)}" for name in done.set_aside[:NOTES_SHOWN]]
     problems = [f"{one.kind.value}: {show(one.path)}" + (f" ({one.detail})" if one.detail else "")
@@ -4738,8 +4822,12 @@ def read_sources(words: Sequence[str]) -> Tuple[Source, ...]:
 
 def not_preparable(place: str, err: OSError) -> DriveError:
     """Say why a folder cannot be made a drive."""
-    why = "is read-only" if err.errno == errno.EROFS else "is full" if err.errno in FULL else f"refused ({reason(err)})"
-    return DriveError(f"{show(place)} {why}: it cannot be made a drive; check that this user may write there")
+    why, cure = f"does not let files be made in it ({err.strerror})", "check that this user may write there"
+    if err.errno == errno.EROFS:
+        why, cure = "is read-only", "unlock it, or take another disk"
+    elif err.errno in FULL:
+        why, cure = "is full", "make room on it, or take a larger disk"
+    return DriveError(f"{show(place)} {why}: it cannot be made a drive; {cure}")
 
 
 def init_for_backup(place: str, sources: Sequence[str], dry_run: bool, now: datetime) -> bool:
@@ -4783,6 +4871,8 @@ def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
     if args.init and args.if_attached:
         raise UsageError("--init makes a new drive of whatever folder is there, so it does not go with --if-attached; run it once by "
                          "hand, then leave it out")
+    if args.set and why_no_set_name(args.set):
+        raise UsageError(f"{show(args.set)!r} cannot name a set: {why_no_set_name(args.set)}")
     *words, place = args.paths
     rules = read_rules(args)
     sources = read_sources(words)
@@ -4792,11 +4882,11 @@ def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
         made = init_for_backup(place, [source.path for source in sources], args.dry_run, scene.now)
     try:
         drive = open_drive(place)
-    except DriveAbsent:
+    except DriveAbsent as absent:
         if args.if_attached:
-            return Answer(Exit.DONE, (), (), {"attached": False})
+            return Answer(Exit.DONE, [str(absent)], (), {"attached": False})
         raise
-    order = Order(sources, scene.now, rules, args.set, args.adopt, args.checksum, args.allow_empty, args.jobs, plan_text)
+    order = Order(sources, scene.now, plan_text, rules, args.set, args.adopt, args.checksum, args.allow_empty, args.jobs)
     if args.dry_run:
         look, set_name = preview(drive, order)
         return preview_answer(look, set_name, drive.label)
@@ -4941,7 +5031,7 @@ def add_restore(parser: Parser) -> None:
 def new_target(date: str) -> str:
     """Name a new folder for restored files in the current folder."""
     names = itertools.chain([f"restored-{date}"], (f"restored-{date}_{count}" for count in itertools.count(2)))
-    return next(name for name in names if stat_path(join_path(current_folder(), name)) is None)
+    return next(name for name in names if not is_taken(join_path(current_folder(), name)))
 
 
 def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
@@ -4955,6 +5045,9 @@ def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
                 scene.now.strftime("%Y-%m-%d_%H%M%S") if args.merge else "", args.jobs)
     began = scene.clock()
     done = restore(drive, set_name, wish, scene.expect)
+    lost = [one.name for one in snapshots if one.state is State.DAMAGED and one.name > chosen.name]
+    done.notes.extend(Note("", f"{name} is newer, but its manifest is damaged, so it was passed over; copy what you need from "
+                           f"its folder by hand: {show(join_path(drive.path, set_name, name))}") for name in lost)
     return restore_answer(done, chosen.name, chosen.name if args.when == "latest" else args.when, scene.clock() - began)
 
 
@@ -5014,18 +5107,15 @@ def split_command(words: Sequence[str]) -> Tuple[str, List[str]]:
     return words[at], [*words[:at], *words[at + 1:]]
 
 
-def help_for_options(rest: Sequence[str]) -> str:
-    """Refuse options that stand alone. Raises UsageError."""
-    raise UsageError(f"say a command first: {', '.join(COMMANDS)} (not only {show(' '.join(rest))})")
-
-
 def carry_out(words: Sequence[str], scene: Scene) -> Tuple[Answer, argparse.Namespace]:
     """Read the command line and do what it says. Raises SnapbackError, Finished."""
     name, rest = split_command(words)
     if not name:
         if "--version" in rest:
             raise Finished(f"snapback {__version__}\n")
-        raise Finished((__doc__ or "") + "\n" if not rest or rest[0] in ("-h", "--help") else help_for_options(rest))
+        if rest and not {"-h", "--help"} & set(rest):
+            raise UsageError(f"say a command first: {', '.join(COMMANDS)} (not only {show(' '.join(rest))})")
+        raise Finished(__doc__ or "")
     if name not in COMMANDS:
         raise UsageError(f"there is no command {show(name)!r}; there are: {', '.join(COMMANDS)}")
     args = parser_of(name).parse_intermixed_args(rest)
