@@ -557,7 +557,7 @@ def class_regex(glob: str, at: int) -> Tuple[str, int]:
     at += negated
     start, items = at, []
     while glob[at:at + 1] != "]" or at == start:
-        named = re.compile(r"\[:([a-z]*):\]").match(glob, at)
+        named = re.compile(r"\[:([^]]*):\]").match(glob, at)
         if named:
             if named.group(1) not in NAMED_CLASSES:
                 raise UsageError(f"the exclude pattern {show(glob)!r} names an unknown class of characters")
@@ -610,8 +610,9 @@ def parse_glob(glob: str) -> Tuple[Segment, ...]:
         elif char == "\\":
             if at == len(glob):
                 raise UsageError(f"the exclude pattern {show(glob)!r} ends with a backslash; write two for the character itself")
-            names[-1][-1] += re.escape(glob[at])
-            at += 1
+            if glob[at] != "/":  # an escaped slash is a slash
+                names[-1][-1] += re.escape(glob[at])
+                at += 1
         else:
             names[-1][-1] += "." if char == "?" else re.escape(char)
     segments = [None if len(pieces) > 2 and not any(pieces) else name_regex(pieces) for pieces in names]
@@ -1172,13 +1173,13 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 GONE = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ECONNABORTED, errno.ESHUTDOWN, errno.ESTALE}
 # "Cannot link" has many names, and none is a reason to stop: the file is copied instead.
 LINK_REFUSED = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.EINVAL,
-                errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+                errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EEXIST}
 WINDOWS_LINK_REFUSED = {1, 5, 50, 1142}
 # What a drive may refuse of a file's metadata; the manifest keeps it (ext4 says ENOSPC for a large attribute).
 METADATA_REFUSED = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.E2BIG,
                     errno.ERANGE, errno.ENOSPC, errno.EOVERFLOW}
 SPECIAL_REFUSED = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EIO,
-                   errno.ENAMETOOLONG}
+                   errno.ENAMETOOLONG, errno.EEXIST, errno.EILSEQ, errno.ENOENT}
 # A name that the drive cannot hold, or takes for another one; ENOENT (exfat-fuse) counts only while the drive is there.
 NAME_REFUSED = {errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG, errno.ENOENT, errno.EEXIST}
 
@@ -1220,17 +1221,24 @@ class Folder:
         return cls(path, None)
 
     def at(self, name: str) -> str:
-        """Give what names an entry to a call that also gets `dir_fd=self.fd`."""
-        return name if self.fd is not None else os.path.join(self.path, name)
+        """Give what names an entry to a call that also gets `dir_fd=self.fd`.
+
+        Where paths are used, a name that is more than a name could lead anywhere: it is an OSError.
+        """
+        if self.fd is not None:
+            return name
+        if name in PATH_ONLY or re.search(r"[\\/:\0]", name):
+            raise OSError(errno.EINVAL, "no name of a file", name)
+        return os.path.join(self.path, name)
 
     def child(self, name: str) -> Folder:
         """Open a subfolder; a link there, or a junction, is an error (OSError)."""
-        path = f"{self.path.rstrip(os.sep)}{os.sep}{name}"
         if self.fd is not None:
+            path = f"{self.path.rstrip(os.sep)}{os.sep}{name}"
             return Folder(path, os.open(name, FOLDER_FLAGS | NOFOLLOW, dir_fd=self.fd))
-        if not is_folder(os.lstat(path)):
-            raise NotADirectoryError(errno.ENOTDIR, "not a folder", path)
-        return Folder(path, None)
+        if not is_folder(os.lstat(self.at(name))):
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", self.at(name))
+        return Folder(self.at(name), None)
 
     def reach(self, parts: Sequence[str]) -> Folder:
         """Open a folder further down, part by part."""
@@ -1261,16 +1269,28 @@ class Folder:
         """List the names in it, by their bytes."""
         return sorted(os.listdir(self.path if self.fd is None else self.fd), key=name_bytes)
 
-    def scan(self) -> List[Tuple[str, os.stat_result]]:
-        """List its entries with what `stat` says of each; one that vanishes in between is left out."""
+    def scan(self, unreadable: Optional[Dict[str, OSError]] = None) -> List[Tuple[str, os.stat_result]]:
+        """List its entries with what `stat` says of each; one that vanishes in between is left out.
+
+        An entry that cannot be looked at is added to `unreadable` or, without that, an OSError. So is
+        one that does not exist and is listed all the same: a dying disk answers so, from memory.
+        """
+        gone: Dict[str, OSError] = {}
         with os.scandir(self.path if self.fd is None else self.fd) as entries:
             found = []
             for entry in entries:
-                try:  # noqa: SIM105 - suppress() for every file would show
+                try:
                     found.append((entry.name, entry.stat(follow_symlinks=False)))
-                except FileNotFoundError:
-                    pass
-            return found
+                except OSError as err:
+                    gone[entry.name] = err
+        still_listed = set(self.names()) if gone else set()
+        for name, why in gone.items():
+            if isinstance(why, FileNotFoundError) and name not in still_listed:
+                continue
+            if unreadable is None:
+                raise why
+            unreadable[name] = why
+        return found
 
     def open_file(self, name: str) -> int:
         """Open a file for reading; the descriptor is the caller's to close."""
@@ -1494,14 +1514,18 @@ XFS_OWN_ATTRIBUTES = "trusted.SGI_ACL_"  # what system.posix_acl_* says, once mo
 
 def read_xattrs(fd: int) -> Dict[str, bytes]:
     """Read all extended attributes (ACLs are among them) of an open file; none where there are none to be had."""
-    if not hasattr(os, "listxattr"):
-        return {}
+    found: Dict[str, bytes] = {}
     try:
-        return {name: os.getxattr(fd, name) for name in os.listxattr(fd) if not name.startswith(XFS_OWN_ATTRIBUTES)}
+        for name in os.listxattr(fd) if hasattr(os, "listxattr") else ():
+            if not name.startswith(XFS_OWN_ATTRIBUTES):
+                with contextlib.suppress(PermissionError):  # of security.* and trusted.*, which are root's
+                    found[name] = os.getxattr(fd, name)
+    except AttributeError:
+        return {}
     except OSError as err:
-        if err.errno in METADATA_REFUSED | {getattr(errno, "ENODATA", errno.EINVAL)}:
-            return {}
-        raise
+        if err.errno not in (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, getattr(errno, "ENODATA", errno.ENOTSUP)):
+            raise
+    return found
 
 
 def meta_from(info: os.stat_result, xattrs: Mapping[str, bytes]) -> Meta:
@@ -1556,11 +1580,12 @@ def folder_xattrs(folder: Folder) -> Dict[str, bytes]:
 
 
 class Copied(NamedTuple):
-    """A file as it was stored: the hash of its bytes, and what was true of it when they were read."""
+    """A file as it was stored: the hash of its bytes, what was true of it before they were read, how many there were."""
 
     digest: str
     info: os.stat_result
     xattrs: Mapping[str, bytes]
+    size: int
     changing: bool = False
 
 
@@ -1663,7 +1688,7 @@ def examine(file: SourceFile, pulse: Pulse) -> Copied:
         for piece in read_source(fd, file.info.st_size, pulse):
             sha.update(piece)
         xattrs, after = from_source(read_xattrs, fd), from_source(os.fstat, fd)
-        return Copied(sha.hexdigest(), file.info, xattrs, changing=not steady(file.info, after))
+        return Copied(sha.hexdigest(), file.info, xattrs, file.info.st_size, changing=not steady(file.info, after))
     finally:
         close_read(fd)
 
@@ -1679,7 +1704,7 @@ def copy_once(file: SourceFile, target: Folder, new_name: str, care: Care) -> Co
             set_metadata(target_of(out, target, new_name), meta_from(file.info, xattrs))
             if care.flush:
                 os.fsync(out)
-            return Copied(digest, file.info, xattrs, not steady(file.info, after) or length != file.info.st_size)
+            return Copied(digest, file.info, xattrs, length, not steady(file.info, after) or length != file.info.st_size)
         except SourceError:
             target.unlink(new_name)
             raise
@@ -1717,7 +1742,7 @@ def same_bytes(fd: int, file: SourceFile, pulse: Pulse) -> Optional[Copied]:
         xattrs, after = from_source(read_xattrs, other), from_source(os.fstat, other)
         if next(mine, None) is not None or not steady(file.info, after):
             return None
-        return Copied(sha.hexdigest(), file.info, xattrs)
+        return Copied(sha.hexdigest(), file.info, xattrs, file.info.st_size)
     except OSError:  # the drive cannot read it back
         return None
     finally:
@@ -1730,6 +1755,8 @@ def adopt_leftover(leftover: Folder, file: SourceFile, target: Folder, new_name:
     Only a regular file with a single name is taken: another name may lie in an older dated copy.
     Raises SourceError for the source's side and OSError for a failure to move.
     """
+    if WINDOWS:  # there a file that was opened for reading cannot be flushed
+        return None
     try:
         fd = leftover.open_file(new_name)
     except OSError:
@@ -1743,8 +1770,7 @@ def adopt_leftover(leftover: Folder, file: SourceFile, target: Folder, new_name:
         if copied is None or set(read_xattrs(fd)) - set(copied.xattrs):
             return None
         set_metadata(target_of(fd, leftover, new_name), meta_from(file.info, copied.xattrs))
-        if not WINDOWS:
-            os.fsync(fd)
+        os.fsync(fd)
     finally:
         close_read(fd)
     leftover.rename(new_name, target, new_name)  # after the close: Windows moves no open file
@@ -1797,6 +1823,10 @@ def write_restored(fd: int, info: os.stat_result, folder: Folder, name: str, met
             digest, why = "", err.why
         set_metadata(target_of(out, folder, name), meta)
         return digest, why
+    except OSError:
+        with contextlib.suppress(OSError):
+            folder.unlink(name)
+        raise
     finally:
         os.close(out)
 
@@ -1935,8 +1965,7 @@ def remove_tree(parent: Folder, name: str) -> None:
 
     Raises OSError where something cannot be removed; what is gone by then stays gone.
     """
-    top = parent.child(name)
-    device, trail = top.own_stat().st_dev, Trail(top)
+    trail, device = Trail(parent.child(name)), parent.own_stat().st_dev
     todo: List[Tuple[Tuple[str, ...], bool]] = [((), False)]
     while todo:
         parts, emptied = todo.pop()
@@ -1982,13 +2011,13 @@ def read_text(folder: Folder, name: str, limit: int = HEAD_LIMIT) -> Optional[st
 
 def unique_name(name: str, owner: str) -> str:
     """Make a passing name for something that is to become `name`; `owner`'s next run removes it after a crash."""
-    return f".{name}.{owner}-{os.urandom(6).hex()}{INCOMPLETE}"
+    return f".{owner}-{os.urandom(6).hex()}.{name}{INCOMPLETE}"
 
 
 def remove_unique(folder: Folder, owner: str) -> None:
     """Remove what a killed run of `owner` left under passing names. Raises OSError."""
     for name in folder.names():
-        if re.fullmatch(rf"\..+\.{re.escape(owner)}-[0-9a-f]{{12}}{re.escape(INCOMPLETE)}", name):
+        if re.fullmatch(rf"\.{re.escape(owner)}-[0-9a-f]{{12}}\..+{re.escape(INCOMPLETE)}", name):
             if is_folder(folder.stat(name)):
                 remove_tree(folder, name)
             else:
@@ -2048,6 +2077,8 @@ def make_private(folder: Folder, name: str) -> None:
 def point_latest(set_folder: Folder, name: str, owner: str) -> None:
     """Make the link `latest` point to a dated copy, where the drive has links; better none than one that is out of date."""
     unique = unique_name(LATEST, owner)
+    if set_folder.has(LATEST) and not stat.S_ISLNK(set_folder.stat(LATEST).st_mode):
+        return
     try:
         os.symlink(name, set_folder.at(unique), target_is_directory=True, dir_fd=set_folder.fd)
     except (OSError, NotImplementedError):
@@ -2256,6 +2287,8 @@ def known_drives() -> Dict[str, Dict[str, str]]:
 
 def remember_drive(path: str, marker: Marker) -> None:
     """Note in the local record that a marked drive was seen at `path`; a failure to do so is no failure."""
+    if not os.path.isabs(state_path()):  # no home folder
+        return
     known = known_drives()
     if known.get(path) == {"id": marker.id, "label": marker.label}:
         return
@@ -2527,8 +2560,9 @@ class Visit(NamedTuple):
     parts: Tuple[str, ...]
     info: os.stat_result
     folder: Optional[Folder] = None
-    files: Sequence[Tuple[str, os.stat_result]] = ()
+    files: Sequence[Tuple[str, Optional[os.stat_result]]] = ()   # None: it cannot be looked at
     left_out: int = 0
+    unreadable: Mapping[str, OSError] = {}
     error: Optional[SourceError] = None
 
     @property
@@ -2574,8 +2608,8 @@ def walk(top: Folder, rules: Rules, drive: Stamp) -> Iterator[Visit]:
             yield Visit(parts, info)
             continue
         try:
-            folder = trail.at(parts)
-            found = folder.scan()
+            folder, unreadable = trail.at(parts), {}  # type: Folder, Dict[str, OSError]
+            found = folder.scan(unreadable)
         except OSError as err:
             yield Visit(parts, info, error=source_error(err))
             continue
@@ -2590,8 +2624,9 @@ def walk(top: Folder, rules: Rules, drive: Stamp) -> Iterator[Visit]:
         inside = [name for name in below if stamp(below[name]) != drive]
         todo.append((parts, info, True))
         todo.extend([((*parts, name), below[name], False) for name in sorted(inside, key=byte_order(inside), reverse=True)])
-        in_order = [(name, files[name]) for name in sorted(files, key=byte_order(files))]
-        yield Visit(parts, info, folder, in_order, len(found) - len(wanted))
+        names = [*files, *unreadable]
+        in_order = [(name, files.get(name)) for name in sorted(names, key=byte_order(names))]
+        yield Visit(parts, info, folder, in_order, len(found) - len(wanted), unreadable)
 
 
 # --- 10. Jobs ----------------------------------------------------------------------------------
@@ -2673,10 +2708,16 @@ def open_drive(path: str) -> Drive:
     try:
         info = stat_path(where)
         marker = read_marker(Folder.top(where)) if info and is_folder(info) else None
+        if marker:
+            return Drive(where, marker)
+        spoilt = info is not None and is_folder(info) and Folder.top(where).has(MARKER)
     except OSError as err:
-        raise DriveAbsent(f"{show(path)} cannot be read ({reason(err)}): nothing was copied; attach the drive again") from err
-    if marker:
-        return Drive(where, marker)
+        raise DriveError(f"{show(path)} cannot be read ({reason(err)}): nothing was copied; attach the drive again, or run as a "
+                         "user who may read it") from err
+    if spoilt:
+        raise DriveError(f"the marker of {show(path)}, {MARKER}, is damaged: nothing was copied, and every earlier dated copy is "
+                         "untouched; put it back from another place, or remove it and run: snapback.py init "
+                         + shell_word(path))
     if known:
         raise DriveAbsent(f"the drive {show(known.get('label', ''))} is not attached at {show(path)}: nothing was copied; "
                           "attach it and run the same command")
@@ -3027,8 +3068,11 @@ def compare_file(line: str, known: Optional[Known], racy_after_ns: int) -> Same:
     if known is None or not known.hash_line:
         return Same.NEW
     now = parse_keywords(line)
-    racy = any(time_ns(now[word]) > racy_after_ns for word in ("time", "ctime") if word in now)
-    return compare_words(now, parse_keywords(known.line), racy)
+    then = parse_keywords(known.line)
+    # what was kept or changing then was not seen at the time of that copy
+    racy = "kept" in then or "changing" in then or any(
+        time_ns(now[word]) > racy_after_ns for word in ("time", "ctime") if word in now)
+    return compare_words(now, then, racy)
 
 
 def how_same(line: str, digest: str, known: Optional[Known]) -> Same:
@@ -3058,8 +3102,8 @@ class Store:
         except SourceError as err:
             return self.keep(errand, err.why)
         except OSError as err:
-            if errand.known is not None or not name_refused(err, self.drive.is_there):
-                raise
+            if not name_refused(err, self.drive.is_there) or (err.errno != errno.EEXIST and errand.target.has(errand.name)):
+                raise  # what could be made was not refused for its name
             return self.skip(errand, NO_SUCH_NAME)
 
     def can_name(self, name: str) -> bool:
@@ -3103,9 +3147,11 @@ class Store:
         copied, added = next((one for one in adopted if one), None), 0
         if copied is None:
             copied = copy_file(errand.file, errand.target, errand.name, self.care)
-            added = copied.info.st_size
+            added = copied.size
         line = file_line(copied.info) + xattr_words(copied.xattrs)
-        lines = Known(line + " changing" * copied.changing, hash_line(copied.digest, errand.path))
+        if copied.changing:  # what is stored is what was read, whatever the stat before said
+            line = re.sub(r" size=\d+ ", f" size={copied.size} ", line, count=1) + " changing"
+        lines = Known(line, hash_line(copied.digest, errand.path))
         same = how_same(line, copied.digest, errand.known)
         if copied.changing:
             return Stored(lines, same, added, "kept changing while it was read")
@@ -3144,6 +3190,7 @@ class Place(NamedTuple):
     before: Optional[Earlier] = None
     old: Optional[Folder] = None
     leftovers: Tuple[Folder, ...] = ()
+    unreadable: Mapping[str, OSError] = {}
 
     def of(self, name: str) -> str:
         """Give the path of an entry."""
@@ -3211,7 +3258,7 @@ class Groups:
 
     def __init__(self, run: Run, tally: Tally) -> None:
         self.run, self.tally = run, tally
-        self.open: Dict[Stamp, List[Any]] = {}  # path of the first name, names still to come, its lines once stored
+        self.open: Dict[Tuple[int, ...], List[Any]] = {}  # path of the first name, names still to come, its lines once stored
 
     def join(self, errand: Errand, at: int, lines: List[str]) -> None:
         """Store the first name of a group, or link a further one when the first is done."""
@@ -3228,11 +3275,12 @@ class Groups:
             self.run.workers.after(further)
 
     def meet(self, info: os.stat_result, path: str) -> List[Any]:
-        """Find or open the group of a name."""
-        group = self.open.setdefault(stamp(info), [path, info.st_nlink, None])
+        """Find or open the group of a name; its times are part of the key, as a deleted file's inode is soon another's."""
+        key = (*stamp(info), info.st_mode, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+        group = self.open.setdefault(key, [path, info.st_nlink, None])
         group[1] -= 1
         if group[1] <= 0:
-            del self.open[stamp(info)]
+            del self.open[key]
         return group
 
     def _linked(self, group: List[Any], errand: Errand) -> Optional[Stored]:
@@ -3349,7 +3397,9 @@ class Taking:
         try:
             return self.new.at(path.split("/"), Folder.make)
         except OSError as err:
-            if not name_refused(err, self.run.drive.is_there):
+            *folders, name = path.split("/")
+            made = err.errno != errno.EEXIST and self.new.at(folders).has(name)
+            if made or not folders or not name_refused(err, self.run.drive.is_there):
                 raise
             return None
 
@@ -3366,8 +3416,9 @@ class Taking:
         block = place.before.at(place.path) if place.before else None
         try:
             xattrs = from_source(folder_xattrs, place.source)
-        except SourceError:
+        except SourceError as err:
             xattrs = {}
+            self.run.notes.append(Note(place.path, f"its extended attributes could not be read ({err.why})"))
         line = dir_line(place.path, visit.info, xattrs)
         same = Same.NEW if block is None or not block.line.startswith(DIR_LINE) else (
             Same.UNCHANGED if block.line == line else Same.CHANGED)
@@ -3377,11 +3428,16 @@ class Taking:
             place = place._replace(old=place.before.folder(place.path))
         place = place._replace(leftovers=self._leftover_folders(place.path.split("/")))
         lines = [line]
+        for why in visit.unreadable.values():
+            if isinstance(why, FileNotFoundError):
+                raise SourceGone(f"the disk of {show(place.source.path)} answers no more: no dated copy was made, and every earlier "
+                                 "one is untouched; check it and run the same command: it carries on") from why
+        place = place._replace(unreadable=visit.unreadable)
         self._entries(place, [(name, info, name) for name, info in visit.files], known, lines)
         self.run.workers.after(functools.partial(self.tally.emit, lines))
         return meta_from(visit.info, xattrs)
 
-    def _entries(self, place: Place, files: Sequence[Tuple[str, os.stat_result, str]], known: Dict[str, Known],
+    def _entries(self, place: Place, files: Sequence[Tuple[str, Optional[os.stat_result], str]], known: Dict[str, Known],
                  lines: List[str]) -> None:
         """Take what is in a folder but not a folder; `known` loses what is met, `lines` gets the result.
 
@@ -3394,12 +3450,16 @@ class Taking:
         batch_bytes = linked = linked_bytes = 0
         for name, info, source_name in files:
             was = known.pop(name, None)
+            if info is None:
+                self._unreadable(place, name, was, lines)
+                continue
             if not stat.S_ISREG(info.st_mode):
-                self._special(place, name, SourceFile(place.source, source_name, info), lines)
+                self._special(place, name, SourceFile(place.source, source_name, info), was, lines)
                 continue
             if old and was and info.st_nlink == 1 and info.st_mtime_ns < racy_ns > info.st_ctime_ns:
                 line = file_line(info)
-                if (was.line == line or was.line.startswith(line + " xattr.")) and (
+                if (was.line == line or (was.line.startswith(line + " xattr.") and " kept=" not in was.line
+                                         and not was.line.endswith(" changing"))) and (
                         link_same(old, place.new, name, info.st_size)):
                     lines += was
                     linked += 1
@@ -3420,6 +3480,16 @@ class Taking:
             self._send(batch, lines)
         if linked:
             self.tally.unchanged(linked, linked_bytes)
+
+    def _unreadable(self, place: Place, name: str, was: Optional[Known], lines: List[str]) -> None:
+        """Keep the earlier copy of an entry that cannot even be looked at, or note that there is none."""
+        why = source_error(place.unreadable[name]).why
+        if was is None or not was.hash_line or place.before is None:
+            lines.append(self.tally.skipped(place.of(name), why))
+            return
+        errand = Errand(SourceFile(place.source, name, place.new.own_stat()), place.new, place.of(name), Same.UNCHANGED, was,
+                        place.old, place.before.name)
+        lines += self.tally.stored(place.of(name), self.run.store.keep(errand, why))
 
     def _linkable(self, place: Place) -> bool:
         """Tell whether unchanged files of a folder may be linked without a second thought."""
@@ -3472,7 +3542,7 @@ class Taking:
                 lines[at], lines[at + 1] = self.tally.stored(errand.path, result)
         self.run.workers.submit(work, then)
 
-    def _special(self, place: Place, name: str, file: SourceFile, lines: List[str]) -> None:
+    def _special(self, place: Place, name: str, file: SourceFile, was: Optional[Known], lines: List[str]) -> None:
         """Take a symbolic link, fifo or device; a socket is only counted."""
         info = file.info
         kind = SPECIAL_KINDS.get(stat.S_IFMT(info.st_mode))
@@ -3484,7 +3554,14 @@ class Taking:
             try:
                 words = f" link={escape(from_source(read_link, file.folder, file.name))}"
             except SourceError as err:
-                lines.append(self.tally.skipped(place.of(name), err.why))
+                if was is None or place.before is None or not was.line.startswith("# type=link "):
+                    lines.append(self.tally.skipped(place.of(name), err.why))
+                    return
+                self.run.notes.append(Note(place.of(name), f"{err.why}; the copy of {place.before.name} is kept"))
+                self.run.counts.kept += 1
+                self.run.counts.other += 1
+                kept = keep_line(was.line, place.before.name)
+                lines.append(kept if make_entry(place.new, name, was.line) else optional_line(kept))
                 return
         if not self.run.store.can_name(name):
             lines.append(self.tally.skipped(place.of(name), NO_SUCH_NAME))
@@ -3669,9 +3746,9 @@ def walk_files(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
         for visit in walk(from_top(source, Folder.top, source.path), order.rules, drive.stamp):
             path = "/".join((source.alias, *visit.parts))
             block = before.at(path) if before and not visit.leaving else None
-            for name, info in visit.files:
-                if stat.S_ISREG(info.st_mode):
-                    yield f"{path}/{name}", info, before, block.entries.get(name) if block else None
+            for name, found in visit.files:
+                if found is not None and stat.S_ISREG(found.st_mode):
+                    yield f"{path}/{name}", found, before, block.entries.get(name) if block else None
 
 
 def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier: Mapping[str, Earlier],
@@ -3702,7 +3779,7 @@ def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
 def tree_size(top: Folder) -> int:
     """Add up the bytes of the regular files with one name in a folder, which a next run could use."""
     return sum(info.st_size for visit in walk(top, Rules(), (0, 0)) for _, info in visit.files
-               if stat.S_ISREG(info.st_mode) and info.st_nlink == 1)
+               if info is not None and stat.S_ISREG(info.st_mode) and info.st_nlink == 1)
 
 
 def end_facts(counts: Counts) -> Dict[str, Any]:
@@ -3810,13 +3887,13 @@ class SetRun:
         target.flush()
         self.drive.check()
         self.set_folder.rename(name + INCOMPLETE, self.set_folder, name)
-        self.set_folder.flush()
 
     def _after_publishing(self, name: str, counts: Counts, left_behind: Sequence[str],
                           flush: Optional[Callable[[], None]]) -> Tuple[Notes, bool]:
         """Do what a whole dated copy can do without: a failure here is told, and mended by the next run."""
         notes: Notes = []
         try:
+            self.set_folder.flush()
             self.twins.rename(name + ".gz" + INCOMPLETE, self.twins, name + ".gz")
             self.twins.flush()
             remove_unique(self.set_folder, self.set_name)
@@ -3873,6 +3950,9 @@ def take_snapshot(drive: Drive, order: Order, expect: Expect) -> Taken:
             drive.check()
             make_private(drive.root, set_name)
         set_folder = drive.root.child(set_name)
+        if set_folder.own_stat().st_dev != drive.stamp[0]:
+            raise DriveError(f"the folder {set_name} on the drive {drive.where} is another disk: nothing was copied; make that disk "
+                             "a drive of its own, or unmount it")
         lock = lock_file(set_folder, f"snapback-{drive.marker.id if drive.marker else ''}-{set_name}.lock")
     try:
         return SetRun(drive, set_name, set_folder, order, {
@@ -4142,7 +4222,8 @@ def note_check(drive: Drive, order: Check, checked: Checked) -> str:
         set_folder = drive.root.child(order.set_name)
         seqs = {one.name: one.seq for one in survey(set_folder)}
         before = read_text(set_folder, DAMAGED_LIST, 64 * MIB)
-        if order.whole and not order.quick:
+        if order.whole and not order.quick and set(seqs) <= {*order.names, *(
+                one.name for one in survey(set_folder) if one.state not in (State.WHOLE, State.DAMAGED))}:
             text = damaged_text(checked.damage, time, seqs)
         else:  # dates that were not read now may share the bad file: it counts for all of them
             listed = set((before or "").split("\n"))
@@ -4237,6 +4318,7 @@ class Restoration:
         self.notes: Notes = []
         self.set_aside: List[str] = []
         self.groups: Dict[Tuple[str, ...], str] = {}
+        self.spoilt: Set[str] = set()
         self.forbidden: Set[Stamp] = {stamp(set_folder.own_stat())}
         self.files = self.bytes = 0
 
@@ -4336,7 +4418,7 @@ class Restoration:
         *folders, first_name = first.split("/")
         name = path.rpartition("/")[2]
         try:
-            if self.wish.merge and folder.has(name):
+            if first in self.spoilt or (self.wish.merge and folder.has(name)):
                 raise FileExistsError(errno.EEXIST, "it is there already", name)
             self.target.reach(folders).link(first_name, folder, name)
         except OSError:
@@ -4354,6 +4436,7 @@ class Restoration:
             source = self.stored[snapshot].at(parts[:-1])
         except OSError as err:
             self.findings.append(Finding(Found.MISSING, self.wish.snapshot, piece.path, reason(err), piece.digest))
+            self.spoilt.add(piece.path)
             return
 
         def then(outcome: Outcome) -> None:
@@ -4362,6 +4445,7 @@ class Restoration:
                 self.set_aside.append(outcome.set_aside)
             if outcome.finding:
                 self.findings.append(outcome.finding)
+                self.spoilt.add(piece.path)
             else:
                 self.files += 1
                 self.bytes += piece.size
@@ -4410,7 +4494,8 @@ def check_wishes(manifest: Manifest, wanted: Sequence[str], said: Sequence[str])
 def make_target(wish: Wish, drive: Drive, set_name: str) -> Folder:
     """Make the folder that files are restored to; it must be new or empty unless merging. Raises UsageError, TargetError."""
     where, said = whole_path(wish.target), show(wish.target)
-    if is_inside(where, join_path(drive.path, set_name)) or where == drive.path:
+    sets = {set_name, *list_sets(drive.root)[0]}
+    if where == drive.path or any(is_inside(where, join_path(drive.path, one)) for one in sets):
         raise UsageError(f"{said} lies among the dated copies, which must stay as they are; take another place")
     if leads_nowhere(wish.target):
         raise TargetError(f"{said} is a link that leads nowhere; take another place with --to")
@@ -4674,8 +4759,9 @@ def verify_answer(checked: Checked, quick: bool, seconds: float, note: str) -> A
         unproved = any(one.kind is Found.MANIFEST for one in damage)
         others = "what was not named is there" if quick else (
             "what was not named is good" + ("" if not unproved else ", as far as the manifests tell"))
-        problems.append(f"NOT OK - {count_text(len(damage), 'damaged entry', 'damaged entries')}; {others}; the next backup stores good copies of what "
-                        "the source still has; an old dated copy that you do not need may be deleted")
+        number = count_text(len(damage), "damaged entry", "damaged entries")
+        problems.append(f"NOT OK - {number}; {others}; the next backup stores good copies of what the source still has; an old dated "
+                        "copy that you do not need may be deleted")
     else:
         lines.append("OK - everything is there" + (" (names and sizes; no file was read)" if quick else
                                                   " and has the bytes that were written"))
@@ -4727,7 +4813,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse has to say as a UsageError."""
-        raise UsageError(f"{message}; see: {self.prog} --help")
+        raise UsageError(f"{show(message)}; see: {self.prog} --help")
 
 
 class Finished(Exception):
@@ -4792,7 +4878,7 @@ def read_rules(args: argparse.Namespace) -> Rules:
                 raise UsageError(f"the exclude file {show(text)} cannot be read: {err}") from err
             if content is None:
                 raise UsageError(f"there is no exclude file {show(text)}, or it is no text file of less than a megabyte")
-            lines = content.split("\n")
+            lines = content.lstrip("\ufeff").split("\n")
         patterns += [pattern for pattern in (parse_pattern(line, IGNORE_CASE) for line in lines) if pattern]
     for name in args.exclude_if_present:
         if "/" in name or name in ("", ".", ".."):
@@ -4946,10 +5032,10 @@ def open_to_read(args: argparse.Namespace) -> Tuple[Drive, str]:
                     break
                 where = parent_path(where)
             marker = read_marker(Folder.top(where))
+            if args.drive or marker:
+                return Drive(where, marker), named
         except OSError as err:
             raise DriveAbsent(f"{show(place)} cannot be read ({reason(err)}); attach the drive, or run as a user who may read it") from err
-        if args.drive or marker:
-            return Drive(where, marker), named
     if args.drive:
         raise DriveAbsent(f"there is no folder {show(args.drive)}; attach the drive, or check the path")
     raise UsageError("say which drive: --drive DIR (this script does not lie on one, and the current folder is on none)")
@@ -5109,10 +5195,10 @@ def split_command(words: Sequence[str]) -> Tuple[str, List[str]]:
 
 def carry_out(words: Sequence[str], scene: Scene) -> Tuple[Answer, argparse.Namespace]:
     """Read the command line and do what it says. Raises SnapbackError, Finished."""
+    if "--version" in words:
+        raise Finished(f"snapback {__version__}\n")
     name, rest = split_command(words)
     if not name:
-        if "--version" in rest:
-            raise Finished(f"snapback {__version__}\n")
         if rest and not {"-h", "--help"} & set(rest):
             raise UsageError(f"say a command first: {', '.join(COMMANDS)} (not only {show(' '.join(rest))})")
         raise Finished(__doc__ or "")
@@ -5209,9 +5295,16 @@ class Progress:
 
 def say(stream: Optional[TextIO], lines: Iterable[str]) -> None:
     """Print lines, whatever characters the stream can take; a closed stream is no reason to fail."""
-    for line in lines if stream else ():
-        encoding = getattr(stream, "encoding", None) or "utf-8"
-        print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream)
+    if not stream:
+        return
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        for line in lines:
+            print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream)
+        stream.flush()
+    except (OSError, ValueError):  # closed, or nobody listens: Python would complain once more at its end
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -5239,6 +5332,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
             return int(Exit.DONE)
         except SnapbackError as err:
             code, sentence = err.code, str(err)
+        except OSError as err:
+            code, sentence = Exit.FAILED, f"the system refused ({reason(err)}); every earlier dated copy is untouched"
         except KeyboardInterrupt:
             code, sentence = Exit.INTERRUPTED, ("interrupted; every earlier dated copy is untouched, and the next run carries on "
                                                 "with what was already copied")
