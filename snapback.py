@@ -1287,7 +1287,7 @@ class Folder:
         for name, why in gone.items():
             if isinstance(why, FileNotFoundError) and name not in still_listed:
                 continue
-            if unreadable is None:
+            if unreadable is None or not found:  # none at all can be seen: that is the folder's trouble
                 raise why
             unreadable[name] = why
         return found
@@ -2297,6 +2297,12 @@ def remember_drive(path: str, marker: Marker) -> None:
         os.makedirs(os.path.dirname(state_path()), mode=0o700, exist_ok=True)
         folder = Folder.top(os.path.dirname(state_path()))
         write_text(folder, "drives.json", json.dumps({"drives": known}, indent=1), "init")
+
+
+def silence(stream: TextIO) -> None:
+    """Let what is still printed to a closed stream go nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def script_path() -> str:
@@ -5303,8 +5309,7 @@ def say(stream: Optional[TextIO], lines: Iterable[str]) -> None:
             print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream)
         stream.flush()
     except (OSError, ValueError):  # closed, or nobody listens: Python would complain once more at its end
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        silence(stream)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 import pytest
-import pythons
 
+import pythons
 import snapback
 
 SNAPBACK = Path(snapback.__file__).resolve()

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 import pytest
+
 from conftest import MIB, NOBODY, SNAPBACK, Cli
 from trees import ask, dates, differences, remove_tree, twin
 

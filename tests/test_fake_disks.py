@@ -22,14 +22,14 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Set, Tu
 from unittest import mock
 
 import pytest
-from faults import Call, is_below, watched
 from pyfakefs.fake_filesystem import FakeFilesystem, OSType
 from pyfakefs.fake_os import FakeOsModule
 from pyfakefs.fake_path import FakePathModule
 from pyfakefs.helpers import get_uid, set_uid
-from trees import DATE, Outcome, ask, dates
 
 import snapback
+from faults import Call, is_below, watched
+from trees import DATE, Outcome, ask, dates
 
 TOOL_TEXT = Path(snapback.__file__).read_text("utf-8")
 LONG_AGO = 1_500_000_000

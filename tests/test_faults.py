@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
 
 import pytest
+
 from faults import Call, Fault, Hit, is_below, nothing, watched
 from trees import Outcome, Twin, ask, dates, differences, remove_tree, set_time, shown, text_of, twin
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import pytest
-from conftest import MIB, Cli, Mount
-from trees import Outcome, Twin, allocated, ask, dates, differences, remove_tree, text_of, twin
 
 import snapback
+from conftest import MIB, Cli, Mount
+from trees import Outcome, Twin, allocated, ask, dates, differences, remove_tree, text_of, twin
 
 pytestmark = pytest.mark.needs("linux")
 LONG_AGO = 1_700_000_000
@@ -681,7 +681,7 @@ class World:
         """Take the copies away that a run has just made, so that the hostile one is the newest again."""
         for date in dates(self.box):
             if date not in (OLDER, DATE):
-                (self.box / date).rename(self.out / date)
+                (self.box / date).rename(Path(tempfile.mkdtemp(dir=self.out)) / date)
 
 
 @pytest.fixture

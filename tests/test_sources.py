@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import pytest
-from faults import Call, nothing, watched
-from trees import Outcome, ask, dates, differences, remove_tree, stock_check, text_of, twin, without
 
 import snapback
+from faults import Call, nothing, watched
+from trees import Outcome, ask, dates, differences, remove_tree, stock_check, text_of, twin, without
 
 pytestmark = pytest.mark.needs("linux", "sha256sum")
 

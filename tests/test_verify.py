@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
 
 import pytest
+
 from conftest import MIB, Cli, Mount, User
 from trees import ask, dates, differences, hash_of, opened_folder, remove_tree, text_of, twin
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Sequence, Set, Tuple
 
 import pytest
-from conftest import SNAPBACK, WINE_PYTHON, WINE_WORLD, Result
-from trees import ask, dates, stock_check, text_of
 
 import snapback
+from conftest import SNAPBACK, WINE_PYTHON, WINE_WORLD, Result
+from trees import ask, dates, stock_check, text_of
 
 YEAR_2023 = 1_700_000_000
 LETTER, PHOTO = "Мои письма/первое письмо.txt", "Фото 2023/photo.jpg"
