@@ -14,8 +14,7 @@ The first copy on a new drive:  snapback.py backup --init ~/Documents /media/usb
 "snapback.py COMMAND --help" explains one command.
 """
 
-from __future__ import annotations
-
+# Not "from __future__ import annotations": that imports a module, and one beside this script would be taken.
 import os
 import sys
 
@@ -575,7 +574,7 @@ def class_regex(glob: str, at: int) -> Tuple[str, int]:
     return f"[{'^' if negated else ''}{''.join(items)}]", at + 1
 
 
-def name_regex(pieces: Sequence[str]) -> re.Pattern[str]:
+def name_regex(pieces: Sequence[str]) -> "re.Pattern[str]":
     """Make the expression of one name from what stands between its stars.
 
     Each piece has a fixed length, so the first place where it fits is as good as any; the
@@ -1212,7 +1211,7 @@ class Folder:
                 pass
 
     @classmethod
-    def top(cls, path: str) -> Folder:
+    def top(cls, path: str) -> "Folder":
         """Open a folder that a person named; here alone links are followed."""
         if HAS_DIR_FD:
             return cls(path, os.open(path, FOLDER_FLAGS))
@@ -1231,7 +1230,7 @@ class Folder:
             raise OSError(errno.EINVAL, "no name of a file", name)
         return os.path.join(self.path, name)
 
-    def child(self, name: str) -> Folder:
+    def child(self, name: str) -> "Folder":
         """Open a subfolder; a link there, or a junction, is an error (OSError)."""
         if self.fd is not None:
             path = f"{self.path.rstrip(os.sep)}{os.sep}{name}"
@@ -1240,11 +1239,11 @@ class Folder:
             raise NotADirectoryError(errno.ENOTDIR, "not a folder", self.at(name))
         return Folder(self.at(name), None)
 
-    def reach(self, parts: Sequence[str]) -> Folder:
+    def reach(self, parts: Sequence[str]) -> "Folder":
         """Open a folder further down, part by part."""
         return functools.reduce(Folder.child, parts, self)
 
-    def make(self, name: str) -> Folder:
+    def make(self, name: str) -> "Folder":
         """Make a subfolder, readable for its owner alone until its own mode is set, and open it."""
         os.mkdir(self.at(name), 0o700, dir_fd=self.fd)
         return self.child(name)
@@ -1300,14 +1299,14 @@ class Folder:
         """Create a file that is not there yet; the descriptor is the caller's to close."""
         return os.open(self.at(name), CREATE_FLAGS, 0o600, dir_fd=self.fd)
 
-    def link(self, name: str, other: Folder, new_name: str) -> None:
+    def link(self, name: str, other: "Folder", new_name: str) -> None:
         """Give a file of this folder a second name in another one."""
         if self.fd is None:
             os.link(self.at(name), other.at(new_name))
         else:
             os.link(name, new_name, src_dir_fd=self.fd, dst_dir_fd=other.fd, follow_symlinks=False)
 
-    def rename(self, name: str, other: Folder, new_name: str) -> None:
+    def rename(self, name: str, other: "Folder", new_name: str) -> None:
         """Move an entry to another folder of the same drive; a file of the new name is replaced at once."""
         os.replace(self.at(name), other.at(new_name), src_dir_fd=self.fd, dst_dir_fd=other.fd)
 
@@ -1340,7 +1339,7 @@ class Trail:
         self.names: List[str] = []
         self.folders: List[Optional[Folder]] = [root]   # the root, then one for each name
 
-    def at(self, parts: Sequence[str], enter: Callable[[Folder, str], Folder] = Folder.child) -> Folder:
+    def at(self, parts: Sequence[str], enter: Callable[[Folder, str], Folder] = Folder.child) -> "Folder":
         """Give the folder at `parts` below the root; `enter` opens (or makes) one that is not open yet."""
         shared = 0
         for mine, wanted in zip(self.names, parts):
@@ -1357,7 +1356,7 @@ class Trail:
                 self.folders[-OPEN_LEVELS - 1] = None
         return folder
 
-    def _reopen(self) -> Folder:
+    def _reopen(self) -> "Folder":
         """Open again what was closed on the way down, from the root, as nothing nearer is open."""
         folder = self.root
         for level, name in enumerate(self.names, 1):
@@ -1950,7 +1949,7 @@ def make_entry(folder: Folder, name: str, line: str) -> bool:
     return made
 
 
-def enter_forced(parent: Folder, name: str) -> Folder:
+def enter_forced(parent: Folder, name: str) -> "Folder":
     """Open a subfolder that is to be removed, also where its mode forbids it to its owner."""
     try:
         return parent.child(name)
@@ -1974,7 +1973,7 @@ def remove_tree(parent: Folder, name: str) -> None:
             continue
         folder = trail.at(parts, enter_forced)
         info = folder.own_stat()
-        if info.st_dev != device:
+        if folder.fd is not None and info.st_dev != device:  # on Windows a mounted disk is no folder to `is_folder`
             raise OSError(errno.EXDEV, "another disk is mounted there", folder.path)
         if folder.fd is not None and not info.st_mode & stat.S_IWUSR:
             os.chmod(folder.fd, 0o700)
@@ -2299,6 +2298,14 @@ def remember_drive(path: str, marker: Marker) -> None:
         write_text(folder, "drives.json", json.dumps({"drives": known}, indent=1), "init")
 
 
+def terminal_width(stream: TextIO) -> int:
+    """Give how many columns the terminal behind a stream has."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):
+        return shutil.get_terminal_size().columns
+
+
 def silence(stream: TextIO) -> None:
     """Let what is still printed to a closed stream go nowhere."""
     with contextlib.suppress(OSError, ValueError):
@@ -2360,7 +2367,7 @@ class Manifest:
         self.file, self.header, self.end = file, header, end
         self.begins, self.ends = begins, ends
 
-    def __enter__(self) -> Manifest:
+    def __enter__(self) -> "Manifest":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -2388,7 +2395,7 @@ class Manifest:
             raise ManifestDamaged("its last line is cut off")
 
 
-def open_manifest(file: BinaryIO, prove: bool = True) -> Manifest:
+def open_manifest(file: BinaryIO, prove: bool = True) -> "Manifest":
     """Read a manifest's first and last line and, to `prove` it, hash what lies above the last.
 
     Raises ManifestDamaged for what is not whole, OSError where it cannot be read.
@@ -2446,7 +2453,7 @@ def twin_file(set_folder: Folder, name: str) -> BinaryIO:
     return out
 
 
-def proved_manifest(file: BinaryIO) -> Manifest:
+def proved_manifest(file: BinaryIO) -> "Manifest":
     """Open a manifest that is closed again if it proves nothing. Raises ManifestDamaged, OSError."""
     try:
         return open_manifest(file)
@@ -2455,7 +2462,7 @@ def proved_manifest(file: BinaryIO) -> Manifest:
         raise
 
 
-def load_manifest(set_folder: Folder, name: str) -> Manifest:
+def load_manifest(set_folder: Folder, name: str) -> "Manifest":
     """Open the proved manifest of a dated copy, or its twin. Raises ManifestDamaged where neither is whole."""
     why: Optional[Exception] = None
     for is_twin in (False, True):
@@ -2474,6 +2481,7 @@ class ManifestWriter:
 
     def __init__(self, folder: Folder, twins: Folder, twin: str, threads: bool) -> None:
         self.fd, self.twin_fd = folder.create_file(MANIFEST), twins.create_file(twin)
+        self.open_fds = [self.fd, self.twin_fd]
         self.packer = zlib.compressobj(1, zlib.DEFLATED, 31)  # higher levels measured: 4 times slower for 15 % less
         self.sha = hashlib.sha256()
         self.waiting: List[str] = []
@@ -2527,8 +2535,9 @@ class ManifestWriter:
         """Close both files and end the thread, whatever happened."""
         if self.thread:
             self.thread.shutdown(wait=True)
-        close_read(self.fd)
-        close_read(self.twin_fd)
+        for fd in self.open_fds:
+            close_read(fd)
+        self.open_fds = []
 
 
 def write_twin(set_folder: Folder, twins: Folder, name: str) -> None:
@@ -2952,7 +2961,7 @@ class Workers:
         while self.waiting:
             self._step()
 
-    def __enter__(self) -> Workers:
+    def __enter__(self) -> "Workers":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -3643,8 +3652,12 @@ def path_in_copy(path: str, sources: Mapping[str, str]) -> str:
     if not plain.strip("./"):
         raise UsageError(f"there is no {show(path)!r} in a dated copy; to have all of it back name no path")
     for alias, origin in sources.items():
-        top = origin.replace("\\", "/") if re.match(r"[A-Za-z]:\\|\\\\", origin) else origin
-        if plain == top or plain.startswith(top.rstrip("/") + "/"):
+        top, whole = origin, plain
+        if re.match(r"[A-Za-z]:\\|\\\\", origin):  # of a Windows computer, where case does not count
+            top, slashed = origin.replace("\\", "/").rstrip("/"), path.replace("\\", "/").rstrip("/")
+            whole = top + slashed[len(top):] if slashed[:len(top)].casefold() == top.casefold() else slashed
+        if whole == top or whole.startswith(top.rstrip("/") + "/"):
+            plain = whole
             return "/".join(part for part in (alias, plain[len(top):].strip("/")) if part)
     while plain.startswith("./"):
         plain = plain[2:]
@@ -3706,12 +3719,13 @@ def check_sources(sources: Sequence[Source]) -> None:
 
 
 def check_sources_beside(drive: Drive, set_name: str, sources: Sequence[Source]) -> None:
-    """Raise UsageError where a source is the drive, or lies in the set, which would grow without end."""
+    """Raise UsageError where a source is the drive, or lies in a set there, which would grow without end."""
+    sets = {set_name, *list_sets(drive.root)[0]}
     for source in sources:
         info = from_top(source, stat_path, source.path)
         if info and stamp(info) == drive.stamp and source.is_folder:
             raise UsageError(f"{show(source.path)} is the drive itself; name the folders to be copied, then the drive")
-        if is_inside(source.path, join_path(drive.path, set_name)):
+        if any(is_inside(source.path, join_path(drive.path, one)) for one in sets):
             raise UsageError(f"{show(source.path)} lies among the dated copies, which would grow without end; name the folders "
                              "to be copied, then the drive")
 
@@ -3890,6 +3904,7 @@ class SetRun:
         if flush:
             flush()
         writer.finish(end_facts(counts))
+        writer.close()  # Windows renames no folder with an open file in it
         target.flush()
         self.drive.check()
         self.set_folder.rename(name + INCOMPLETE, self.set_folder, name)
@@ -4358,7 +4373,7 @@ class Restoration:
     def _leads_to(self, path: str) -> bool:
         return self._wants(path) or any(one.startswith(path + "/") for one in self.wish.paths)
 
-    def _enter(self, parent: Folder, name: str) -> Folder:
+    def _enter(self, parent: Folder, name: str) -> "Folder":
         """Make a folder in the target; with --merge an existing one serves, and a file in its place is set aside."""
         with restoring(parent, name):
             if self.wish.merge and parent.has(name):
@@ -4497,7 +4512,7 @@ def check_wishes(manifest: Manifest, wanted: Sequence[str], said: Sequence[str])
                              f"{', '.join(sorted(map(show, manifest.header['sources'])))}")
 
 
-def make_target(wish: Wish, drive: Drive, set_name: str) -> Folder:
+def make_target(wish: Wish, drive: Drive, set_name: str) -> "Folder":
     """Make the folder that files are restored to; it must be new or empty unless merging. Raises UsageError, TargetError."""
     where, said = whole_path(wish.target), show(wish.target)
     sets = {set_name, *list_sets(drive.root)[0]}
@@ -4568,6 +4583,8 @@ TO GET ONE FILE BACK
   Open the folder of the computer, then the folder of the date, and copy the
   file to the computer before you open it. Please do not change or delete
   anything in the dated folders: several dates share the same file.
+
+  If a folder will not open, it belongs to another user: open it as administrator.
 
 TO GET EVERYTHING BACK
   Copy the folder inside the dated folder to the computer, with any file
@@ -4881,7 +4898,8 @@ def read_rules(args: argparse.Namespace) -> Rules:
             try:
                 content = read_text(Folder.top(parent_path(path)), path_parts(path)[-1], MIB)
             except (OSError, IndexError) as err:
-                raise UsageError(f"the exclude file {show(text)} cannot be read: {err}") from err
+                why = reason(err) if isinstance(err, OSError) else "it names no file"
+                raise UsageError(f"the exclude file {show(text)} cannot be read: {why}") from err
             if content is None:
                 raise UsageError(f"there is no exclude file {show(text)}, or it is no text file of less than a megabyte")
             lines = content.lstrip("\ufeff").split("\n")
@@ -5023,7 +5041,7 @@ def add_list(parser: Parser) -> None:
 
 def open_to_read(args: argparse.Namespace) -> Tuple[Drive, str]:
     """Find the drive that a reading command means, marked or not; give it with the name of the set, if one was named."""
-    places = [args.drive] if args.drive else [parent_path(script_path()), current_folder()]
+    places = [args.drive] if args.drive else [place for place in (parent_path(script_path()), current_folder()) if place]
     for place in places:
         where, named = whole_path(place), args.set
         try:
@@ -5286,7 +5304,7 @@ class Progress:
 
     def draw(self, text: str) -> None:
         """Replace the line."""
-        width = shutil.get_terminal_size().columns - 1
+        width = terminal_width(self.stream) - 1
         self.stream.write("\r" + text[:width].ljust(width))
         self.stream.flush()
         self.drawn = True

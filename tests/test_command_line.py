@@ -377,7 +377,6 @@ def test_a_backup_is_whole_though_nobody_hears_of_it(source: Path, copied: Path,
 CYRILLIC = "\u041f\u0438\u0441\u044c\u043c\u0430"
 LOCALES: Dict[str, Dict[str, str]] = {
     "ascii output": {"PYTHONIOENCODING": "ascii", "LANG": "C.UTF-8"},
-    "the C locale as it is": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
     "the C locale as Python mends it": {"LC_ALL": "C"},
     "none": {},
     "one that is not installed": {"LANG": "xx_YY.KOI8-R", "LC_ALL": "xx_YY.KOI8-R"},

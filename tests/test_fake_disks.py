@@ -222,11 +222,16 @@ ABSENT: Dict[str, Callable[[Computer], str]] = {  # why a drive is absent -> mak
     "an empty disk": lambda computer: computer.attach("/media/new"),
     "a folder of somebody's": lambda computer: os.path.dirname(computer.write("/media/other/file", "x")),
     "an empty mount point": lambda computer: unplugged(computer, "/media/stick"),
-    "a marker that is empty": lambda computer: os.path.dirname(computer.write("/media/x/snapback-marker.txt", "")),
-    "a marker without an id": lambda computer: os.path.dirname(
-        computer.write("/media/x/snapback-marker.txt", "id: none\n")
-    ),
 }
+
+
+@pytest.mark.parametrize("text", ["", "id: none\n"])
+@pytest.mark.parametrize("more", [[], ["--if-attached"]])
+def test_a_drive_with_a_spoilt_marker_is_a_failure_not_an_absent_drive(computer: Computer, text: str, more: List[str]) -> None:
+    """From cron an absent drive is silence, and silence must not hide that no copies are made any more."""
+    drive = os.path.dirname(computer.write("/media/x/snapback-marker.txt", text))
+    with nothing_changes():
+        refused(on_fake("backup", *more, computer.documents, drive), 1, drive, "damaged")
 
 
 def unplugged(computer: Computer, path: str) -> str:
