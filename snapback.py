@@ -15,7 +15,6 @@ The first copy on a new drive:  snapback.py backup --init ~/Documents /media/usb
 """
 
 # Not "from __future__ import annotations": that imports a module, and one beside this script would be taken.
-import os
 import sys
 
 if __name__ == "__main__" and not getattr(sys.flags, "safe_path", sys.flags.isolated):
@@ -29,11 +28,13 @@ import functools
 import hashlib
 import itertools
 import json
+import os
 import re
 import shutil
 import signal
 import stat
 import string
+import threading
 import time
 import zlib
 from collections import deque
@@ -2616,9 +2617,12 @@ def keep_wanted(folder: Folder, parts: Tuple[str, ...], found: List[Tuple[str, o
 def walk(top: Folder, rules: Rules, drive: Stamp) -> Iterator[Visit]:
     """Visit a source folder by folder, in the order of a manifest; links and the drive itself are not entered."""
     trail, top_info = Trail(top), top.own_stat()
-    todo: List[Tuple[Tuple[str, ...], os.stat_result, bool]] = [((), top_info, False)]
+    todo: List[Tuple[Tuple[str, ...], os.stat_result, Union[bool, OSError]]] = [((), top_info, False)]
     while todo:
         parts, info, visited = todo.pop()
+        if isinstance(visited, OSError):
+            yield Visit(parts, info, error=source_error(visited))
+            continue
         if visited:
             yield Visit(parts, info)
             continue
@@ -2638,7 +2642,9 @@ def walk(top: Folder, rules: Rules, drive: Stamp) -> Iterator[Visit]:
             below[name] = files.pop(name)
         inside = [name for name in below if stamp(below[name]) != drive]
         todo.append((parts, info, True))
-        todo.extend([((*parts, name), below[name], False) for name in sorted(inside, key=byte_order(inside), reverse=True)])
+        inside += unreadable  # perhaps a folder: the earlier copy will tell
+        for name in sorted(inside, key=byte_order(inside), reverse=True):
+            todo.append(((*parts, name), below.get(name, info), unreadable.get(name, False)))
         names = [*files, *unreadable]
         in_order = [(name, files.get(name)) for name in sorted(names, key=byte_order(names))]
         yield Visit(parts, info, folder, in_order, len(found) - len(wanted), unreadable)
@@ -3346,6 +3352,7 @@ class Taking:
         self.run, self.tally, self.earlier, self.suspects = run, tally, earlier, suspects
         self.new = Trail(run.target)
         self.tops: List[Tuple[Source, Folder]] = []
+        self.unseen: Set[str] = set()
         self.leftovers = [Trail(leftover) for leftover in leftovers]
         self.groups = Groups(run, tally)
         self.claims: Dict[Tuple[str, str, str], Stamp] = {}
@@ -3389,6 +3396,8 @@ class Taking:
                 continue
             if visit.leaving:
                 self.run.workers.after(functools.partial(self._finish, self.new.at(path.split("/")), metas.pop()))
+            elif visit.error is not None and path in self.unseen:
+                self.unseen.discard(path)
             elif visit.error is not None:
                 self._check_source(source, top)
                 if not visit.parts:
@@ -3497,11 +3506,11 @@ class Taking:
             self.tally.unchanged(linked, linked_bytes)
 
     def _unreadable(self, place: Place, name: str, was: Optional[Known], lines: List[str]) -> None:
-        """Keep the earlier copy of an entry that cannot even be looked at, or note that there is none."""
+        """Keep the earlier copy of an entry that cannot even be looked at, if it was a file then."""
         why = source_error(place.unreadable[name]).why
         if was is None or not was.hash_line or place.before is None:
-            lines.append(self.tally.skipped(place.of(name), why))
-            return
+            return  # it is met again among the folders
+        self.unseen.add(place.of(name))
         errand = Errand(SourceFile(place.source, name, place.new.own_stat()), place.new, place.of(name), Same.UNCHANGED, was,
                         place.old, place.before.name)
         lines += self.tally.stored(place.of(name), self.run.store.keep(errand, why))
@@ -4340,6 +4349,7 @@ class Restoration:
         self.set_aside: List[str] = []
         self.groups: Dict[Tuple[str, ...], str] = {}
         self.spoilt: Set[str] = set()
+        self.naming = threading.Lock()   # a free name is free only until another thread takes it
         self.forbidden: Set[Stamp] = {stamp(set_folder.own_stat())}
         self.files = self.bytes = 0
 
@@ -4382,10 +4392,15 @@ class Restoration:
                         raise UsageError(f"{show(join_path(parent.path, name))} is where the dated copies are, which must stay "
                                          "as they are; take another place")
                     return parent.child(name)
-                self.set_aside.append(put_aside(parent, name, self.wish.merge))
+                self.set_aside.append(self._put_aside(parent, name))
             elif parent.has(name):  # a damaged file was given this very name
-                parent.rename(name, parent, free_name(parent, name, ".damaged"))
+                with self.naming:
+                    parent.rename(name, parent, free_name(parent, name, ".damaged"))
             return parent.make(name)
+
+    def _put_aside(self, folder: Folder, name: str) -> str:
+        with self.naming:
+            return put_aside(folder, name, self.wish.merge)
 
     def _leave(self, path: str, meta: Meta) -> None:
         def finish() -> None:
@@ -4419,7 +4434,7 @@ class Restoration:
             if self.wish.merge and folder.has(name):
                 if same_entry(folder, name, words):
                     return
-                self.set_aside.append(put_aside(folder, name, self.wish.merge))
+                self.set_aside.append(self._put_aside(folder, name))
             if not make_entry(folder, name, known.line):
                 self.notes.append(Note(path, "it could not be made here; its description is in the manifest"))
 
@@ -4488,14 +4503,15 @@ class Restoration:
         there = bool(self.wish.merge) and folder.has(name)
         if there and same_content(folder, name, piece.digest, pulse):
             return Outcome()
-        passing = free_name(folder, name, ".snapback-part", piece.neighbours) if self.wish.merge else name
+        passing = unique_name("restored", "snapback") if self.wish.merge else name
         found, why = write_restored(fd, info, folder, passing, piece.meta, pulse)
         if found == piece.digest:
-            aside = put_aside(folder, name, self.wish.merge) if there else ""
+            aside = self._put_aside(folder, name) if there else ""
             if passing != name:
                 folder.rename(passing, folder, name)
             return Outcome(None, aside)
-        folder.rename(passing, folder, free_name(folder, name, ".damaged", piece.neighbours))
+        with self.naming:
+            folder.rename(passing, folder, free_name(folder, name, ".damaged", piece.neighbours))
         detail = why or "its bytes are not those that were written"
         return Outcome(Finding(Found.DIFFERS, self.wish.snapshot, piece.path, detail, piece.digest))
 
