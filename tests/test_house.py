@@ -199,8 +199,7 @@ def test_the_disk_is_touched_in_its_own_section_only() -> None:
     own = {"environ", "cpu_count", "getenv"}
     assert outside({name: where - {13} if name in own else where for name, where in uses_of("os").items()}, 9) == {}
     assert outside(calls_of("open"), 9) == {}
-    assert outside({name: where for name, where in uses_of("shutil").items() if name != "get_terminal_size"}, 9) == {}
-    assert outside({name: where for name, where in uses_of("shutil").items() if name == "get_terminal_size"}, 13) == {}
+    assert outside(uses_of("shutil"), 9) == {}
     assert outside(uses_of("fcntl"), 9) == outside(uses_of("msvcrt"), 9) == outside(uses_of("ctypes"), 9) == {}
 
 
