@@ -40,7 +40,7 @@ ROWS: Sequence[Row] = (
         "1: a manifest without a valid end is no dated copy",
         "        if sha.hexdigest() != end[\"sha256\"]:",
         "        if False:",
-        "test_verify.py::test_without_a_twin_a_damaged_manifest_proves_nothing_and_is_never_built_upon",
+        "test_verify.py::test_damage_is_found_named_and_ends_with_4",
     ),
     Row(
         "1: a leftover is used only when its bytes are the source's",
