@@ -498,6 +498,8 @@ def shell_word(text: str) -> str:
     >>> shell_word("My Disk")
     "'My Disk'"
     """
+    if re.match(r"([^=/]+=)?([A-Za-z]:)?\\", text):  # a path of Windows, where only double quotes serve
+        return text if re.fullmatch(r"[\w@+=:,.\\~-]+", text) else '"' + show(text).rstrip("\\") + '"'
     return text if re.fullmatch(r"[\w@%+=:,./~-]+", text, re.ASCII) else "'" + show(text).replace("'", "'\\''") + "'"
 
 
@@ -824,9 +826,11 @@ def stat_words(info: os.stat_result, with_ctime: bool) -> str:
     words = (f"mode={info.st_mode & 0o7777:04o} uid={info.st_uid} gid={info.st_gid} "
              f"size={info.st_size} time={time_text(info.st_mtime_ns)}")
     if with_ctime:
-        words += f" ctime={time_text(info.st_ctime_ns)} ino={info.st_ino}"
-        if info.st_nlink > 1:
-            words += f" nlink={info.st_nlink} resdevice={info.st_dev}"
+        words += f" ctime={time_text(info.st_ctime_ns)}"
+    if with_ctime or info.st_nlink > 1:
+        words += f" ino={info.st_ino}"
+    if info.st_nlink > 1:
+        words += f" nlink={info.st_nlink} resdevice={info.st_dev}"
     return words
 
 
@@ -1175,6 +1179,11 @@ GONE = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ECONNABORTED
 LINK_REFUSED = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.EINVAL,
                 errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EEXIST}
 WINDOWS_LINK_REFUSED = {1, 5, 50, 1142}
+WINDOWS_NO_SUCH_NAME = 123   # such as NAME=C:\folder taken for a path
+WINDOWS_READ_ONLY = 19
+# What Windows takes for a path, a stream of another file, or a name without its end.
+NO_NAME_ON_WINDOWS = re.compile(r'[\\/:*?"<>|\0-\x1f]|[. ]$')
+NEW_FOLDER_MODE = 0o777 if WINDOWS else 0o700  # there 0o700 is an ACL (from 3.12.4 on) that shuts out the next computer
 # What a drive may refuse of a file's metadata; the manifest keeps it (ext4 says ENOSPC for a large attribute).
 METADATA_REFUSED = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.E2BIG,
                     errno.ERANGE, errno.ENOSPC, errno.EOVERFLOW}
@@ -1188,7 +1197,7 @@ def is_folder(info: os.stat_result) -> bool:
     """Tell whether `info` is of a real folder, not of a link or a Windows junction."""
     if not stat.S_ISDIR(info.st_mode):
         return False
-    return not (WINDOWS and getattr(info, "st_file_attributes", 0) & 0x400)  # FILE_ATTRIBUTE_REPARSE_POINT
+    return not (WINDOWS and getattr(info, "st_reparse_tag", 0) & 0x20000000)  # a link; OneDrive's files have others
 
 
 class Folder:
@@ -1227,7 +1236,8 @@ class Folder:
         """
         if self.fd is not None:
             return name
-        if name in PATH_ONLY or re.search(r"[\\/:\0]", name):
+        if (name in PATH_ONLY or NO_NAME_ON_WINDOWS.search(name)
+                or name.partition(".")[0].rstrip().casefold() in DEVICE_NAMES):
             raise OSError(errno.EINVAL, "no name of a file", name)
         return os.path.join(self.path, name)
 
@@ -1246,7 +1256,7 @@ class Folder:
 
     def make(self, name: str) -> "Folder":
         """Make a subfolder, readable for its owner alone until its own mode is set, and open it."""
-        os.mkdir(self.at(name), 0o700, dir_fd=self.fd)
+        os.mkdir(self.at(name), NEW_FOLDER_MODE, dir_fd=self.fd)
         return self.child(name)
 
     def stat(self, name: str) -> os.stat_result:
@@ -1283,6 +1293,8 @@ class Folder:
                     found.append((entry.name, entry.stat(follow_symlinks=False)))
                 except OSError as err:
                     gone[entry.name] = err
+        if WINDOWS:
+            found = self._looked_at(found, gone)
         still_listed = set(self.names()) if gone else set()
         for name, why in gone.items():
             if isinstance(why, FileNotFoundError) and name not in still_listed:
@@ -1292,8 +1304,23 @@ class Folder:
             unreadable[name] = why
         return found
 
+    def _looked_at(self, listed: Iterable[Tuple[str, os.stat_result]], gone: Dict[str, OSError]
+                   ) -> List[Tuple[str, os.stat_result]]:
+        """Look at each entry itself: Windows' listings know no inode, device or links, and lag behind open files."""
+        found = []
+        for name, info in listed:
+            try:
+                found.append((name, self.stat(name)))
+            except FileNotFoundError as err:
+                gone[name] = err
+            except OSError:  # such as a name that only a listing can tell of
+                found.append((name, info))
+        return found
+
     def open_file(self, name: str) -> int:
         """Open a file for reading; the descriptor is the caller's to close."""
+        if not NOFOLLOW and stat.S_ISLNK(self.stat(name).st_mode):
+            raise OSError(errno.ELOOP, "it is a symbolic link", name)
         return os.open(self.at(name), READ_FLAGS, dir_fd=self.fd)
 
     def create_file(self, name: str) -> int:
@@ -1382,6 +1409,10 @@ def stat_path(path: str) -> Optional[os.stat_result]:
         return os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as err:
+        if getattr(err, "winerror", None) == WINDOWS_NO_SUCH_NAME:
+            return None
+        raise
 
 
 def is_inside(path: str, folder: str) -> bool:
@@ -1439,9 +1470,15 @@ def reason(err: OSError) -> str:
     return f"{err.strerror or type(err).__name__}{name}"
 
 
+def is_read_only(err: OSError) -> bool:
+    """Tell whether a call failed because the disk is read-only or write-protected."""
+    return err.errno == errno.EROFS or getattr(err, "winerror", None) == WINDOWS_READ_ONLY
+
+
 def source_error(err: OSError) -> SourceError:
     """Say in a person's words why a file of a source cannot be read."""
-    words = {errno.EACCES: "permission denied", errno.EPERM: "permission denied", errno.ENOENT: "vanished",
+    denied = "permission denied, or another program has it open" if WINDOWS else "permission denied"
+    words = {errno.EACCES: denied, errno.EPERM: "permission denied", errno.ENOENT: "vanished",
              errno.ENOTDIR: "vanished", errno.ELOOP: "vanished", errno.ESTALE: "vanished",
              errno.EIO: "its disk cannot read it"}
     return SourceError(words.get(err.errno or 0) or err.strerror or type(err).__name__)
@@ -1574,6 +1611,18 @@ def target_of(fd: int, folder: Folder, name: str) -> Union[int, str]:
     return fd if os.utime in os.supports_fd else folder.at(name)
 
 
+def set_metadata_open(fd: int, meta: Meta) -> None:
+    """Set the metadata of a new file while it is open, where the system takes a descriptor."""
+    if os.utime in os.supports_fd:
+        set_metadata(fd, meta)
+
+
+def set_metadata_closed(folder: Folder, name: str, meta: Meta) -> None:
+    """Set it after the close where the system takes a path only: Windows gives a written file the time of its close."""
+    if os.utime not in os.supports_fd:
+        set_metadata(folder.at(name), meta)
+
+
 def folder_xattrs(folder: Folder) -> Dict[str, bytes]:
     """Read the extended attributes of a folder itself."""
     return {} if folder.fd is None else read_xattrs(folder.fd)
@@ -1615,7 +1664,7 @@ def make_link(folder: Folder, name: str, target: str) -> bool:
         if isinstance(err, OSError) and err.errno not in SPECIAL_REFUSED:
             raise
         return False
-    return True
+    return not WINDOWS or folder.has(name)  # Wine says that it made one, and did not
 
 
 def set_link_metadata(folder: Folder, name: str, meta: Meta) -> None:
@@ -1693,23 +1742,31 @@ def examine(file: SourceFile, pulse: Pulse) -> Copied:
         close_read(fd)
 
 
+def pour_whole(fd: int, out: int, file: SourceFile, care: Care) -> Copied:
+    """Copy an open file of a source into a new one, which is closed; `changing` says that it was not steady."""
+    try:
+        digest, length = pour(fd, out, file.info, care.pulse)
+        xattrs, after = from_source(read_xattrs, fd), from_source(os.fstat, fd)
+        set_metadata_open(out, meta_from(file.info, xattrs))
+        if care.flush:
+            os.fsync(out)
+        return Copied(digest, file.info, xattrs, length, not steady(file.info, after) or length != file.info.st_size)
+    finally:
+        os.close(out)
+
+
 def copy_once(file: SourceFile, target: Folder, new_name: str, care: Care) -> Copied:
     """Copy one file, whether it changes meanwhile (then the result says so) or not."""
     fd = from_source(file.folder.open_file, file.name)
     try:
         out = target.create_file(new_name)
         try:
-            digest, length = pour(fd, out, file.info, care.pulse)
-            xattrs, after = from_source(read_xattrs, fd), from_source(os.fstat, fd)
-            set_metadata(target_of(out, target, new_name), meta_from(file.info, xattrs))
-            if care.flush:
-                os.fsync(out)
-            return Copied(digest, file.info, xattrs, length, not steady(file.info, after) or length != file.info.st_size)
+            copied = pour_whole(fd, out, file, care)
+            set_metadata_closed(target, new_name, meta_from(file.info, copied.xattrs))
+            return copied
         except SourceError:
-            target.unlink(new_name)
+            target.unlink(new_name)  # closed by now: Windows removes no open file
             raise
-        finally:
-            os.close(out)
     finally:
         close_read(fd)
 
@@ -1818,17 +1875,19 @@ def write_restored(fd: int, info: os.stat_result, folder: Folder, name: str, met
     out = folder.create_file(name)
     try:
         try:
-            digest, why = pour(fd, out, info, pulse)[0], ""
-        except SourceError as err:
-            digest, why = "", err.why
-        set_metadata(target_of(out, folder, name), meta)
+            try:
+                digest, why = pour(fd, out, info, pulse)[0], ""
+            except SourceError as err:
+                digest, why = "", err.why
+            set_metadata_open(out, meta)
+        finally:
+            os.close(out)
+        set_metadata_closed(folder, name, meta)
         return digest, why
     except OSError:
         with contextlib.suppress(OSError):
-            folder.unlink(name)
+            folder.unlink(name)  # closed by now: Windows removes no open file
         raise
-    finally:
-        os.close(out)
 
 
 def free_name(folder: Folder, name: str, ending: str, taken: Mapping[str, Any] = {}) -> str:
@@ -2083,6 +2142,8 @@ def point_latest(set_folder: Folder, name: str, owner: str) -> None:
         os.symlink(name, set_folder.at(unique), target_is_directory=True, dir_fd=set_folder.fd)
     except (OSError, NotImplementedError):
         return
+    if not set_folder.has(unique):  # Wine says that it made one, and did not
+        return
     try:
         set_folder.rename(unique, set_folder, LATEST)
     except PermissionError:  # Windows replaces no link to a folder
@@ -2209,7 +2270,7 @@ def lock_file(set_folder: Folder, local_name: str) -> int:
         system_lock(fd)
     except OSError as err:
         os.close(fd)
-        if err.errno in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+        if not err.errno or err.errno in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):  # Wine gives no number
             raise Locked("another run of snapback is working on this set; wait for it, nothing was done now") from err
         import tempfile  # here, because few drives need it
         fd = os.open(os.path.join(tempfile.gettempdir(), local_name), flags, 0o600)
@@ -2336,7 +2397,7 @@ def leads_nowhere(path: str) -> bool:
 
 def make_folders(path: str) -> None:
     """Make a folder and those above it that are missing. Raises OSError."""
-    os.makedirs(path, mode=0o700)
+    os.makedirs(path, mode=NEW_FOLDER_MODE)
 
 
 def new_id() -> str:
@@ -2354,7 +2415,8 @@ def current_folder() -> str:
 
 def system_devices() -> Set[int]:
     """Give the devices of this computer's own system and home, which no offline drive can be on."""
-    found = (stat_path(path) for path in (os.path.abspath(os.sep), os.path.expanduser("~")))
+    found = (stat_path(path) for path in (
+        os.environ.get("SYSTEMDRIVE", "C:") + os.sep if WINDOWS else "/", os.path.expanduser("~")))
     return {info.st_dev for info in found if info}
 
 
@@ -2702,7 +2764,7 @@ class Drive:
                                "the same command again: it carries on with what was already copied")
             error.full = True
             return error
-        if err.errno == errno.EROFS:
+        if is_read_only(err):
             return DriveError(f"the drive {self.where} is read-only; {safe}; check it, attach it "
                               "again and run the same command: it carries on")
         if err.errno in GONE or not self.is_there():
@@ -4949,7 +5011,7 @@ def read_sources(words: Sequence[str]) -> Tuple[Source, ...]:
 def not_preparable(place: str, err: OSError) -> DriveError:
     """Say why a folder cannot be made a drive."""
     why, cure = f"does not let files be made in it ({err.strerror})", "check that this user may write there"
-    if err.errno == errno.EROFS:
+    if is_read_only(err):
         why, cure = "is read-only", "unlock it, or take another disk"
     elif err.errno in FULL:
         why, cure = "is full", "make room on it, or take a larger disk"
