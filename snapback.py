@@ -1299,6 +1299,8 @@ class Folder:
         for name, why in gone.items():
             if isinstance(why, FileNotFoundError) and name not in still_listed:
                 continue
+            if isinstance(why, FileNotFoundError) and self.reappeared(name, found):
+                continue
             if unreadable is None or not found:  # none at all can be seen: that is the folder's trouble
                 raise why
             unreadable[name] = why
@@ -1316,6 +1318,14 @@ class Folder:
             except OSError:  # such as a name that only a listing can tell of
                 found.append((name, info))
         return found
+
+    def reappeared(self, name: str, found: List[Tuple[str, os.stat_result]]) -> bool:
+        """Look once more at an entry that was gone and is listed: another program may have put it back, or taken it since."""
+        try:
+            found.append((name, self.stat(name)))
+        except FileNotFoundError:
+            return name not in self.names()
+        return True
 
     def open_file(self, name: str) -> int:
         """Open a file for reading; the descriptor is the caller's to close."""
