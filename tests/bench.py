@@ -136,16 +136,19 @@ class Bench:
     def race(self, entrants: Sequence[Entrant], rounds: int = 0) -> List[float]:
         """Let all take turns for some rounds and return each one's median, in seconds."""
         seconds: List[List[float]] = [[] for _ in entrants]
+        places: List[Path] = []
         for number in range(rounds or self.scale.rounds):
             for entrant, times in zip(entrants, seconds):
                 place = self.fresh_folder()
+                places.append(place)
                 entrant.prepare(place)
                 os.sync()
                 start = time.perf_counter()
                 entrant.act(place)
                 times.append(time.perf_counter() - start)
                 print(f"    round {number + 1}: {entrant.name}: {times[-1]:.3f} s", file=sys.stderr)
-                shutil.rmtree(place)
+        for place in places:  # only now: ext4 makes files slowly for minutes after many were removed
+            shutil.rmtree(place)
         return [statistics.median(times) for times in seconds]
 
     def compare(self, work: str, ours: Act, peers: Mapping[Entrant, float]) -> List[Line]:

@@ -120,15 +120,19 @@ class Opened:
         self.below.close()
 
 
+REAL_LIBC = ctypes.CDLL(None)
+
+
 class NoLibc:
     """A libc that cannot flush a whole disk: every file has to be flushed by itself."""
 
-
-class Libc:
-    """As much of libc as snapback calls; the flush itself is left out."""
-
     def __init__(self, calls: Os) -> None:
         self.calls = calls
+        self.prctl = REAL_LIBC.prctl
+
+
+class Libc(NoLibc):
+    """As much of libc as snapback calls; the flush itself is left out."""
 
     def syncfs(self, fd: int) -> int:
         try:
@@ -154,7 +158,7 @@ def watched(hook: Hook, syncfs: bool = True) -> Iterator[Os]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.object(snapback, "os", calls))
         stack.enter_context(mock.patch.object(snapback, "open", opening, create=True))
-        stack.enter_context(mock.patch.object(ctypes, "CDLL", return_value=Libc(calls) if syncfs else NoLibc()))
+        stack.enter_context(mock.patch.object(ctypes, "CDLL", return_value=(Libc if syncfs else NoLibc)(calls)))
         yield calls
 
 

@@ -877,7 +877,7 @@ HOSTILE: Dict[str, Hostile] = {
          *file("src/x")], 0, verify=0, backup=[0]),
     "a device that there is not": Hostile(
         [*SRC, *special("char", "src/a", " optional device=linux,999999999,999999999"), *file("src/x")], 3, verify=0, backup=[0]),
-    "a name of 300 bytes": Hostile([*SRC, *file("src/" + "y" * 300, stored="src/x")], 1, verify=0, backup=[0]),
+    "a name of 300 bytes": Hostile([*SRC, *file("src/" + "y" * 300, stored="src/x")], 3, verify=0, backup=[0]),
     "a link target of 5000 bytes": Hostile([*SRC, *link("src/a", "y" * 5000), *file("src/x")], 3, backup=[0]),
     "a link that leads out": Hostile(
         [*SRC, *link("src/a", "../../../../../../etc/passwd"), *file("src/x")], 0,

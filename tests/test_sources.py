@@ -241,7 +241,7 @@ def test_the_last_good_copy_is_kept_from_copy_to_copy(box: Box) -> None:
     path.chmod(0)
     for nth in range(3):
         os.utime(path, ns=(OLD + nth, OLD + nth))
-        copy = box.back_up(hook=refused_at("open", path), code=3)
+        copy = box.back_up("--jobs", "1", hook=refused_at("open", path), code=3)
         assert (copy / "passing").read_bytes() == b"before"
         assert f" kept={first.parent.name}" in line_of(copy, "passing")
         assert inode(copy / "passing") == inode(first / "passing")

@@ -393,7 +393,8 @@ def test_every_stored_file_is_read_once_however_many_dates_share_it(
     opened.clear()
     checked = check(drive, "--jobs", jobs)
     assert (checked.code, checked.facts["files_read"], checked.facts["files"]) == (0, len(stored), 4 * 7)
-    assert {number: opened[number] for number in stored} == dict.fromkeys(stored, 1)
+    if jobs == "1":  # what other processes open is not seen here
+        assert {number: opened[number] for number in stored} == dict.fromkeys(stored, 1)
     assert checked.facts["bytes_read"] == 4 * 5000 + 4 * 6000
 
 
