@@ -36,10 +36,9 @@ import shutil
 import signal
 import stat
 import string
-import threading
 import time
 import zlib
-from collections import deque
+from collections import Counter, deque
 from datetime import datetime, timezone
 from enum import Enum, IntEnum
 from typing import (
@@ -107,6 +106,7 @@ LARGE_FILE = 16 * MIB        # from here on, same content with new times is link
 RACY_NS = 3 * 10**9          # FAT keeps two seconds: a file this young may change without a trace
 READ_ATTEMPTS = 3            # how often a file that changes under our hands is read again
 COUNT_LIMIT = 1 << 53        # the largest number that is believed: what every JSON reader can hold
+TWIN_RATIO = 200             # a twin that unpacks to more than so many times its size is no list of names
 LINE_LIMIT = 4 * MIB         # the longest manifest line that is believed
 HEAD_LIMIT = 64 * KIB        # the longest marker or settings text that is read
 
@@ -406,6 +406,11 @@ def show(text: str) -> str:
                    char.encode("unicode_escape", "surrogatepass").decode("ascii") for char in text)
 
 
+def quoted(text: str) -> str:
+    """Write a word that a person gave, in quotes, so that blanks in it can be seen."""
+    return f"'{show(text)}'"
+
+
 def give_aliases(words: Sequence[Tuple[str, str]]) -> List[Tuple[str, str]]:
     """Give each source its name on the drive; `words` are (alias or "", path) pairs.
 
@@ -418,13 +423,13 @@ def give_aliases(words: Sequence[Tuple[str, str]]) -> List[Tuple[str, str]]:
         alias = given or path.replace("\\", "/").rstrip("/").rpartition("/")[2].rstrip(":") or "root"
         why = why_no_alias(alias)
         if why:
-            raise UsageError(f"{show(path)} cannot be called {show(alias)!r} on the drive ({why}); "
+            raise UsageError(f"{show(path)} cannot be called {quoted(alias)} on the drive ({why}); "
                              f"give it another name: NAME={show(path)}")
         other = named.setdefault(alias.casefold(), path)
         if other != path or any(path == earlier for _, earlier in result):
             if other == path:
                 raise UsageError(f"{show(path)} is named twice; name it once")
-            raise UsageError(f"{show(other)} and {show(path)} would both be called {show(alias)!r} on the drive; "
+            raise UsageError(f"{show(other)} and {show(path)} would both be called {quoted(alias)} on the drive; "
                              f"give one another name, for example: {show(alias)}-2={show(path)}")
         result.append((alias, path))
     return result
@@ -447,7 +452,7 @@ def choose_snapshot(when: str, snapshots: Sequence[Snapshot]) -> Snapshot:
         return whole[-1]
     text = re.sub(r"[ T]", "_", when.strip(), count=1).replace(":", "")
     if not WHEN.fullmatch(text):
-        raise UsageError(f"{show(when)!r} is no date; say a date first: restore latest {show(when)}")
+        raise UsageError(f"{quoted(when)} is no date; say a date first: restore latest {show(when)}")
     if any(one.name == text and one.state is State.DAMAGED for one in snapshots):
         raise DamagedCopy(f"the manifest of {text} and its twin are damaged, so nothing of it can be proved; take another date, "
                           "or copy its folder by hand")
@@ -466,7 +471,7 @@ def plain_parts(path: str) -> Tuple[str, ...]:
     """
     parts = tuple(path.split("/"))
     if not PATH_ONLY.isdisjoint(parts) or "\0" in path:
-        raise ManifestDamaged(f"the path {show(path[:200])!r} leads elsewhere")
+        raise ManifestDamaged(f"the path {quoted(path[:200])} leads elsewhere")
     return parts
 
 
@@ -553,7 +558,7 @@ def class_character(glob: str, at: int) -> Tuple[str, int]:
     """Read one character of a bracket expression, perhaps behind a backslash; give it and where it ends."""
     at += glob[at:at + 1] == "\\"
     if at >= len(glob):
-        raise UsageError(f"the exclude pattern {show(glob)!r} has a '[' without its ']'; write \\[ for the character itself")
+        raise UsageError(f"the exclude pattern {quoted(glob)} has a '[' without its ']'; write \\[ for the character itself")
     return glob[at], at + 1
 
 
@@ -570,7 +575,7 @@ def class_regex(glob: str, at: int) -> Tuple[str, int]:
         named = re.compile(r"\[:([^]]*):\]").match(glob, at)
         if named:
             if named.group(1) not in NAMED_CLASSES:
-                raise UsageError(f"the exclude pattern {show(glob)!r} names an unknown class of characters")
+                raise UsageError(f"the exclude pattern {quoted(glob)} names an unknown class of characters")
             items.append(NAMED_CLASSES[named.group(1)])
             at = named.end()
             continue
@@ -578,7 +583,7 @@ def class_regex(glob: str, at: int) -> Tuple[str, int]:
         if glob[at:at + 1] == "-" and glob[at + 1:at + 2] not in ("]", ""):
             high, at = class_character(glob, at + 1)
             if high < low:
-                raise UsageError(f"the exclude pattern {show(glob)!r} has an impossible range: {show(low)}-{show(high)}")
+                raise UsageError(f"the exclude pattern {quoted(glob)} has an impossible range: {show(low)}-{show(high)}")
             items.append(f"{re.escape(low)}-{re.escape(high)}")
         else:
             items.append(re.escape(low))
@@ -619,7 +624,7 @@ def parse_glob(glob: str) -> Tuple[Segment, ...]:
             names[-1][-1] += piece
         elif char == "\\":
             if at == len(glob):
-                raise UsageError(f"the exclude pattern {show(glob)!r} ends with a backslash; write two for the character itself")
+                raise UsageError(f"the exclude pattern {quoted(glob)} ends with a backslash; write two for the character itself")
             if glob[at] != "/":  # an escaped slash is a slash
                 names[-1][-1] += re.escape(glob[at])
                 at += 1
@@ -647,7 +652,7 @@ def parse_pattern(text: str, ignore_case: bool = False) -> Optional[Pattern]:
     whole_path = "/" in glob
     glob = glob[glob.startswith("/"):]
     if not glob:
-        raise UsageError(f"the exclude pattern {show(text)!r} would leave out everything; name a folder or file")
+        raise UsageError(f"the exclude pattern {quoted(text)} would leave out everything; name a folder or file")
     segments = parse_glob(glob)
     if ignore_case:
         segments = tuple(one and re.compile(one.pattern, re.DOTALL | re.IGNORECASE) for one in segments)
@@ -816,7 +821,7 @@ def time_ns(text: str) -> int:
     """
     found = re.fullmatch(r"(-?)(\d{1,19})\.(\d{9})", text, re.ASCII)
     if not found:
-        raise ManifestDamaged(f"{show(text[:60])!r} is no time")
+        raise ManifestDamaged(f"{quoted(text[:60])} is no time")
     sign, seconds, fraction = found.groups()
     return (-1 if sign else 1) * (int(seconds) * 10**9 + int(fraction))
 
@@ -915,10 +920,10 @@ def parse_hash_line(line: str) -> Tuple[str, str]:
     escaped = line.startswith("\\")
     digest, gap, path = line[escaped:escaped + 64], line[escaped + 64:escaped + 66], line[escaped + 66:]
     if gap not in ("  ", " *") or not path or not DIGEST.fullmatch(digest):
-        raise ManifestDamaged(f"{show(line[:100])!r} is no line of checksums")
+        raise ManifestDamaged(f"{quoted(line[:100])} is no line of checksums")
     if escaped:
         if re.search(r"\\(?![\\nr])", re.sub(r"\\\\", "", path)):
-            raise ManifestDamaged(f"{show(line[:100])!r} has an unknown escape")
+            raise ManifestDamaged(f"{quoted(line[:100])} has an unknown escape")
         path = re.sub(r"\\(.)", lambda found: {"n": "\n", "r": "\r"}.get(found.group(1), "\\"), path)
     return digest, path
 
@@ -936,7 +941,7 @@ def path_word(line: str) -> str:
     """Read the path of a '#' line, its last word; raise ManifestDamaged where there is none."""
     _, word, path = line.rpartition(" path=")
     if not word:
-        raise ManifestDamaged(f"{show(line[:60])!r} has no path")
+        raise ManifestDamaged(f"{quoted(line[:60])} has no path")
     return unescape(path)
 
 
@@ -944,7 +949,7 @@ def name_in(folder: str, path: str) -> str:
     """Give the last name of a path; raise ManifestDamaged unless it lies in this very folder."""
     parent, _, name = path.rpartition("/")
     if parent != folder or "\0" in path:
-        raise ManifestDamaged(f"{show(path[:100])!r} stands outside its folder")
+        raise ManifestDamaged(f"{quoted(path[:100])} stands outside its folder")
     return name
 
 
@@ -965,13 +970,13 @@ def next_folder(line: str, above: List[Tuple[str, Dict[str, Known]]]) -> str:
     *folders, name = plain_parts(path)
     parent = "/".join(folders)
     if folder_key(path) <= folder_key(above[-1][0]):
-        raise ManifestDamaged(f"the folder {show(path[:100])!r} is out of order")
+        raise ManifestDamaged(f"the folder {quoted(path[:100])} is out of order")
     while above and above[-1][0] != parent:
         above.pop()
     if not above:
-        raise ManifestDamaged(f"the folder {show(path[:100])!r} stands in a folder that was not named")
+        raise ManifestDamaged(f"the folder {quoted(path[:100])} stands in a folder that was not named")
     if name in above[-1][1]:
-        raise ManifestDamaged(f"{show(path[:100])!r} stands twice")
+        raise ManifestDamaged(f"{quoted(path[:100])} stands twice")
     return path
 
 
@@ -994,7 +999,7 @@ def read_blocks(lines: Iterable[str]) -> Iterator[Block]:
                 if not plain or line[0] == "\\" or " path=" in meta:
                     name = name_in(path, original_path(Known(meta, line)))
                 if name in entries or name in PATH_ONLY:
-                    raise ManifestDamaged(f"{show(name[:100])!r} stands twice, or is no name")
+                    raise ManifestDamaged(f"{quoted(name[:100])} stands twice, or is no name")
                 entries[name] = Known(meta, line)
                 meta = ""
             elif line.startswith(FILE_LINE):
@@ -1007,15 +1012,36 @@ def read_blocks(lines: Iterable[str]) -> Iterator[Block]:
             elif line.startswith("# type="):
                 name = name_in(path, path_word(line))
                 if name in entries or name in PATH_ONLY:
-                    raise ManifestDamaged(f"{show(name[:100])!r} stands twice, or is no name")
+                    raise ManifestDamaged(f"{quoted(name[:100])} stands twice, or is no name")
                 entries[name] = Known(line)
             else:
-                raise ManifestDamaged(f"unknown line {show(line[:60])!r}")
+                raise ManifestDamaged(f"unknown line {quoted(line[:60])}")
         if meta:
             raise ManifestDamaged("the last file has no checksum")
         yield Block(path, own, in_byte_order(entries))
     except ManifestDamaged as err:
         raise ManifestDamaged(f"line {at}: {err}") from err
+
+
+def compare_file(line: str, known: Optional[Known], racy_after_ns: int) -> Same:
+    """Compare today's line of a file with an earlier manifest's; touched after `racy_after_ns`, its times prove nothing."""
+    if known is None or not known.hash_line:
+        return Same.NEW
+    now = parse_keywords(line)
+    then = parse_keywords(known.line)
+    # what was kept or changing then was not seen at the time of that copy
+    racy = "kept" in then or "changing" in then or any(
+        time_ns(now[word]) > racy_after_ns for word in ("time", "ctime") if word in now)
+    return compare_words(now, then, racy)
+
+
+def how_same(line: str, digest: str, known: Optional[Known]) -> Same:
+    """Say how a file that was read differs from what an earlier manifest says of it."""
+    if known is None:
+        return Same.NEW
+    same_bytes_as_before = digest == parse_hash_line(known.hash_line)[0]
+    plain = plainly_same(parse_keywords(line), parse_keywords(known.line))
+    return Same.UNCHANGED if same_bytes_as_before and plain else Same.CHANGED
 
 
 def dir_line(path: str, info: os.stat_result, xattrs: Mapping[str, bytes]) -> str:
@@ -1143,6 +1169,19 @@ def parse_damaged(text: str) -> Dict[str, int]:
                 digest = parse_hash_line(line)[0]
                 found[digest] = max(seq, found.get(digest, 0))
     return found
+
+
+def damaged_in(text: str) -> Dict[str, int]:
+    """Count the damaged files of each dated copy that damaged.txt names.
+
+    >>> damaged_in("# found=now seq=7" + chr(10) + hash_line("0" * 64, "2026-11-22_231507/a"))
+    {'2026-11-22_231507': 1}
+    """
+    paths = set()
+    for line in text.split("\n"):
+        with contextlib.suppress(ManifestDamaged):
+            paths.add(parse_hash_line(line)[1])
+    return dict(Counter(path.partition("/")[0] for path in paths))
 
 
 def damaged_text(findings: Iterable[Finding], found: str, seqs: Mapping[str, int]) -> str:
@@ -1923,15 +1962,15 @@ def put_aside(folder: Folder, name: str, date: str) -> str:
     return aside
 
 
-def link_same(old: Folder, new: Folder, name: str, size: int) -> bool:
+def link_same(old: Folder, new: Folder, name: str, size: int, time: Optional[int]) -> bool:
     """Link a stored file of `size` bytes under the same name in another folder; False where that cannot be.
 
-    The look before tells when somebody has been at the older copy: it keeps what it has, but
-    the new one must be right.
+    The look before tells when somebody has been at the older copy: it keeps what it has, but the
+    new one must be right. `time`, in nanoseconds, is what the drive was told; None: it may have another.
     """
     try:
         stored = os.stat(old.at(name), dir_fd=old.fd, follow_symlinks=False)
-        if stored.st_size != size or not stat.S_ISREG(stored.st_mode):
+        if stored.st_size != size or not stat.S_ISREG(stored.st_mode) or (time is not None and stored.st_mtime_ns != time):
             return False
         old.link(name, new, name)
     except OSError as err:
@@ -1955,6 +1994,18 @@ def file_line(info: os.stat_result) -> str:
             f"time={modified[:-9]}.{modified[-9:]} ctime={changed[:-9]}.{changed[-9:]} ino={info.st_ino}")
 
 
+def surely_same(info: os.stat_result, was: Known, racy_after_ns: int) -> bool:
+    """Tell quickly whether an earlier line says the same of a file; False where that takes a closer look.
+
+    The lines are compared as text, nothing is parsed: that is a fifth of an unchanged run.
+    """
+    if not info.st_mtime_ns < racy_after_ns > info.st_ctime_ns:
+        return False
+    line = file_line(info)
+    return was.line == line or (
+        was.line.startswith(line + " xattr.") and " kept=" not in was.line and not was.line.endswith(" changing"))
+
+
 SPECIAL_KINDS = {stat.S_IFLNK: "link", stat.S_IFIFO: "fifo", stat.S_IFCHR: "char", stat.S_IFBLK: "block"}
 KIND_BITS = {"fifo": stat.S_IFIFO, "char": stat.S_IFCHR, "block": stat.S_IFBLK}
 
@@ -1968,7 +2019,7 @@ def device_number(text: str) -> int:
     """Read what `device_words` wrote; raise ManifestDamaged for anything else."""
     found = re.fullmatch(r"linux,(\d{1,9}),(\d{1,9})", text, re.ASCII)
     if not found:
-        raise ManifestDamaged(f"{show(text[:60])!r} is no device")
+        raise ManifestDamaged(f"{quoted(text[:60])} is no device")
     return os.makedev(int(found.group(1)), int(found.group(2)))
 
 
@@ -2013,14 +2064,14 @@ def make_entry(folder: Folder, name: str, line: str) -> bool:
     if kind == "link":
         target = unescape(words.get("link", ""))
         if "\0" in target or not target:
-            raise ManifestDamaged(f"the link {show(name[:100])!r} points to nothing that can be")
+            raise ManifestDamaged(f"the link {quoted(name[:100])} points to nothing that can be")
         made = make_link(folder, name, target)
         if made:
             set_link_metadata(folder, name, meta)
             set_entry_xattrs(folder, name, meta.xattrs)
         return made
     if kind not in KIND_BITS:
-        raise ManifestDamaged(f"nothing is known of the type {show(kind)!r}")
+        raise ManifestDamaged(f"nothing is known of the type {quoted(kind)}")
     device = device_number(words.get("device", "")) if kind != "fifo" else 0
     made = make_special(folder, name, KIND_BITS[kind] | 0o600, device)
     if made:
@@ -2220,43 +2271,6 @@ def whole_flush(root: Folder) -> Optional[Callable[[], None]]:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), root.path)
     return flush if hasattr(libc, "syncfs") else None
-
-
-class EarlyFlush:
-    """Flushes a drive every second while a run writes to it.
-
-    Otherwise the disk idles until the run is nearly over: a first copy of small files measured a tenth shorter so.
-    The system reports a failed write once, so one that came to light here is raised by the last flush.
-    """
-
-    EVERY = 1.0  # seconds
-
-    def __init__(self, flush: Callable[[], None]) -> None:
-        self.flush, self.over = flush, threading.Event()
-        self.failure: Optional[OSError] = None
-        self.thread = threading.Thread(target=self._go_on, daemon=True)
-
-    def _go_on(self) -> None:
-        while not self.failure and not self.over.wait(self.EVERY):
-            try:
-                self.flush()
-            except OSError as err:
-                self.failure = err
-
-    def __enter__(self) -> "EarlyFlush":
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.over.set()
-        self.thread.join()
-
-    def last(self) -> None:
-        """Flush once more, when all is written. Raises OSError, also for what failed before."""
-        self.__exit__()
-        if self.failure:
-            raise self.failure
-        self.flush()
 
 
 def flush_hard(fd: int) -> None:
@@ -2560,7 +2574,10 @@ def twin_file(set_folder: Folder, name: str) -> BinaryIO:
     try:
         with manifest_file(set_folder.child(TWINS), name + ".gz") as packed:
             unpacker = zlib.decompressobj(31)
+            limit = TWIN_RATIO * os.fstat(packed.fileno()).st_size + MIB
             while not unpacker.eof:
+                if out.tell() > limit:
+                    raise ManifestDamaged("its twin would fill the disk")
                 data = unpacker.unconsumed_tail or packed.read(MIB)
                 if not data:
                     raise ManifestDamaged("its twin is cut off")
@@ -2933,7 +2950,7 @@ class Hand:
     def take(self) -> None:
         """Take what became of the parcel; raise what was raised there, or WorkerDied."""
         length = int.from_bytes(receive(self.socket, self.HEAD), "big")
-        answer = pickle.loads(receive(self.socket, length))  # noqa: S301 - it comes from a fork of this very process
+        answer = pickle.loads(receive(self.socket, length))  # noqa: S301 - from a fork of this very process
         parcel, self.parcel = self.parcel, None
         if isinstance(answer, BaseException):
             raise answer
@@ -3329,12 +3346,16 @@ def survey(set_folder: Folder) -> List[Snapshot]:
     return sorted(found, key=lambda one: (one.seq, one.name))
 
 
+def twin_names(set_folder: Folder) -> List[str]:
+    """List the dated copies that have a twin of their manifest."""
+    names = set_folder.child(TWINS).names() if set_folder.has(TWINS) else []
+    return [name[:-3] for name in names if name.endswith(".gz") and SNAPSHOT_NAME.fullmatch(name[:-3])]
+
+
 def next_seq(set_folder: Folder, snapshots: Sequence[Snapshot]) -> int:
     """Give the next number of the set: one more than in any manifest, twin or expired manifest."""
     highest = max((one.seq for one in snapshots), default=0)
-    named = {one.name for one in snapshots}
-    twins = set_folder.child(TWINS).names() if set_folder.has(TWINS) else []
-    for name in (twin[:-3] for twin in twins if twin.endswith(".gz") and twin[:-3] not in named):
+    for name in set(twin_names(set_folder)) - {one.name for one in snapshots}:
         with contextlib.suppress(ManifestDamaged, OSError), twin_file(set_folder, name) as file:
             highest = max(highest, open_manifest(file, prove=False).header["seq"])
     return highest + 1
@@ -3346,6 +3367,11 @@ def set_owner(root: Folder, name: str) -> Mapping[str, Any]:
         return {}
     whole = [one for one in survey(root.child(name)) if one.state is State.WHOLE]
     return whole[-1].header if whole else {}
+
+
+def lock_set(drive: Drive, name: str) -> int:
+    """Take a set's lock; it is the caller's to let go. Raises Locked."""
+    return lock_file(drive.root.child(name), f"snapback-{drive.marker.id if drive.marker else ''}-{name}.lock")
 
 
 def find_set(root: Folder, wanted: str, host: str, machine: str, adopt: bool) -> Tuple[str, bool]:
@@ -3457,7 +3483,8 @@ class Errand(NamedTuple):
     path: str                        # as in the copy; its last part is the new name
     same: Same = Same.NEW
     known: Optional[Known] = None
-    old: Optional[Folder] = None     # the earlier copy's folder, if it may be linked
+    old: Optional[Folder] = None     # the earlier copy's folder
+    linkable: bool = True            # the stored file there may get one more name
     old_name: str = ""               # the earlier dated copy
     rot: bool = False                # its times say unchanged: other bytes would be rot
     leftovers: Tuple[Folder, ...] = ()
@@ -3479,12 +3506,13 @@ class Errand(NamedTuple):
 
 
 class Links(NamedTuple):
-    """Unchanged files of one folder: the folder of the earlier copy, that of the new one, the names and sizes."""
+    """Unchanged files of one folder: the folder of the earlier copy, that of the new one, names, sizes and times."""
 
     old: Folder
     new: Folder
     names: List[str]
     sizes: List[int]
+    times: List[int]
 
 
 class Stored(NamedTuple):
@@ -3496,27 +3524,6 @@ class Stored(NamedTuple):
     added: int = 0
     note: str = ""
     kept: bool = False
-
-
-def compare_file(line: str, known: Optional[Known], racy_after_ns: int) -> Same:
-    """Compare today's line of a file with an earlier manifest's; touched after `racy_after_ns`, its times prove nothing."""
-    if known is None or not known.hash_line:
-        return Same.NEW
-    now = parse_keywords(line)
-    then = parse_keywords(known.line)
-    # what was kept or changing then was not seen at the time of that copy
-    racy = "kept" in then or "changing" in then or any(
-        time_ns(now[word]) > racy_after_ns for word in ("time", "ctime") if word in now)
-    return compare_words(now, then, racy)
-
-
-def how_same(line: str, digest: str, known: Optional[Known]) -> Same:
-    """Say how a file that was read differs from what an earlier manifest says of it."""
-    if known is None:
-        return Same.NEW
-    same_bytes_as_before = digest == parse_hash_line(known.hash_line)[0]
-    plain = plainly_same(parse_keywords(line), parse_keywords(known.line))
-    return Same.UNCHANGED if same_bytes_as_before and plain else Same.CHANGED
 
 
 NO_SUCH_NAME = "the drive cannot hold a name like this, or takes it for another one"
@@ -3533,8 +3540,15 @@ class Store:
         if isinstance(piece, Errand):
             return self.store(piece)
         self.care.pulse.beat(0)
-        return [at for at, (name, size) in enumerate(zip(piece.names, piece.sizes))
-                if not link_same(piece.old, piece.new, name, size)]
+        return [at for at, (name, size, time) in enumerate(zip(piece.names, piece.sizes, piece.times))
+                if not link_same(piece.old, piece.new, name, size, self.stored_time(size, time))]
+
+    def stored_time(self, size: int, time: int) -> Optional[int]:
+        """Give the time that a stored file must have, as otherwise somebody has changed it; None where it proves nothing.
+
+        A large file is linked on when its time alone has changed.
+        """
+        return time if self.abilities.time_step_ns == 1 and size < LARGE_FILE else None
 
     def store(self, errand: Errand) -> Stored:
         """Link, adopt or copy one file. Raises OSError for the drive; the source's trouble is in the result."""
@@ -3559,10 +3573,12 @@ class Store:
 
     def _link(self, errand: Errand) -> bool:
         """Give the earlier copy's file its new name; False where that cannot be."""
-        if errand.old is None or errand.known is None or not self.abilities.hard_links:
+        if errand.old is None or errand.known is None or not errand.linkable or not self.abilities.hard_links:
             return False
-        size = number(parse_keywords(errand.known.line), "size")
-        return link_same(errand.old, errand.target, errand.name, size)
+        words = parse_keywords(errand.known.line)
+        size = number(words, "size")
+        time = self.stored_time(size, time_ns(words.get("time", "")))
+        return link_same(errand.old, errand.target, errand.name, size, time)
 
     def _linked(self, errand: Errand) -> Optional[Stored]:
         """Store a file whose content is that of the earlier copy; None where it has to be copied."""
@@ -3693,6 +3709,14 @@ class Tally:
         self.run.workers.pulse.tell()
 
 
+class Group:
+    """The names of one hard-linked file: the path of the first in the copy, how many are still to come, and its lines once stored."""
+
+    def __init__(self, first: str, names: int) -> None:
+        self.first, self.left = first, names
+        self.lines: Optional[Known] = None
+
+
 class Groups:
     """The names of hard-linked files, met one by one: the first is stored, the others are linked to it.
 
@@ -3701,15 +3725,15 @@ class Groups:
 
     def __init__(self, run: Run, tally: Tally) -> None:
         self.run, self.tally = run, tally
-        self.open: Dict[Tuple[int, ...], List[Any]] = {}  # path of the first name, names still to come, its lines once stored
+        self.open: Dict[Tuple[int, ...], Group] = {}
 
     def join(self, errand: Errand, at: int, lines: List[str]) -> None:
         """Store the first name of a group, or link a further one when the first is done."""
         group = self.meet(errand.file.info, errand.path)
-        if group[0] == errand.path:
+        if group.first == errand.path:
             def first(result: Stored) -> None:
                 lines[at], lines[at + 1] = self.tally.stored(errand.path, result)
-                group[2] = result.lines if result.same is not None and not result.kept else None
+                group.lines = result.lines if result.same is not None and not result.kept else None
             self.run.workers.submit(errand, first, errand.folders, errand.cost)
         else:
             def further() -> None:
@@ -3717,26 +3741,26 @@ class Groups:
                 lines[at], lines[at + 1] = self.tally.stored(errand.path, result)
             self.run.workers.after(further)
 
-    def meet(self, info: os.stat_result, path: str) -> List[Any]:
+    def meet(self, info: os.stat_result, path: str) -> Group:
         """Find or open the group of a name; its times are part of the key, as a deleted file's inode is soon another's."""
         key = (*stamp(info), info.st_mode, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
-        group = self.open.setdefault(key, [path, info.st_nlink, None])
-        group[1] -= 1
-        if group[1] <= 0:
+        group = self.open.setdefault(key, Group(path, info.st_nlink))
+        group.left -= 1
+        if group.left <= 0:
             del self.open[key]
         return group
 
-    def _linked(self, group: List[Any], errand: Errand) -> Optional[Stored]:
-        lines: Optional[Known] = group[2]
+    def _linked(self, group: Group, errand: Errand) -> Optional[Stored]:
+        lines = group.lines
         if lines is None or not self.run.store.abilities.hard_links or not self.link(group, errand.target, errand.name):
             return None
         digest = parse_hash_line(lines.hash_line)[0]
         same = how_same(lines.line, digest, errand.known)
         return Stored(Known(lines.line, hash_line(digest, errand.path)), same, errand.file.info.st_size)
 
-    def link(self, group: List[Any], folder: Folder, name: str) -> bool:
+    def link(self, group: Group, folder: Folder, name: str) -> bool:
         """Give the group's first entry in this copy a further name; False where the drive refuses."""
-        *folders, first = group[0].split("/")
+        *folders, first = group.first.split("/")
         try:
             self.run.target.reach(folders).link(first, folder, name)
         except OSError as err:
@@ -3764,6 +3788,110 @@ def from_top(source: Source, call: Callable[..., T], *args: Any) -> T:
         raise SourceGone(unreadable_source(source.path, err)) from err
 
 
+KEPT: Stamp = (0, 0)         # stands for a file that cannot be looked at
+
+
+class Comparison:
+    """Says what is to be done with a file: what the earlier copy knows of it, and whether its stored file may be linked."""
+
+    def __init__(self, order: Order, suspects: Mapping[str, int], hard_links: bool) -> None:
+        self.order, self.suspects, self.hard_links = order, suspects, hard_links
+        self.origins = {source.alias: source.path for source in order.sources}
+        self.claims: Dict[Tuple[str, str], Stamp] = {}
+
+    def links_at_once(self, place: Place) -> bool:
+        """Tell whether unchanged files of a folder may be linked without a second thought."""
+        return (place.old is not None and WITH_CTIME and self.hard_links
+                and not self.suspects and not self.order.checksum and self._same_origin(place))
+
+    def errand(self, place: Place, name: str, file: SourceFile, was: Optional[Known]) -> Errand:
+        """Decide what is to be done with a file."""
+        errand = Errand(file, place.new, place.of(name), leftovers=place.leftovers)
+        before, linkable = place.before, True
+        if before is None or was is None or not was.hash_line:
+            return errand
+        same = compare_file(file_line(file.info), was, before.racy_after_ns)
+        expected = same is Same.UNCHANGED
+        if expected and (self.order.checksum or not self._same_origin(place._replace(path=errand.path))):
+            same = Same.DOUBTFUL
+        if self.suspects.get(parse_hash_line(was.hash_line)[0], 0) >= before.seq:
+            same, linkable = Same.CHANGED, False  # the stored file is known to be bad
+        if " nlink=" in was.line and not self.claim(was, stamp(file.info)):
+            linkable = False
+        return errand._replace(same=same, known=was, old=place.old, linkable=linkable, old_name=before.name,
+                               rot=expected and self.order.checksum)
+
+    def claim(self, was: Known, who: Stamp) -> bool:
+        """Let one file of today have the stored file of a hard-linked group; two files must not share it."""
+        words = parse_keywords(was.line)
+        return self.claims.setdefault((words.get("resdevice", ""), words.get("ino", "")), who) == who
+
+    def _same_origin(self, place: Place) -> bool:
+        """Tell whether the source was at the same path when the earlier copy was made; else times prove nothing."""
+        alias = place.path.split("/")[0]
+        return place.before is not None and place.before.sources.get(alias) == self.origins.get(alias)
+
+
+def finish_folder(folder: Folder, meta: Meta, flush: bool) -> None:
+    """Give a folder its own metadata, now that nothing more is put into it."""
+    if flush:
+        folder.flush()
+    set_folder_metadata(folder, meta)
+
+
+class Keeping:
+    """Keeps what the earlier copy has of a folder that cannot be read now."""
+
+    def __init__(self, run: Run, tally: Tally, comparison: Comparison, new: Trail) -> None:
+        self.run, self.tally, self.comparison, self.new = run, tally, comparison, new
+
+    def folder(self, path: str, error: SourceError, before: Optional[Earlier]) -> None:
+        """Keep a folder and all below, or note that nothing is known of it."""
+        self.run.workers.drain()
+        block = before.at(path) if before else None
+        if before is None or block is None or not block.line.startswith(DIR_LINE):
+            self.tally.emit([self.tally.skipped(path, error.why, of_dir=True)])
+            return
+        self.run.notes.append(Note(path, f"{error.why}; the copy of {before.name} is kept"))
+        inside: List[Tuple[str, Meta]] = []
+        while block is not None and (block.path == path or block.path.startswith(path + "/")):
+            while inside and not block.path.startswith(inside[-1][0] + "/"):
+                self._finish(*inside.pop())
+            if block.line.startswith(DIR_LINE):
+                self._block(block, before)
+                inside.append((block.path, meta_of(parse_keywords(block.line))))
+            else:
+                self.tally.emit([block.line])
+            block.entries.clear()
+            before.pass_by()
+            block = before.block
+        while inside:
+            self._finish(*inside.pop())
+
+    def _finish(self, path: str, meta: Meta) -> None:
+        finish_folder(self.new.at(path.split("/")), meta, self.run.store.care.flush)
+
+    def _block(self, block: Block, before: Earlier) -> None:
+        """Keep one folder of the earlier copy."""
+        lines = [keep_line(block.line, before.name)]
+        new, old = self.new.at(block.path.split("/"), Folder.make), before.folder(block.path)
+        info = new.own_stat()  # nothing is known of the source's files
+        self.run.counts.dirs[Same.UNCHANGED] += 1
+        for name, known in block.entries.items():
+            path = f"{block.path}/{name}"
+            if known.hash_line:
+                linkable = " nlink=" not in known.line or self.comparison.claim(known, KEPT)
+                errand = Errand(SourceFile(new, name, info), new, path, Same.UNCHANGED, known, old, linkable, before.name)
+                lines += self.tally.stored(path, self.run.store.keep(errand, "its folder cannot be read")._replace(note=""))
+            else:
+                line = keep_line(known.line, before.name)
+                if not known.line.startswith("# type=skipped "):
+                    line = line if make_entry(new, name, known.line) else optional_line(line)
+                    self.run.counts.other += 1
+                lines.append(line)
+        self.tally.emit(lines)
+
+
 Linked = Tuple[int, str, SourceFile, Known]     # an unchanged file: where its lines stand, its name, and what made them
 
 
@@ -3774,14 +3902,14 @@ class Taking:
 
     def __init__(self, run: Run, tally: Tally, earlier: Mapping[str, Earlier], leftovers: Sequence[Folder],
                  suspects: Mapping[str, int]) -> None:
-        self.run, self.tally, self.earlier, self.suspects = run, tally, earlier, suspects
+        self.run, self.tally, self.earlier = run, tally, earlier
         self.new = Trail(run.target)
         self.tops: List[Tuple[Source, Folder]] = []
         self.unseen: Set[str] = set()
         self.leftovers = [Trail(leftover) for leftover in leftovers]
         self.groups = Groups(run, tally)
-        self.claims: Dict[Tuple[str, str, str], Stamp] = {}
-        self.origins = {source.alias: source.path for source in run.order.sources}
+        self.comparison = Comparison(run.order, suspects, run.store.abilities.hard_links)
+        self.keeping = Keeping(run, tally, self.comparison, self.new)
 
     def take_sources(self) -> None:
         """Take single files, then folder by folder."""
@@ -3820,7 +3948,8 @@ class Taking:
             if passed_over and (path + "/").startswith(passed_over):
                 continue
             if visit.leaving:
-                self.run.workers.after(functools.partial(self._finish, self.new.at(path.split("/")), metas.pop()))
+                self.run.workers.after(functools.partial(
+                    finish_folder, self.new.at(path.split("/")), metas.pop(), self.run.store.care.flush))
             elif visit.error is not None and path in self.unseen:
                 self.unseen.discard(path)
             elif visit.error is not None:
@@ -3828,7 +3957,7 @@ class Taking:
                 if not visit.parts:
                     raise SourceGone(f"the source {show(source.path)} cannot be read ({visit.error.why}): no dated copy "
                                      "was made; run as a user who may read it")
-                self._keep_folder(path, visit.error, before)
+                self.keeping.folder(path, visit.error, before)
             elif visit.folder is not None:
                 self.run.counts.excluded += visit.left_out
                 new = self._make(path)
@@ -3893,7 +4022,7 @@ class Taking:
         The loop is the hot one: of an unchanged file it makes one line, compares it with the
         earlier manifest's as text, and links the stored file; nothing is parsed.
         """
-        old = place.old if self._linkable(place) else None
+        old = place.old if self.comparison.links_at_once(place) else None
         racy_ns = place.before.racy_after_ns if place.before else 0
         linked: List[Linked] = []
         for name, info, source_name in files:
@@ -3904,17 +4033,14 @@ class Taking:
             if not stat.S_ISREG(info.st_mode):
                 self._special(place, name, SourceFile(place.source, source_name, info), was, lines)
                 continue
-            if old and was and info.st_nlink == 1 and info.st_mtime_ns < racy_ns > info.st_ctime_ns:
-                line = file_line(info)
-                if was.line == line or (was.line.startswith(line + " xattr.") and " kept=" not in was.line
-                                        and not was.line.endswith(" changing")):
-                    linked.append((len(lines), name, SourceFile(place.source, source_name, info), was))
-                    lines += was
-                    if len(linked) == self.LINKS:
-                        self._link(place, old, linked, lines)
-                        linked = []
-                    continue
-            errand = self._errand(place, name, SourceFile(place.source, source_name, info), was)
+            if old and was and info.st_nlink == 1 and surely_same(info, was, racy_ns):
+                linked.append((len(lines), name, SourceFile(place.source, source_name, info), was))
+                lines += was
+                if len(linked) == self.LINKS:
+                    self._link(place, old, linked, lines)
+                    linked = []
+                continue
+            errand = self.comparison.errand(place, name, SourceFile(place.source, source_name, info), was)
             at = len(lines)
             lines += ("", "")
             if info.st_nlink > 1:
@@ -3931,41 +4057,8 @@ class Taking:
             return  # it is met again among the folders
         self.unseen.add(place.of(name))
         errand = Errand(SourceFile(place.source, name, place.new.own_stat()), place.new, place.of(name), Same.UNCHANGED, was,
-                        place.old, place.before.name)
+                        place.old, " nlink=" not in was.line or self.comparison.claim(was, KEPT), place.before.name)
         lines += self.tally.stored(place.of(name), self.run.store.keep(errand, why))
-
-    def _linkable(self, place: Place) -> bool:
-        """Tell whether unchanged files of a folder may be linked without a second thought."""
-        return (place.old is not None and WITH_CTIME and self.run.store.abilities.hard_links
-                and not self.suspects and not self.run.order.checksum and self._same_origin(place))
-
-    def _same_origin(self, place: Place) -> bool:
-        """Tell whether the source was at the same path when the earlier copy was made; else times prove nothing."""
-        alias = place.path.split("/")[0]
-        return place.before is not None and place.before.sources.get(alias) == self.origins.get(alias)
-
-    def _errand(self, place: Place, name: str, file: SourceFile, was: Optional[Known]) -> Errand:
-        """Decide what is to be done with a file."""
-        errand = Errand(file, place.new, place.of(name), leftovers=place.leftovers)
-        before, old = place.before, place.old
-        if before is None or was is None or not was.hash_line:
-            return errand
-        same = compare_file(file_line(file.info), was, before.racy_after_ns)
-        expected = same is Same.UNCHANGED
-        if expected and (self.run.order.checksum or not self._same_origin(place._replace(path=errand.path))):
-            same = Same.DOUBTFUL
-        if self.suspects.get(parse_hash_line(was.hash_line)[0], 0) >= before.seq:
-            same, old = Same.CHANGED, None  # the stored file is known to be bad
-        if " nlink=" in was.line and not self._claim(before, was, file.info):
-            old = None
-        return errand._replace(same=same, known=was, old=old, old_name=before.name,
-                               rot=expected and self.run.order.checksum)
-
-    def _claim(self, before: Earlier, was: Known, info: os.stat_result) -> bool:
-        """Let one file of today have the stored file of a hard-linked group; two files must not share it."""
-        words = parse_keywords(was.line)
-        claim = (before.name, words.get("resdevice", ""), words.get("ino", ""))
-        return self.claims.setdefault(claim, stamp(info)) == stamp(info)
 
     def _leftover_folders(self, parts: Sequence[str]) -> Tuple[Folder, ...]:
         """Open the folders of interrupted runs; where a drive miscounts a file's names, none is safe to take from."""
@@ -3985,14 +4078,15 @@ class Taking:
         """Have unchanged files linked by somebody; one that cannot be is stored anew."""
         names = [name for _, name, _, _ in linked]
         sizes = [file.info.st_size for _, _, file, _ in linked]
+        times = [file.info.st_mtime_ns for _, _, file, _ in linked]
 
         def then(refused: List[int]) -> None:
             self.tally.unchanged(len(linked) - len(refused), sum(sizes) - sum(sizes[one] for one in refused))
             for one in refused:
                 at, name, file, was = linked[one]
-                errand = self._errand(place, name, file, was)
+                errand = self.comparison.errand(place, name, file, was)
                 lines[at], lines[at + 1] = self.tally.stored(errand.path, self.run.store.store(errand))
-        self.run.workers.submit(Links(old, place.new, names, sizes), then, (place.new, old, place.source), 16 * KIB * len(linked))
+        self.run.workers.submit(Links(old, place.new, names, sizes, times), then, (place.new, old, place.source), 16 * KIB * len(linked))
 
     def _special(self, place: Place, name: str, file: SourceFile, was: Optional[Known], lines: List[str]) -> None:
         """Take a symbolic link, fifo or device; a socket is only counted."""
@@ -4021,63 +4115,10 @@ class Taking:
         line = special_line(kind, place.of(name), info, words + xattr_words(entry_xattrs(file.folder, file.name)))
         self.run.counts.other += 1
         group = self.groups.meet(info, place.of(name)) if info.st_nlink > 1 else None
-        if (group is None or group[0] == place.of(name) or not self.groups.link(group, place.new, name)) and (
+        if (group is None or group.first == place.of(name) or not self.groups.link(group, place.new, name)) and (
                 not make_entry(place.new, name, line)):
             line = optional_line(line)
         lines.append(line)
-
-    def _finish(self, folder: Folder, meta: Meta) -> None:
-        """Give a folder its own metadata, now that nothing more is put into it."""
-        if self.run.store.care.flush:
-            folder.flush()
-        set_folder_metadata(folder, meta)
-
-    # A folder that cannot be read keeps what the earlier copy has of it.
-
-    def _keep_folder(self, path: str, error: SourceError, before: Optional[Earlier]) -> None:
-        self.run.workers.drain()
-        block = before.at(path) if before else None
-        if before is None or block is None or not block.line.startswith(DIR_LINE):
-            self.tally.emit([self.tally.skipped(path, error.why, of_dir=True)])
-            return
-        self.run.notes.append(Note(path, f"{error.why}; the copy of {before.name} is kept"))
-        inside: List[Tuple[str, Meta]] = []
-        while block is not None and (block.path == path or block.path.startswith(path + "/")):
-            while inside and not block.path.startswith(inside[-1][0] + "/"):
-                self._finish_kept(*inside.pop())
-            if block.line.startswith(DIR_LINE):
-                self._keep_block(block, before)
-                inside.append((block.path, meta_of(parse_keywords(block.line))))
-            else:
-                self.tally.emit([block.line])
-            block.entries.clear()
-            before.pass_by()
-            block = before.block
-        while inside:
-            self._finish_kept(*inside.pop())
-
-    def _finish_kept(self, path: str, meta: Meta) -> None:
-        self._finish(self.new.at(path.split("/")), meta)
-
-    def _keep_block(self, block: Block, before: Earlier) -> None:
-        """Keep one folder of the earlier copy."""
-        lines = [keep_line(block.line, before.name)]
-        new, old = self.new.at(block.path.split("/"), Folder.make), before.folder(block.path)
-        info = new.own_stat()  # nothing is known of the source's files
-        self.run.counts.dirs[Same.UNCHANGED] += 1
-        for name, known in block.entries.items():
-            path = f"{block.path}/{name}"
-            if known.hash_line:
-                errand = Errand(SourceFile(new, name, info), new, path, Same.UNCHANGED, known, old, before.name)
-                lines += self.tally.stored(path, self.run.store.keep(errand, "its folder cannot be read")._replace(note=""))
-            else:
-                line = keep_line(known.line, before.name)
-                if not known.line.startswith("# type=skipped "):
-                    line = line if make_entry(new, name, known.line) else optional_line(line)
-                    self.run.counts.other += 1
-                lines.append(line)
-        self.tally.emit(lines)
-
 
 def path_in_copy(path: str, sources: Mapping[str, str]) -> str:
     """Translate a path that a person gave, as in the copy or as it was on the computer, to the copy's.
@@ -4087,7 +4128,7 @@ def path_in_copy(path: str, sources: Mapping[str, str]) -> str:
     """
     plain = slashes(path).rstrip("/")
     if not plain.strip("./"):
-        raise UsageError(f"there is no {show(path)!r} in a dated copy; to have all of it back name no path")
+        raise UsageError(f"there is no {quoted(path)} in a dated copy; to have all of it back name no path")
     for alias, origin in sources.items():
         top, whole = origin, plain
         if re.match(r"[A-Za-z]:\\|\\\\", origin):  # of a Windows computer, where case does not count
@@ -4221,6 +4262,8 @@ def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
         files, total = files + 1, total + info.st_size
         if watch and files % 100 == 0:
             watch(files, total)
+        if known and before and surely_same(info, known, before.racy_after_ns):
+            continue
         same = compare_file(file_line(info), known, before.racy_after_ns if before else 0)
         if same is Same.UNCHANGED or (info.st_nlink > 1 and stamp(info) in seen):
             continue
@@ -4299,10 +4342,7 @@ class SetRun:
         try:
             pulse = new_pulse(expect(look.files, look.bytes), self.order.jobs)
             store = Store(abilities, Care(pulse, flush is None), self.drive)
-            with contextlib.ExitStack() as helpers:
-                workers = helpers.enter_context(Workers(self.order.jobs, pulse, store.serve))
-                if flush and self.order.jobs > 1:
-                    flush = helpers.enter_context(EarlyFlush(flush)).last
+            with Workers(self.order.jobs, pulse, store.serve) as workers:
                 leftovers = open_real_folders(self.set_folder, left_behind[-MOST_LEFTOVERS:])
                 run = Run(self.order, self.drive, target, store, workers, writer, counts, notes)
                 writer.add([MANIFEST_MAGIC + json.dumps(self._header(abilities))])
@@ -4418,7 +4458,7 @@ def take_snapshot(drive: Drive, order: Order, expect: Expect) -> Taken:
         if set_folder.own_stat().st_dev != drive.stamp[0]:
             raise DriveError(f"the folder {set_name} on the drive {drive.where} is another disk: nothing was copied; make that disk "
                              "a drive of its own, or unmount it")
-        lock = lock_file(set_folder, f"snapback-{drive.marker.id if drive.marker else ''}-{set_name}.lock")
+        lock = lock_set(drive, set_name)
     try:
         return SetRun(drive, set_name, set_folder, order, {
             "set": set_name, "host": host, "machine": machine, "named_after_host": by_host}).take(expect)
@@ -4524,12 +4564,31 @@ class Verification:
                 manifest = load_manifest(self.set_folder, name)  # the twin still tells what should be there
             except ManifestDamaged:
                 return
+        else:
+            self._check_twin(manifest)
         with manifest:
             try:
                 self._check_blocks(Trail(folder), read_blocks(manifest.lines()))
             except ManifestDamaged as err:
                 self._find(Found.MANIFEST, MANIFEST, str(err))
             self.workers.drain()
+
+    def _check_twin(self, manifest: Manifest) -> None:
+        """Compare the twin, if there is one, with the manifest that is whole; the next run makes up for one that is missing."""
+        try:
+            with proved_manifest(twin_file(self.set_folder, self.snapshot)) as other:
+                why = "" if other.end == manifest.end else "it is of another dated copy"
+        except FileNotFoundError:
+            return
+        except (ManifestDamaged, OSError) as err:
+            why = reason(err) if isinstance(err, OSError) else str(err)
+        if why:
+            self.findings.append(Finding(Found.MANIFEST, TWINS, f"{self.snapshot}.gz", f"the second copy of a list: {why}"))
+
+    def miss(self, name: str) -> None:
+        """Note a dated copy of which only the list is left."""
+        self.snapshot = name
+        self._find(Found.MISSING, "", f"the whole dated copy; if you removed it, remove {TWINS}/{name}.gz as well")
 
     def _check_blocks(self, trail: Trail, blocks: Iterator[Block]) -> None:
         """Check folder by folder; what is there but in no line is a stray once its folder is left."""
@@ -4682,14 +4741,45 @@ def verify(drive: Drive, order: Check, watch: Watch) -> Checked:
             run = Verification(set_folder, workers, order.quick)
             for name in order.names:
                 run.check(name)
+            for name in sorted(set(twin_names(set_folder)) - set(set_folder.names())) if order.whole else ():
+                run.miss(name)
         if run.findings:
             drive.check()
         findings = sorted(set(run.findings), key=lambda one: (one.snapshot, name_bytes(one.path)))
         return Checked(list(order.names), run.files, run.read_files, run.read_bytes, findings, run.strewn)
 
 
+def list_damage(set_folder: Folder, order: Check, checked: Checked, seqs: Mapping[str, int], time: str) -> None:
+    """Bring damaged.txt up to date; `seqs` are the numbers of all dated copies. Raises OSError."""
+    before = read_text(set_folder, DAMAGED_LIST, 64 * MIB)
+    if order.whole and not order.quick and set(seqs) <= {*order.names, *(
+            name for name, seq in seqs.items() if not SNAPSHOT_NAME.fullmatch(name))}:
+        text = damaged_text(checked.damage, time, seqs)
+    else:  # dates that were not read now may share the bad file: it counts for all of them
+        listed = set((before or "").split("\n"))
+        new = [one for one in checked.damage if hash_line(one.digest, f"{one.snapshot}/{one.path}") not in listed]
+        text = (before or "") + damaged_text(new, time, dict.fromkeys(seqs, max(seqs.values(), default=0)))
+    if text and text != before:
+        write_text(set_folder, DAMAGED_LIST, text, order.set_name)
+    elif not text and before is not None:
+        set_folder.unlink(DAMAGED_LIST)
+
+
+def mend_twins(set_folder: Folder, checked: Checked) -> str:
+    """Make damaged twins of good manifests anew; say so. Raises OSError."""
+    mended = []
+    for name in (one.path[:-3] for one in checked.damage if one.snapshot == TWINS):
+        twins = set_folder.child(TWINS)
+        with contextlib.suppress(FileNotFoundError):
+            twins.unlink(name + ".gz" + INCOMPLETE)
+        with contextlib.suppress(ManifestDamaged):
+            write_twin(set_folder, twins, name)
+            mended.append(name)
+    return f"the second copy of the list was made anew for: {', '.join(mended)}" if mended else ""
+
+
 def note_check(drive: Drive, order: Check, checked: Checked) -> str:
-    """Note a verification on the drive, for the next run and for `list`; say why where that cannot be.
+    """Note a verification on the drive, for the next run and for `list`; say what was mended, or why that cannot be.
 
     When every date was read, what is not damaged now is taken off the list.
     """
@@ -4698,26 +4788,23 @@ def note_check(drive: Drive, order: Check, checked: Checked) -> str:
     time = order.now.isoformat(timespec="seconds")
     try:
         drive.check()
+        lock = lock_set(drive, order.set_name)
+    except Locked:
+        return "another run is working on the set, so the result was not noted on the drive"
+    except OSError as err:
+        return f"the result could not be noted on the drive ({reason(err)})"
+    try:
         set_folder = drive.root.child(order.set_name)
-        seqs = {one.name: one.seq for one in survey(set_folder)}
-        before = read_text(set_folder, DAMAGED_LIST, 64 * MIB)
-        if order.whole and not order.quick and set(seqs) <= {*order.names, *(
-                one.name for one in survey(set_folder) if one.state not in (State.WHOLE, State.DAMAGED))}:
-            text = damaged_text(checked.damage, time, seqs)
-        else:  # dates that were not read now may share the bad file: it counts for all of them
-            listed = set((before or "").split("\n"))
-            new = [one for one in checked.damage if hash_line(one.digest, f"{one.snapshot}/{one.path}") not in listed]
-            text = (before or "") + damaged_text(new, time, dict.fromkeys(seqs, max(seqs.values(), default=0)))
-        if text and text != before:
-            write_text(set_folder, DAMAGED_LIST, text, order.set_name)
-        elif not text and before is not None:
-            set_folder.unlink(DAMAGED_LIST)
+        snapshots = survey(set_folder)
+        list_damage(set_folder, order, checked, {one.name: one.seq for one in snapshots}, time)
         append_line(set_folder, HISTORY, json.dumps({
             "what": "verify", "time": time, "snapshots": checked.snapshots, "quick": order.quick, "files": checked.files,
             "read": checked.read_files, "bytes": checked.read_bytes, "damaged": len(checked.damage)}))
+        return mend_twins(set_folder, checked)
     except OSError as err:
         return f"the result could not be noted on the drive ({reason(err)})"
-    return ""
+    finally:
+        unlock(lock)
 
 
 # -- restoring --
@@ -5178,8 +5265,9 @@ def init_answer(prepared: Prepared, path: str) -> Answer:
     label = show(prepared.marker.label)
     first = (f"{show(path)} is now a backup drive, called {label}." if prepared.made else
              f"{show(path)} is a backup drive already, called {label}; nothing was changed.")
-    lines = [first, *ability_lines(prepared), "",
-             f"Next, make the first dated copy:  snapback.py backup ~/Documents {shell_word(path)}"]
+    lines = [first, *ability_lines(prepared)]
+    if prepared.made:
+        lines += ["", f"Next, make the first dated copy:  snapback.py backup ~/Documents {shell_word(path)}"]
     return Answer(Exit.ATTENTION if prepared.notes else Exit.DONE, lines, prepared.notes, {
         "id": prepared.marker.id, "label": prepared.marker.label, "offline": prepared.marker.offline, "made": prepared.made,
         "free": prepared.free, "total": prepared.total, **(prepared.abilities._asdict() if prepared.abilities else {})})
@@ -5231,16 +5319,18 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str) -> An
                   backup_facts(taken, seconds))
 
 
-def preview_answer(look: Look, set_name: str, label: str) -> Answer:
-    """Report what a dry run found."""
+def preview_answer(look: Look, set_name: str, label: str, free: int) -> Answer:
+    """Report what a dry run found; `free` is the space on the drive, in bytes."""
     words = {Same.NEW: "new", Same.CHANGED: "changed", Same.DOUBTFUL: "to be read"}
     lines = [f"{words[same]:<10} {size_text(size):>8}  {show(path)}" for same, size, path in look.entries]
     new = sum(1 for same, _, _ in look.entries if same is Same.NEW)
     changed = sum(1 for same, _, _ in look.entries if same is Same.CHANGED)
     lines.append(f"Would copy {size_text(look.bytes)} to {label}, set {set_name}: {new:,} new and {changed:,} changed of "
                  f"{count_text(look.files, 'file')} ({size_text(look.total)}). Nothing was written.")
-    return Answer(Exit.DONE, lines, (), {
-        "dry_run": True, "files_new": new, "files_changed": changed, "files_unmodified": look.files - len(look.entries),
+    problems = [f"this copy would not fit: it needs {size_text(look.bytes)}, and {size_text(free)} are free on {label}"
+                ] if look.bytes > free else []
+    return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
+        "dry_run": True, "free": free, "files_new": new, "files_changed": changed, "files_unmodified": look.files - len(look.entries),
         "data_added": look.bytes, "total_files_processed": look.files, "total_bytes_processed": look.total, "set": set_name,
         "files": [{"path": path, "size": size, "state": same.value} for same, size, path in look.entries]})
 
@@ -5251,10 +5341,11 @@ def closed_lines(closed: Sequence[str]) -> List[str]:
             for name in closed]
 
 
-def list_answer(sets: Mapping[str, Sequence[Snapshot]], closed: Sequence[str], drive: str, now: datetime) -> Answer:
-    """Report the dated copies of each set on a drive."""
+def list_answer(sets: Mapping[str, Tuple[Sequence[Snapshot], Mapping[str, int]]], closed: Sequence[str], drive: str, now: datetime
+                ) -> Answer:
+    """Report the dated copies of each set on a drive, and how many files of each are known to be damaged."""
     lines, facts = [], []  # type: List[str], List[Dict[str, Any]]
-    for name, snapshots in sets.items():
+    for name, (snapshots, bad) in sets.items():
         lines.append(f"{name} on {drive}")
         lines.append(f"  {'date':<20} {'files':>10} {'size':>8} {'new':>8}  age")
         for one in snapshots:
@@ -5263,28 +5354,34 @@ def list_answer(sets: Mapping[str, Sequence[Snapshot]], closed: Sequence[str], d
                 end = one.end
                 lines.append(f"  {one.name:<20} {end['files']:>10,} {size_text(end['bytes']):>8} "
                              f"{size_text(end.get('added', 0)):>8}  {age_text(taken, now)}"
-                             + ("; some files could not be read" if end.get("skipped") or end.get("kept") else ""))
+                             + ("; some files could not be read" if end.get("skipped") or end.get("kept") else "")
+                             + (f"; {bad[one.name]:,} found damaged" if one.name in bad else ""))
             else:
                 lines.append(f"  {one.name:<20}  {one.state.value}")
             facts.append({"set": name, "snapshot": one.name, "state": one.state.value, "seq": one.seq,
                           "taken": one.header.get("taken"), "files": one.end.get("files"), "bytes": one.end.get("bytes"),
                           "added": one.end.get("added"), "skipped": one.end.get("skipped"), "kept": one.end.get("kept"),
-                          "sources": dict(one.sources)})
+                          "damaged": bad.get(one.name, 0), "sources": dict(one.sources)})
     damaged = [f"{name}/{one.name}: its manifest is damaged; the files are there, but nothing proves them: run verify"
-               for name, snapshots in sets.items() for one in snapshots if one.state is State.DAMAGED]
+               for name, (snapshots, _) in sets.items() for one in snapshots if one.state is State.DAMAGED]
+    damaged += [f"{name}: a check found damaged files, which the next backup stores anew if the source still has them"
+                for name, (_, bad) in sets.items() if bad]
     if not sets and not closed:
         lines.append(f"There is no dated copy on {drive} yet.")
     return Answer(Exit.ATTENTION if damaged or closed else Exit.DONE, lines, [*damaged, *closed_lines(closed)], {"snapshots": facts})
 
 
-def verify_answer(checked: Checked, quick: bool, seconds: float, note: str) -> Answer:
-    """Report a verification."""
+def verify_answer(checked: Checked, order: Check, others: Sequence[str], seconds: float, note: str) -> Answer:
+    """Report a verification; `others` are sets that it did not look at."""
+    quick, set_name = order.quick, order.set_name
     strays = [one for one in checked.findings if one.kind is Found.STRAY]
     damage = checked.damage
     what = f"{count_text(checked.files, 'file')} in {count_text(len(checked.snapshots), 'dated copy', 'dated copies')}"
     read = "looked at, not read" if quick else f"{size_text(checked.read_bytes)} read"
     one = f" {checked.snapshots[0]}" if len(checked.snapshots) == 1 else ""
-    lines = [f"Checked{one}: {what}, {read} in {span_text(seconds)}"]
+    lines = [f"Checked{one} of {set_name}: {what}, {read} in {span_text(seconds)}"]
+    if others:
+        lines.append(f"Not checked, as they are other sets: {', '.join(others)}")
     lines += [f"not part of the copy (left alone): {show(one.snapshot + '/' + one.path)}" for one in strays[:NOTES_SHOWN]]
     if len(strays) > NOTES_SHOWN:
         lines.append(f"... and {len(strays) - NOTES_SHOWN:,} more that are not part of the copies")
@@ -5380,7 +5477,7 @@ class PatternWords(argparse.Action):
 def positive(text: str) -> int:
     """Read a number of threads."""
     if not re.fullmatch(r"[1-9]\d?", text, re.ASCII):
-        raise argparse.ArgumentTypeError(f"{show(text)!r} is no number from 1 to 99")
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is no number from 1 to 99")
     return int(text)
 
 
@@ -5423,7 +5520,7 @@ def read_rules(args: argparse.Namespace) -> Rules:
         patterns += [pattern for pattern in (parse_pattern(line, IGNORE_CASE) for line in lines) if pattern]
     for name in args.exclude_if_present:
         if "/" in name or name in ("", ".", ".."):
-            raise UsageError(f"--exclude-if-present takes a plain name, not {show(name)!r}")
+            raise UsageError(f"--exclude-if-present takes a plain name, not {quoted(name)}")
     return Rules(tuple(patterns), args.exclude_caches, tuple(args.exclude_if_present), args.one_file_system)
 
 
@@ -5435,7 +5532,7 @@ def read_sources(words: Sequence[str]) -> Tuple[Source, ...]:
         if not equals or "/" in slashes(alias) or stat_path(user_path(word)) is not None:
             alias, path = "", word
         if not path:
-            raise UsageError(f"{show(word)!r} names no folder; write NAME=PATH, or only the path")
+            raise UsageError(f"{quoted(word)} names no folder; write NAME=PATH, or only the path")
         pairs.append((alias, path))
     named = give_aliases([(alias or plain_name(path), whole_path(path)) for alias, path in pairs])
     sources = []
@@ -5499,7 +5596,7 @@ def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
         raise UsageError("--init makes a new drive of whatever folder is there, so it does not go with --if-attached; run it once by "
                          "hand, then leave it out")
     if args.set and why_no_set_name(args.set):
-        raise UsageError(f"{show(args.set)!r} cannot name a set: {why_no_set_name(args.set)}")
+        raise UsageError(f"{quoted(args.set)} cannot name a set: {why_no_set_name(args.set)}")
     *words, place = args.paths
     rules = read_rules(args)
     sources = read_sources(words)
@@ -5516,7 +5613,7 @@ def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
     order = Order(sources, scene.now, plan_text, rules, args.set, args.adopt, args.checksum, args.allow_empty, args.jobs)
     if args.dry_run:
         look, set_name = preview(drive, order)
-        return preview_answer(look, set_name, drive.label)
+        return preview_answer(look, set_name, drive.label, free_space(drive.path)[0])
     began = scene.clock()
     taken = take_snapshot(drive, order, scene.expect)
     if drive.marker:
@@ -5587,7 +5684,7 @@ def no_set(drive: Drive, named: str, sets: Sequence[str], closed: Sequence[str])
     if named in closed or (closed and not sets):
         return closed_lines([named if named in closed else closed[0]])[0]
     there = f"there are: {', '.join(sets)}; add --set NAME" if sets else "there is no dated copy on it yet"
-    return f"no set {show(named)!r} on {drive.label}; {there}" if named else f"on {drive.label} {there}"
+    return f"no set {quoted(named)} on {drive.label}; {there}" if named else f"on {drive.label} {there}"
 
 
 def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
@@ -5600,8 +5697,9 @@ def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
         wanted = [one for one in sets if not named or one == named]
         if named and not wanted:
             raise UsageError(no_set(drive, named, sets, closed))
-        return list_answer({name: survey(drive.root.child(name)) for name in wanted}, closed if not named else (),
-                           drive.label, scene.now)
+        found = {name: (survey(folder), damaged_in(read_text(folder, DAMAGED_LIST, 64 * MIB) or ""))
+                 for name, folder in ((name, drive.root.child(name)) for name in wanted)}
+        return list_answer(found, closed if not named else (), drive.label, scene.now)
 
 
 def choose_set(drive: Drive, named: str) -> str:
@@ -5642,7 +5740,8 @@ def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
     size = int(chosen[0].end.get("bytes", 0)) + sum(new[1:])  # what several dates share is read once
     checked = verify(drive, order, scene.expect(sum(files) if args.quick else 0, 0 if args.quick else size))
     note = note_check(drive, order, checked)
-    return verify_answer(checked, args.quick, scene.clock() - began, note)
+    others = [name for name in list_sets(drive.root)[0] if name != set_name]
+    return verify_answer(checked, order, others, scene.clock() - began, note)
 
 
 def add_restore(parser: Parser) -> None:
@@ -5744,7 +5843,7 @@ def carry_out(words: Sequence[str], scene: Scene) -> Tuple[Answer, argparse.Name
             raise UsageError(f"say a command first: {', '.join(COMMANDS)} (not only {show(' '.join(rest))})")
         raise Finished(__doc__ or "")
     if name not in COMMANDS:
-        raise UsageError(f"there is no command {show(name)!r}; there are: {', '.join(COMMANDS)}")
+        raise UsageError(f"there is no command {quoted(name)}; there are: {', '.join(COMMANDS)}")
     args = parser_of(name).parse_intermixed_args(rest)
     return COMMANDS[name].run(args, scene), args
 
@@ -5875,8 +5974,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         except OSError as err:
             code, sentence = Exit.FAILED, f"the system refused ({reason(err)}); every earlier dated copy is untouched"
         except KeyboardInterrupt:
-            code, sentence = Exit.INTERRUPTED, ("interrupted; every earlier dated copy is untouched, and the next run carries on "
-                                                "with what was already copied")
+            carries_on = "; the next run carries on with what was already copied" if split_command(words)[0] == "backup" else ""
+            code, sentence = Exit.INTERRUPTED, f"interrupted; every earlier dated copy is untouched{carries_on}"
         if as_json:
             say(sys.stdout, [json.dumps({"error": sentence, "exit_code": int(code)})])
         say(sys.stderr, [f"snapback: {sentence}"])

@@ -457,7 +457,7 @@ class Mount:
         self.path.rmdir()
 
 
-def _wait_until(true: Callable[[], bool], seconds: float = 10) -> None:
+def _wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, f"not so after {seconds} s"

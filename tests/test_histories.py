@@ -13,9 +13,11 @@ import threading
 import time
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Tuple
+from unittest import mock
 
 import pytest
 
+import snapback
 from conftest import User
 from trees import (
     Twin,
@@ -39,6 +41,13 @@ CHUNK = 10  # histories in one test, so that tests can be shared among workers
 JUST_WRITTEN = 3.2  # seconds; files younger than three seconds are read again whatever their times say
 
 Inodes = Dict[bytes, Tuple[int, int]]  # of files that are no hard links: path -> inode, ctime
+
+
+@contextlib.contextmanager
+def threads_instead_of_processes() -> Iterator[None]:
+    """Work as on a system that cannot fork."""
+    with mock.patch.object(snapback, "CAN_FORK", False):
+        yield
 
 
 class Moment(NamedTuple):
@@ -70,7 +79,8 @@ class History:
         before = set(dates(self.set_folder))
         moment = Moment(without(twin(self.source), "socket"), inodes(self.source))
         jobs = ["--jobs", "1"] if self.rng.random() < 0.3 else []
-        outcome = ask("backup", "--init", "--set", "box", *jobs, self.source, self.drive)
+        with threads_instead_of_processes() if self.rng.random() < 0.3 else contextlib.nullcontext():
+            outcome = ask("backup", "--init", "--set", "box", *jobs, self.source, self.drive)
         # 5: the copy was made, and so much has changed that a person should look; random edits do that
         assert outcome.code in (0, 5), self.told(f"backup ended with {outcome.code}", outcome.err)
         (new,) = set(dates(self.set_folder)) - before
@@ -86,7 +96,8 @@ class History:
             complaints = stock_check(self.set_folder / date)
             assert not complaints, self.told(f"sha256sum on {date}", *complaints)
             target = folder / "restored"
-            outcome = ask("restore", date, "--drive", self.drive, "--set", "box", "--to", target)
+            with threads_instead_of_processes() if self.rng.random() < 0.3 else contextlib.nullcontext():
+                outcome = ask("restore", date, "--drive", self.drive, "--set", "box", "--to", target)
             assert outcome.code == 0, self.told(f"restore {date} ended with {outcome.code}", outcome.err)
             assert os.listdir(target) == [self.source.name], self.told(f"{date} restored has other things")
             self.compare(f"{date} restored", target / self.source.name, moment.tree)

@@ -295,6 +295,26 @@ def test_asked_to_stop_at_any_moment_it_never_passes_over_it(box: Box, cli: Cli,
             assert (ended.code, ended.err.count("\n")) == (130, 1), (nth, ended)
 
 
+def test_what_a_run_had_forked_dies_with_it_and_locks_nobody_out(box: Box, cli: Cli) -> None:
+    many_files(box, 300, 500_000)
+    run = cli.start(*box.argv("--jobs", "4"))
+    wait_until(lambda: copied_so_far(box) > 10_000_000, run)
+    forked = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    run.kill()
+    run.communicate()
+    wait_for_end(forked)
+    assert len(forked) == 4
+    carries_on(box, {})
+
+
+def wait_for_end(processes: Sequence[str]) -> None:
+    for _ in range(1000):
+        if not any(Path(f"/proc/{one}").exists() for one in processes):
+            return
+        time.sleep(0.001)
+    pytest.fail("they go on")
+
+
 # --- What a killed run had done is not done again ------
 
 COUNTED = """

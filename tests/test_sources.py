@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import shutil
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from unittest import mock
 
 import pytest
 
@@ -41,9 +43,12 @@ class Box:
         return path
 
     def run(self, *words: object, hook: Callable[[Call], None] = nothing, code: int = 0, after: int = 10) -> Outcome:
-        """Run a command; `after` seconds have passed since the last."""
+        """Run a command; `after` seconds have passed since the last.
+
+        There is always room enough for it to do without a first look, so that hooks meet the one walk only.
+        """
         self.runs += after
-        with later(self.runs), watched(hook):
+        with later(self.runs), watched(hook), mock.patch.object(snapback, "used_on_disks", return_value={}):
             outcome = ask(*words)
         assert outcome.code == code, outcome
         return outcome
@@ -450,6 +455,43 @@ def test_a_large_file_that_was_only_touched_is_linked_and_the_manifest_tells(box
     assert differences(twin(first), was) == []
     box.run("restore", second.parent.name, "--drive", box.drive, "--to", tmp_path / "back")
     assert differences(twin(tmp_path / "back" / "source"), twin(box.source)) == []
+
+
+def test_a_clock_that_jumps_loses_and_overwrites_no_copy(box: Box, tmp_path: Path) -> None:
+    day = 86400
+    made: Dict[str, Any] = {}
+    for nth, after in enumerate((10, 400 * day, -399 * day, 0, 0, 3600)):
+        before = {date: twin(box.drive / "box" / date) for date in dates(box.drive / "box")}
+        box.write("letter", b"%d" % nth)
+        facts = json.loads(box.run("backup", "--json", "--set", "box", box.source, box.drive, after=after).out)
+        made[facts["snapshot_id"]] = facts["seq"]
+        for date, was in before.items():
+            assert differences(twin(box.drive / "box" / date), was) == []
+        box.run("restore", "latest", "--drive", box.drive, "--to", tmp_path / f"back {nth}")
+        assert (tmp_path / f"back {nth}" / "source" / "letter").read_bytes() == b"%d" % nth
+    assert list(made.values()) == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_number_of_a_copy_that_was_removed_is_not_given_again(box: Box) -> None:
+    box.write("letter", b"x")
+    for _ in range(3):
+        box.faithful()
+    newest = dates(box.drive / "box")[-1]
+    remove_tree(box.drive / "box" / newest)
+    assert json.loads(box.run("backup", "--json", "--set", "box", box.source, box.drive).out)["seq"] == 4
+
+
+@pytest.mark.parametrize("jobs", ["1", "4"])
+def test_a_stored_file_that_somebody_edited_is_not_linked_on(box: Box, jobs: str) -> None:
+    """The older date keeps what it has; the new one is right."""
+    box.write("letter", b"as it was")
+    first = box.faithful()
+    (first / "letter").write_bytes(b"edited!!!")
+    second = box.back_up("--jobs", jobs)
+    assert (second / "letter").read_bytes() == b"as it was"
+    assert (first / "letter").read_bytes() == b"edited!!!"
+    third = box.back_up("--jobs", jobs)
+    assert inode(second / "letter") == inode(third / "letter")
 
 
 def test_a_source_that_moved_is_read_again_but_stored_only_once(box: Box) -> None:

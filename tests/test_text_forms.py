@@ -580,7 +580,7 @@ DAMAGED: Dict[str, Tuple[List[str], str]] = {
     "a folder from the root": ([folder("/etc")], "line 2: the path '/etc' leads elsewhere"),
     "a folder with no path": ([DIR_LINE + "path="], "line 2: the path '' leads elsewhere"),
     "a stored path that is absolute": ([META, f"{DIGEST}  /etc/passwd"], "line 3: '/etc/passwd' stands outside its folder"),
-    "a zero byte in a folder": ([folder("D\0")], "line 2: the path 'D\\\\x00' leads elsewhere"),
+    "a zero byte in a folder": ([folder("D\0")], "line 2: the path 'D\\x00' leads elsewhere"),
     "a zero byte in a fifo": ([entry("a\0")], "line 2: ..."),
     "a fifo without a path": (["# type=fifo mode=0644"], "line 2: ..."),
     "a folder without a path": ([DIR_LINE + "mode=0755"], "line 2: ..."),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import collections
+import fcntl
 import gzip
 import json
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -560,7 +562,7 @@ def test_a_twin_tells_what_should_be_there_when_the_manifest_is_damaged(source: 
     rot(copy / "src" / "photo")
     os.truncate(copy / "SHA256SUMS", 700)
     assert sorted(check(drive).found) == [("differs", f"{copy.name}/src/photo"), ("manifest damaged", f"{copy.name}/SHA256SUMS")]
-    assert ask("list", "--drive", drive).code == 0
+    assert ask("list", "--drive", drive).code == 3
     newer = back_up(source, drive)
     assert inode(newer / "src" / "letter") == inode(copy / "src" / "letter")
     assert check(drive, "latest").code == 0
@@ -696,3 +698,62 @@ def test_a_check_leaves_all_times_and_bytes_of_the_copies_alone(source: Path, dr
     check(drive)
     lines = [line for line in differences(twin(drive / "box"), before) if line.startswith("2")]
     assert lines == []
+
+
+# --- What stands beside the copies ------
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", gzip.compress(b"junk"), gzip.compress(b"x" * 4_000_000)])
+def test_a_spoilt_twin_is_found_and_made_anew(source: Path, drive: Path, content: bytes) -> None:
+    first, second = back_up(source, drive), back_up(source, drive)
+    spoilt = drive / "box" / "manifests" / f"{first.name}.gz"
+    spoilt.write_bytes(content)
+    checked = check(drive)
+    assert (checked.code, checked.found) == (4, [("manifest damaged", f"manifests/{first.name}.gz")])
+    assert gzip.decompress(spoilt.read_bytes()) == (first / "SHA256SUMS").read_bytes()
+    assert (check(drive).code, check(drive, second.name).code) == (0, 0)
+
+
+def test_the_twin_of_another_copy_is_no_twin(source: Path, drive: Path) -> None:
+    first, second = back_up(source, drive), back_up(source, drive)
+    twins = drive / "box" / "manifests"
+    shutil.copy(twins / f"{second.name}.gz", twins / f"{first.name}.gz")
+    assert check(drive).found == [("manifest damaged", f"manifests/{first.name}.gz")]
+
+
+def test_a_date_of_which_only_the_list_is_left_is_missed(source: Path, drive: Path) -> None:
+    first, second = back_up(source, drive), back_up(source, drive)
+    remove_tree(first)
+    checked = check(drive)
+    assert (checked.code, checked.found) == (4, [("missing", f"{first.name}/")])
+    assert check(drive, second.name).code == 0
+    (drive / "box" / "manifests" / f"{first.name}.gz").unlink()
+    assert check(drive).code == 0
+
+
+def test_a_check_writes_nothing_while_another_run_has_the_set(source: Path, drive: Path) -> None:
+    rot(back_up(source, drive) / "src" / "photo")
+    before = twin(drive)
+    with open(drive / "box" / "lock", "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        outcome = ask("verify", "--drive", drive)
+    assert (outcome.code, "another run is working on the set" in outcome.out) == (4, True)
+    assert differences(twin(drive), before) == []
+
+
+def test_a_check_says_which_sets_it_did_not_look_at(source: Path, drive: Path) -> None:
+    back_up(source, drive)
+    assert ask("backup", "--set", "other", source, drive).code == 0
+    outcome = ask("verify", "--drive", drive, "--set", "box")
+    assert "other sets: other" in outcome.out
+    assert "other sets" not in ask("verify", "--drive", drive / "box").out.replace("other sets: other", "")
+
+
+def test_the_list_of_dates_tells_what_a_check_found(source: Path, drive: Path) -> None:
+    first, second = back_up(source, drive), back_up(source, drive)
+    rot(second / "src" / "photo")
+    assert check(drive).code == 4
+    outcome = ask("list", "--drive", drive)
+    assert (outcome.code, outcome.out.count("1 found damaged")) == (3, 2)
+    listed = json.loads(ask("list", "--json", "--drive", drive).out)["snapshots"]
+    assert [(one["snapshot"], one["damaged"]) for one in listed] == [(first.name, 1), (second.name, 1)]
