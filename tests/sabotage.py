@@ -196,7 +196,7 @@ ROWS: Sequence[Row] = (
         "1: all bytes are flushed before a copy gets its name",
         "        writer.settle()\n        if flush:\n            flush()\n        writer.finish",
         "        writer.settle()\n        writer.finish",
-        "test_drives.py::test_a_copy_that_was_announced_survives_the_loss_of_all_that_was_not_flushed",
+        "test_faults.py::test_a_drive_that_fails_for_good_in_the_middle",
     ),
     Row(
         "4: a stored file that somebody edited is not linked on",
@@ -236,8 +236,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "9: order is by number, not by date",
-        "    return sorted(found, key=lambda one: (one.seq, one.name))",
-        "    return sorted(found, key=lambda one: one.name)",
+        "    whole = sorted((one for one in snapshots if one.state is State.WHOLE), key=lambda one: one.seq)",
+        "    whole = sorted((one for one in snapshots if one.state is State.WHOLE), key=lambda one: one.name)",
         "test_sources.py::test_a_clock_that_jumps_loses_and_overwrites_no_copy",
     ),
     Row(
