@@ -20,6 +20,11 @@ import sys
 if __name__ == "__main__" and not getattr(sys.flags, "safe_path", sys.flags.isolated):
     del sys.path[0]  # a file "random.py" beside the script, on a stick, must never be imported
 
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `main` listens, Ctrl-C ends it without a traceback
+
 import argparse
 import base64
 import contextlib
@@ -33,7 +38,6 @@ import os
 import pickle
 import re
 import shutil
-import signal
 import stat
 import string
 import time
@@ -1251,8 +1255,8 @@ class Folder:
     """An open folder: what is in it is reached without walking its path again, and never through a link.
 
     Where the system has no folder descriptors (Windows), `fd` is None and paths are used.
-    It closes itself when nobody refers to it any more, because threads that still copy into
-    it outlive the walk that opened it.
+    It closes itself when nobody refers to it any more, because work that is still done in it
+    outlives the walk that opened it.
     """
 
     __slots__ = ("_close", "fd", "path")
@@ -1931,7 +1935,7 @@ def write_restored(fd: int, info: os.stat_result, folder: Folder, name: str, met
 
     Raises OSError for the side that is written.
     """
-    out = folder.create_file(name)
+    out, whole = folder.create_file(name), False
     try:
         try:
             try:
@@ -1942,11 +1946,12 @@ def write_restored(fd: int, info: os.stat_result, folder: Folder, name: str, met
         finally:
             os.close(out)
         set_metadata_closed(folder, name, meta)
+        whole = True
         return digest, why
-    except OSError:
-        with contextlib.suppress(OSError):
-            folder.unlink(name)  # closed by now: Windows removes no open file
-        raise
+    finally:
+        if not whole:  # also when the run is asked to end: half a file must not stand under its name
+            with contextlib.suppress(OSError):
+                folder.unlink(name)  # closed by now: Windows removes no open file
 
 
 def free_name(folder: Folder, name: str, ending: str, taken: Mapping[str, Any] = {}) -> str:
@@ -2354,7 +2359,7 @@ def lock_file(set_folder: Folder, local_name: str) -> int:
 
 
 def lock_for_reading(set_folder: Folder) -> None:
-    """Share the set with other readers until the folder is closed, so that nothing is deleted under them.
+    """Share the set with other readers until the folder is closed: whoever deletes dated copies waits for them.
 
     The folder itself is locked: that needs no file, and works on a drive that is read-only.
     """
@@ -2793,9 +2798,26 @@ def walk(top: Folder, rules: Rules, drive: Stamp) -> Iterator[Visit]:
 # Processes are forked, as threads of one Python wait for each other at every call: with them a first copy of small files took
 # 1.5 times as long, and linking unchanged ones on threads brought nothing. macOS' own libraries do not survive a fork.
 CAN_FORK = sys.platform == "linux" and HAS_DIR_FD
-WAITING_FDS = 512 if CAN_FORK else 96   # folders kept open for others to work in; macOS gives 256 descriptors, Linux 1,024
 TICK = 0.2                   # seconds between two looks at how far a long piece of work is
 CROSSING = (OSError, SnapbackError, SourceError, ManifestDamaged)  # what a worker's failure may be
+
+
+def spare_descriptors() -> int:
+    """Give how many folders may be kept open for others to work in; the system's limit is raised where it lets us.
+
+    Linux gives 1,024 descriptors and macOS 256 to those who do not ask; several walks hold OPEN_LEVELS each.
+    """
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return 512
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4096 if hard == resource.RLIM_INFINITY else min(hard, 4096)
+    with contextlib.suppress(OSError, ValueError):
+        if 0 < soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    return min(512, soft // 4)
 
 
 class WorkerDied(SnapbackError):
@@ -3055,7 +3077,7 @@ class Workers:
         if count > 1:
             self.others = Crew(handle, pulse, count) if CAN_FORK else Threads(handle, pulse, count)
         self.most_waiting = 2 * count
-        self.most_open = WAITING_FDS // self.most_waiting   # folders of a parcel
+        self.most_open = spare_descriptors() // self.most_waiting   # folders of a parcel
         self.parcel = Parcel()      # the one that is being filled
         self.waiting: Deque[Union[Parcel, Callable[[], None]]] = deque()
         self.parcels = 0            # of what is waiting
@@ -3169,6 +3191,8 @@ class Drive:
         """Turn a failed call on the drive into a sentence; `missing` bytes would still have been needed."""
         safe = "every earlier dated copy on it is untouched"
         if err.errno in FULL:
+            with contextlib.suppress(OSError):  # it may be names that there is no room for
+                missing = missing if missing > free_space(self.path)[0] else 0
             much = f" (about {size_text(missing)} more are needed)" if missing > 0 else ""
             error = DriveError(f"the drive {self.where} is full{much}; {safe}; make room on it or take a larger one, then run "
                                "the same command again: it carries on with what was already copied")
@@ -3353,7 +3377,7 @@ def twin_names(set_folder: Folder) -> List[str]:
 
 
 def next_seq(set_folder: Folder, snapshots: Sequence[Snapshot]) -> int:
-    """Give the next number of the set: one more than in any manifest, twin or expired manifest."""
+    """Give the next number of the set: one more than in any manifest or twin."""
     highest = max((one.seq for one in snapshots), default=0)
     for name in set(twin_names(set_folder)) - {one.name for one in snapshots}:
         with contextlib.suppress(ManifestDamaged, OSError), twin_file(set_folder, name) as file:
@@ -3530,7 +3554,7 @@ NO_SUCH_NAME = "the drive cannot hold a name like this, or takes it for another 
 
 
 class Store:
-    """What the workers share while they store files: the drive's ways, and the word to stop."""
+    """Stores files, as each of the workers does: it knows what the drive can do."""
 
     def __init__(self, abilities: Abilities, care: Care, drive: Drive) -> None:
         self.abilities, self.care, self.drive = abilities, care, drive
@@ -3636,9 +3660,10 @@ class Store:
             if copied.digest != digest:
                 errand.target.unlink(errand.name)
                 return skipped
+        words = parse_keywords(errand.known.line)
         lines = Known(keep_line(errand.known.line, errand.old_name), hash_line(digest, errand.path))
-        size = number(parse_keywords(errand.known.line), "size")
-        return Stored(lines, Same.UNCHANGED, size, added, f"{why}; the copy of {errand.old_name} is kept", kept=True)
+        note = f"{why}; the copy of {words.get('kept', errand.old_name)} is kept"
+        return Stored(lines, Same.UNCHANGED, number(words, "size"), added, note, kept=True)
 
 
 class Place(NamedTuple):
@@ -3895,20 +3920,125 @@ class Keeping:
 Linked = Tuple[int, str, SourceFile, Known]     # an unchanged file: where its lines stand, its name, and what made them
 
 
-class Taking:
-    """The walk of one run of `backup`: it decides what is to be done with each entry, in a manifest's order."""
+class Entries:
+    """Takes what is in a folder but not a folder, in a manifest's order."""
 
     LINKS = 500  # unchanged files of one folder that go to one worker
+
+    def __init__(self, run: Run, tally: Tally, comparison: Comparison) -> None:
+        self.run, self.tally, self.comparison = run, tally, comparison
+        self.groups = Groups(run, tally)
+        self.unseen: Set[str] = set()    # files that cannot be looked at, until they are met again among the folders
+
+    def take(self, place: Place, files: Sequence[Tuple[str, Optional[os.stat_result], str]], known: Dict[str, Known],
+                 lines: List[str]) -> None:
+        """Take files, links and special files; `known` loses what is met, `lines` gets the result.
+
+        The loop is the hot one: of an unchanged file it makes one line, compares it with the
+        earlier manifest's as text, and links the stored file; nothing is parsed.
+        """
+        old = place.old if self.comparison.links_at_once(place) else None
+        racy_ns = place.before.racy_after_ns if place.before else 0
+        linked: List[Linked] = []
+        for name, info, source_name in files:
+            was = known.pop(name, None)
+            if info is None:
+                self._unreadable(place, name, was, lines)
+                continue
+            if not stat.S_ISREG(info.st_mode):
+                self._special(place, name, SourceFile(place.source, source_name, info), was, lines)
+                continue
+            if old and was and info.st_nlink == 1 and surely_same(info, was, racy_ns):
+                linked.append((len(lines), name, SourceFile(place.source, source_name, info), was))
+                lines += was
+                if len(linked) == self.LINKS:
+                    self._link(place, old, linked, lines)
+                    linked = []
+                continue
+            errand = self.comparison.errand(place, name, SourceFile(place.source, source_name, info), was)
+            at = len(lines)
+            lines += ("", "")
+            if info.st_nlink > 1:
+                self.groups.join(errand, at, lines)
+            else:
+                self._send(errand, at, lines)
+        if linked and old:
+            self._link(place, old, linked, lines)
+
+    def _unreadable(self, place: Place, name: str, was: Optional[Known], lines: List[str]) -> None:
+        """Keep the earlier copy of an entry that cannot even be looked at, if it was a file then."""
+        why = source_error(place.unreadable[name]).why
+        if was is None or not was.hash_line or place.before is None:
+            return  # it is met again among the folders
+        self.unseen.add(place.of(name))
+        errand = Errand(SourceFile(place.source, name, place.new.own_stat()), place.new, place.of(name), Same.UNCHANGED, was,
+                        place.old, " nlink=" not in was.line or self.comparison.claim(was, KEPT), place.before.name)
+        lines += self.tally.stored(place.of(name), self.run.store.keep(errand, why))
+
+    def _send(self, errand: Errand, at: int, lines: List[str]) -> None:
+        """Have a file stored by somebody; take the result here, in order."""
+        def then(result: Stored) -> None:
+            lines[at], lines[at + 1] = self.tally.stored(errand.path, result)
+        self.run.workers.submit(errand, then, errand.folders, errand.cost)
+
+    def _link(self, place: Place, old: Folder, linked: List[Linked], lines: List[str]) -> None:
+        """Have unchanged files linked by somebody; one that cannot be is stored anew."""
+        names = [name for _, name, _, _ in linked]
+        sizes = [file.info.st_size for _, _, file, _ in linked]
+        times = [file.info.st_mtime_ns for _, _, file, _ in linked]
+
+        def then(refused: List[int]) -> None:
+            self.tally.unchanged(len(linked) - len(refused), sum(sizes) - sum(sizes[one] for one in refused))
+            for one in refused:
+                at, name, file, was = linked[one]
+                errand = self.comparison.errand(place, name, file, was)
+                lines[at], lines[at + 1] = self.tally.stored(errand.path, self.run.store.store(errand))
+        self.run.workers.submit(Links(old, place.new, names, sizes, times), then, (place.new, old, place.source), 16 * KIB * len(linked))
+
+    def _special(self, place: Place, name: str, file: SourceFile, was: Optional[Known], lines: List[str]) -> None:
+        """Take a symbolic link, fifo or device; a socket is only counted."""
+        info = file.info
+        kind = SPECIAL_KINDS.get(stat.S_IFMT(info.st_mode))
+        if kind is None:
+            self.run.counts.sockets += 1
+            return
+        words = device_words(info) if kind in ("char", "block") else ""
+        if kind == "link":
+            try:
+                words = f" link={escape(from_source(read_link, file.folder, file.name))}"
+            except SourceError as err:
+                if was is None or place.before is None or not was.line.startswith("# type=link "):
+                    lines.append(self.tally.skipped(place.of(name), err.why))
+                    return
+                self.run.notes.append(Note(place.of(name), f"{err.why}; the copy of {place.before.name} is kept"))
+                self.run.counts.kept += 1
+                self.run.counts.other += 1
+                kept = keep_line(was.line, place.before.name)
+                lines.append(kept if make_entry(place.new, name, was.line) else optional_line(kept))
+                return
+        if not self.run.store.can_name(name):
+            lines.append(self.tally.skipped(place.of(name), NO_SUCH_NAME))
+            return
+        line = special_line(kind, place.of(name), info, words + xattr_words(entry_xattrs(file.folder, file.name)))
+        self.run.counts.other += 1
+        group = self.groups.meet(info, place.of(name)) if info.st_nlink > 1 else None
+        if (group is None or group.first == place.of(name) or not self.groups.link(group, place.new, name)) and (
+                not make_entry(place.new, name, line)):
+            line = optional_line(line)
+        lines.append(line)
+
+
+class Taking:
+    """The walk of one run of `backup`: it decides what is to be done with each entry, in a manifest's order."""
 
     def __init__(self, run: Run, tally: Tally, earlier: Mapping[str, Earlier], leftovers: Sequence[Folder],
                  suspects: Mapping[str, int]) -> None:
         self.run, self.tally, self.earlier = run, tally, earlier
         self.new = Trail(run.target)
         self.tops: List[Tuple[Source, Folder]] = []
-        self.unseen: Set[str] = set()
         self.leftovers = [Trail(leftover) for leftover in leftovers]
-        self.groups = Groups(run, tally)
         self.comparison = Comparison(run.order, suspects, run.store.abilities.hard_links)
+        self.entries = Entries(run, tally, self.comparison)
         self.keeping = Keeping(run, tally, self.comparison, self.new)
 
     def take_sources(self) -> None:
@@ -3935,7 +4065,7 @@ class Taking:
         place = Place(parent, self.run.target, "", before, before.folder("") if before else None,
                       self._leftover_folders(()))
         info = from_top(source, parent.stat, name)
-        self._entries(place, [(source.alias, info, name)], {source.alias: was} if was else {}, lines)
+        self.entries.take(place, [(source.alias, info, name)], {source.alias: was} if was else {}, lines)
 
     def _take_folder(self, source: Source) -> None:
         top = from_top(source, Folder.top, source.path)
@@ -3950,8 +4080,8 @@ class Taking:
             if visit.leaving:
                 self.run.workers.after(functools.partial(
                     finish_folder, self.new.at(path.split("/")), metas.pop(), self.run.store.care.flush))
-            elif visit.error is not None and path in self.unseen:
-                self.unseen.discard(path)
+            elif visit.error is not None and path in self.entries.unseen:
+                self.entries.unseen.discard(path)
             elif visit.error is not None:
                 self._check_source(source, top)
                 if not visit.parts:
@@ -4011,54 +4141,9 @@ class Taking:
                 raise SourceGone(f"the disk of {show(place.source.path)} answers no more: no dated copy was made, and every earlier "
                                  "one is untouched; check it and run the same command: it carries on") from why
         place = place._replace(unreadable=visit.unreadable)
-        self._entries(place, [(name, info, name) for name, info in visit.files], known, lines)
+        self.entries.take(place, [(name, info, name) for name, info in visit.files], known, lines)
         self.run.workers.after(functools.partial(self.tally.emit, lines))
         return meta_from(visit.info, xattrs)
-
-    def _entries(self, place: Place, files: Sequence[Tuple[str, Optional[os.stat_result], str]], known: Dict[str, Known],
-                 lines: List[str]) -> None:
-        """Take what is in a folder but not a folder; `known` loses what is met, `lines` gets the result.
-
-        The loop is the hot one: of an unchanged file it makes one line, compares it with the
-        earlier manifest's as text, and links the stored file; nothing is parsed.
-        """
-        old = place.old if self.comparison.links_at_once(place) else None
-        racy_ns = place.before.racy_after_ns if place.before else 0
-        linked: List[Linked] = []
-        for name, info, source_name in files:
-            was = known.pop(name, None)
-            if info is None:
-                self._unreadable(place, name, was, lines)
-                continue
-            if not stat.S_ISREG(info.st_mode):
-                self._special(place, name, SourceFile(place.source, source_name, info), was, lines)
-                continue
-            if old and was and info.st_nlink == 1 and surely_same(info, was, racy_ns):
-                linked.append((len(lines), name, SourceFile(place.source, source_name, info), was))
-                lines += was
-                if len(linked) == self.LINKS:
-                    self._link(place, old, linked, lines)
-                    linked = []
-                continue
-            errand = self.comparison.errand(place, name, SourceFile(place.source, source_name, info), was)
-            at = len(lines)
-            lines += ("", "")
-            if info.st_nlink > 1:
-                self.groups.join(errand, at, lines)
-            else:
-                self._send(errand, at, lines)
-        if linked and old:
-            self._link(place, old, linked, lines)
-
-    def _unreadable(self, place: Place, name: str, was: Optional[Known], lines: List[str]) -> None:
-        """Keep the earlier copy of an entry that cannot even be looked at, if it was a file then."""
-        why = source_error(place.unreadable[name]).why
-        if was is None or not was.hash_line or place.before is None:
-            return  # it is met again among the folders
-        self.unseen.add(place.of(name))
-        errand = Errand(SourceFile(place.source, name, place.new.own_stat()), place.new, place.of(name), Same.UNCHANGED, was,
-                        place.old, " nlink=" not in was.line or self.comparison.claim(was, KEPT), place.before.name)
-        lines += self.tally.stored(place.of(name), self.run.store.keep(errand, why))
 
     def _leftover_folders(self, parts: Sequence[str]) -> Tuple[Folder, ...]:
         """Open the folders of interrupted runs; where a drive miscounts a file's names, none is safe to take from."""
@@ -4068,57 +4153,6 @@ class Taking:
                 found.append(trail.at(parts))
         return tuple(found)
 
-    def _send(self, errand: Errand, at: int, lines: List[str]) -> None:
-        """Have a file stored by somebody; take the result here, in order."""
-        def then(result: Stored) -> None:
-            lines[at], lines[at + 1] = self.tally.stored(errand.path, result)
-        self.run.workers.submit(errand, then, errand.folders, errand.cost)
-
-    def _link(self, place: Place, old: Folder, linked: List[Linked], lines: List[str]) -> None:
-        """Have unchanged files linked by somebody; one that cannot be is stored anew."""
-        names = [name for _, name, _, _ in linked]
-        sizes = [file.info.st_size for _, _, file, _ in linked]
-        times = [file.info.st_mtime_ns for _, _, file, _ in linked]
-
-        def then(refused: List[int]) -> None:
-            self.tally.unchanged(len(linked) - len(refused), sum(sizes) - sum(sizes[one] for one in refused))
-            for one in refused:
-                at, name, file, was = linked[one]
-                errand = self.comparison.errand(place, name, file, was)
-                lines[at], lines[at + 1] = self.tally.stored(errand.path, self.run.store.store(errand))
-        self.run.workers.submit(Links(old, place.new, names, sizes, times), then, (place.new, old, place.source), 16 * KIB * len(linked))
-
-    def _special(self, place: Place, name: str, file: SourceFile, was: Optional[Known], lines: List[str]) -> None:
-        """Take a symbolic link, fifo or device; a socket is only counted."""
-        info = file.info
-        kind = SPECIAL_KINDS.get(stat.S_IFMT(info.st_mode))
-        if kind is None:
-            self.run.counts.sockets += 1
-            return
-        words = device_words(info) if kind in ("char", "block") else ""
-        if kind == "link":
-            try:
-                words = f" link={escape(from_source(read_link, file.folder, file.name))}"
-            except SourceError as err:
-                if was is None or place.before is None or not was.line.startswith("# type=link "):
-                    lines.append(self.tally.skipped(place.of(name), err.why))
-                    return
-                self.run.notes.append(Note(place.of(name), f"{err.why}; the copy of {place.before.name} is kept"))
-                self.run.counts.kept += 1
-                self.run.counts.other += 1
-                kept = keep_line(was.line, place.before.name)
-                lines.append(kept if make_entry(place.new, name, was.line) else optional_line(kept))
-                return
-        if not self.run.store.can_name(name):
-            lines.append(self.tally.skipped(place.of(name), NO_SUCH_NAME))
-            return
-        line = special_line(kind, place.of(name), info, words + xattr_words(entry_xattrs(file.folder, file.name)))
-        self.run.counts.other += 1
-        group = self.groups.meet(info, place.of(name)) if info.st_nlink > 1 else None
-        if (group is None or group.first == place.of(name) or not self.groups.link(group, place.new, name)) and (
-                not make_entry(place.new, name, line)):
-            line = optional_line(line)
-        lines.append(line)
 
 def path_in_copy(path: str, sources: Mapping[str, str]) -> str:
     """Translate a path that a person gave, as in the copy or as it was on the computer, to the copy's.
@@ -4152,6 +4186,7 @@ class Taken(NamedTuple):
     notes: Notes
     path: str
     settled: bool = True             # everything is flushed, the tidying up too
+    inside: Tuple[str, ...] = ()     # sources that the drive lies in
 
 
 @contextlib.contextmanager
@@ -4354,7 +4389,8 @@ class SetRun:
             writer.close()
         late = self._after_publishing(name, counts, left_behind, flush)
         where = join_path(self.drive.path, self.set_name, name)
-        return Taken(name, self.seq, self.set_name, counts, notes + late[0], where, late[1])
+        inside = tuple(source.path for source in self.order.sources if is_inside(self.drive.path, source.path))
+        return Taken(name, self.seq, self.set_name, counts, notes + late[0], where, late[1], inside)
 
     def _header(self, abilities: Abilities) -> Dict[str, Any]:
         return {**self.facts, "seq": self.seq, "taken": self.order.now.isoformat(timespec="seconds"), "layout": "complete",
@@ -4534,19 +4570,60 @@ def read_again(pulse: Pulse, reading: Reading) -> List[Tuple[int, Found, str]]:
     return bad
 
 
-class Verification:
-    """Reads dated copies of one set again; every stored file once, however many dates share it."""
+class Rereading:
+    """Has stored files read by workers, each of them once, however many dates and names share it."""
 
     BATCH = 64  # files of one folder that are read by the same worker
+
+    def __init__(self, workers: Workers) -> None:
+        self.workers, self.findings = workers, []  # type: Workers, List[Finding]
+        # A stored file with several names is told by inode and checksum; one number for both, as a million fit in 100 MB.
+        self.seen: Set[int] = set()
+        self.bad: Dict[int, Tuple[Found, str]] = {}
+        self.files = self.bytes = 0
+
+    def read(self, snapshot: str, folder: Folder, found: Sequence[Tuple[Suspect, os.stat_result]]) -> None:
+        """Have files of a folder hashed; of those that were met before, say again what was found of them."""
+        to_read: List[Suspect] = []
+        shared: List[Suspect] = []
+        for suspect, info in found:
+            if info.st_nlink > 1 and suspect.key in self.seen:
+                shared.append(suspect)
+                continue
+            if info.st_nlink > 1:
+                self.seen.add(suspect.key)
+            to_read.append(suspect)
+            self.bytes += info.st_size
+        self.files += len(to_read)
+        for at in range(0, len(to_read), self.BATCH):
+            part = to_read[at:at + self.BATCH]
+            reading = Reading(folder, [one.name for one in part], [one.digest for one in part])
+            self.workers.submit(reading, functools.partial(self._note, snapshot, part), (folder,), sum(one.cost for one in part))
+        if shared:
+            self.workers.after(functools.partial(self._share, snapshot, shared))
+
+    def _note(self, snapshot: str, part: Sequence[Suspect], bad: Sequence[Tuple[int, Found, str]]) -> None:
+        for at, kind, detail in bad:
+            self.bad[part[at].key] = (kind, detail)
+            self.findings.append(Finding(kind, snapshot, part[at].path, detail, part[at].digest))
+
+    def _share(self, snapshot: str, shared: Sequence[Suspect]) -> None:
+        """Report what was found of a stored file for each further name of it."""
+        for suspect in shared if self.bad else ():
+            if suspect.key in self.bad:
+                kind, detail = self.bad[suspect.key]
+                self.findings.append(Finding(kind, snapshot, suspect.path, detail, suspect.digest))
+
+
+class Verification:
+    """Reads dated copies of one set again; every stored file once, however many dates share it."""
 
     def __init__(self, set_folder: Folder, workers: Workers, quick: bool) -> None:
         self.set_folder, self.workers, self.quick = set_folder, workers, quick
         self.snapshot = ""
-        # A stored file with several names is told by inode and checksum; one number for both, as a million fit in 100 MB.
-        self.seen: Set[int] = set()
-        self.bad: Dict[int, Tuple[Found, str]] = {}
-        self.findings: List[Finding] = []
-        self.files = self.read_files = self.read_bytes = self.strewn = 0
+        self.rereading = Rereading(workers)
+        self.findings = self.rereading.findings
+        self.files = self.strewn = 0
 
     def check(self, name: str) -> None:
         """Check one dated copy."""
@@ -4628,8 +4705,7 @@ class Verification:
                     self.files += 1
                     self._find(Found.MISSING, f"{block.path}/{name}", "", parse_hash_line(known.hash_line)[0])
             return set()
-        to_read: List[Suspect] = []
-        shared: List[Suspect] = []
+        to_read: List[Tuple[Suspect, os.stat_result]] = []
         for name, known in block.entries.items():
             path = f"{block.path}/{name}" if block.path else name
             info = present.pop(name, None)
@@ -4642,10 +4718,8 @@ class Verification:
                 continue
             suspect = self._look(path, known, info)
             if suspect is not None and info is not None:
-                self._sort_out(suspect, info, to_read, shared)
-        self._read(folder, to_read)
-        if shared:
-            self.workers.after(functools.partial(self._share, self.snapshot, shared))
+                to_read.append((suspect, info))
+        self.rereading.read(self.snapshot, folder, to_read)
         self.workers.pulse.files = self.files
         self.workers.pulse.tell()
         return set(present) - (set() if block.path else {MANIFEST, "NOT-THE-WHOLE-DATE.txt"})
@@ -4670,22 +4744,13 @@ class Verification:
         snapshot, parts = stored_place(parse_hash_line(known.hash_line)[1], self.snapshot)
         try:
             folder = self.set_folder.child(snapshot).reach(parts[:-1])
-            suspect = self._look(path, known, folder.stat(parts[-1]))
+            info = folder.stat(parts[-1])
+            suspect = self._look(path, known, info)
         except OSError as err:
             self._find(Found.MISSING, path, reason(err), parse_hash_line(known.hash_line)[0])
             return
         if suspect is not None:
-            self._read(folder, [suspect._replace(name=parts[-1])])
-
-    def _sort_out(self, suspect: Suspect, info: os.stat_result, to_read: List[Suspect], shared: List[Suspect]) -> None:
-        """Read a stored file at its first name only."""
-        if info.st_nlink > 1 and suspect.key in self.seen:
-            shared.append(suspect)
-            return
-        if info.st_nlink > 1:
-            self.seen.add(suspect.key)
-        to_read.append(suspect)
-        self.read_bytes += info.st_size
+            self.rereading.read(self.snapshot, folder, [(suspect._replace(name=parts[-1]), info)])
 
     def _check_special(self, folder: Folder, path: str, known: Known, info: Optional[os.stat_result]) -> None:
         """Check a link, fifo or device, unless it lives in the manifest alone."""
@@ -4699,25 +4764,6 @@ class Verification:
             self._find(Found.DIFFERS, path, "it has become something else")
         elif words["type"] == "link" and escape(read_link(folder, path.rpartition("/")[2])) != words.get("link"):
             self._find(Found.DIFFERS, path, "the symbolic link points elsewhere")
-
-    def _read(self, folder: Folder, to_read: List[Suspect]) -> None:
-        """Have files of a folder hashed by somebody."""
-        def then(bad: List[Tuple[int, Found, str]], part: List[Suspect]) -> None:
-            for at, kind, detail in bad:
-                self.bad[part[at].key] = (kind, detail)
-                self._find(kind, part[at].path, detail, part[at].digest)
-        self.read_files += len(to_read)
-        for at in range(0, len(to_read), self.BATCH):
-            part = to_read[at:at + self.BATCH]
-            reading = Reading(folder, [one.name for one in part], [one.digest for one in part])
-            self.workers.submit(reading, functools.partial(then, part=part), (folder,), sum(one.cost for one in part))
-
-    def _share(self, snapshot: str, shared: List[Suspect]) -> None:
-        """Report what was found of a stored file for each further name of it."""
-        for suspect in shared if self.bad else ():
-            if suspect.key in self.bad:
-                kind, detail = self.bad[suspect.key]
-                self.findings.append(Finding(kind, snapshot, suspect.path, detail, suspect.digest))
 
 
 class Check(NamedTuple):
@@ -4746,7 +4792,7 @@ def verify(drive: Drive, order: Check, watch: Watch) -> Checked:
         if run.findings:
             drive.check()
         findings = sorted(set(run.findings), key=lambda one: (one.snapshot, name_bytes(one.path)))
-        return Checked(list(order.names), run.files, run.read_files, run.read_bytes, findings, run.strewn)
+        return Checked(list(order.names), run.files, run.rereading.files, run.rereading.bytes, findings, run.strewn)
 
 
 def list_damage(set_folder: Folder, order: Check, checked: Checked, seqs: Mapping[str, int], time: str) -> None:
@@ -4904,89 +4950,23 @@ def give_back(pulse: Pulse, piece: Piece) -> Outcome:
         return Outcome(refused=True)
 
 
-class Restoration:
-    """Writes files of one dated copy below a target folder; the manifest decides, the drive is believed in nothing."""
+class Landing:
+    """Puts what is not a folder in its place in the target; a file gets its own name only if its bytes are right."""
 
     def __init__(self, set_folder: Folder, target: Folder, wish: Wish, workers: Workers) -> None:
         self.set_folder, self.target, self.wish, self.workers = set_folder, target, wish, workers
-        self.new, self.finished = Trail(target), Trail(target)
         self.stored: Dict[str, Trail] = {}
+        self.groups: Dict[Tuple[str, ...], str] = {}
+        self.spoilt: Set[str] = set()
         self.findings: List[Finding] = []
         self.notes: Notes = []
         self.set_aside: List[str] = []
-        self.groups: Dict[Tuple[str, ...], str] = {}
-        self.passed_over = ""
-        self.spoilt: Set[str] = set()
-        self.forbidden: Set[Stamp] = {stamp(set_folder.own_stat())}
         self.files = self.bytes = 0
 
-    def run(self, manifest: Manifest) -> None:
-        """Restore everything that is wanted. Raises ManifestDamaged, TargetError."""
-        inside: List[Tuple[str, Meta]] = []
-        for block in read_blocks(manifest.lines()):
-            while inside and not block.path.startswith(inside[-1][0] + "/"):
-                self._leave(*inside.pop())
-            if block.path and not self._leads_to(block.path):
-                continue
-            if self.passed_over and block.path.startswith(self.passed_over):
-                continue
-            if block.line.startswith(SKIPPED_DIR_LINE):
-                self._note_skipped(block.path, block.line)
-                continue
-            folder = self._open(block.path)
-            if folder is None:
-                continue
-            if block.path:
-                inside.append((block.path, meta_of(parse_keywords(block.line))))
-            for name, known in block.entries.items():
-                path = f"{block.path}/{name}" if block.path else name
-                if self._wants(path):
-                    self._entry(folder, path, known, block.entries)
-            self.workers.pulse.tell()
-        while inside:
-            self._leave(*inside.pop())
-        self.workers.drain()
-
-    def _wants(self, path: str) -> bool:
-        return not self.wish.paths or any(path == one or path.startswith(one + "/") for one in self.wish.paths)
-
-    def _leads_to(self, path: str) -> bool:
-        return self._wants(path) or any(one.startswith(path + "/") for one in self.wish.paths)
-
-    def _open(self, path: str) -> Optional[Folder]:
-        """Make and open a folder of the target; None where it refuses such a name, and then all below is passed over."""
-        try:
-            return self.new.at(path.split("/") if path else (), self._enter)
-        except NameRefused:
-            self._refuse(path)
-            self.passed_over = path + "/"
-            return None
-
-    def _enter(self, parent: Folder, name: str) -> "Folder":
-        """Make a folder in the target; with --merge an existing one serves, and a file in its place is set aside."""
-        with restoring(parent, name):
-            if self.wish.merge and parent.has(name):
-                if is_folder(parent.stat(name)):
-                    if stamp(parent.stat(name)) in self.forbidden:
-                        raise UsageError(f"{show(join_path(parent.path, name))} is where the dated copies are, which must stay "
-                                         "as they are; take another place")
-                    return parent.child(name)
-                self.set_aside.append(put_aside(parent, name, self.wish.merge))
-            elif parent.has(name):  # a damaged file was given this very name
-                parent.rename(name, parent, free_name(parent, name, ".damaged"))
-            return parent.make(name)
-
-    def _leave(self, path: str, meta: Meta) -> None:
-        def finish() -> None:
-            folder = self.finished.at(path.split("/"))
-            with contextlib.suppress(NameRefused), restoring(folder, ""):
-                set_folder_metadata(folder, meta)
-        self.workers.after(finish)
-
-    def _entry(self, folder: Folder, path: str, known: Known, neighbours: Mapping[str, Known]) -> None:
+    def put(self, folder: Folder, path: str, known: Known, neighbours: Mapping[str, Known]) -> None:
         """Restore what is not a folder; further names of a hard-linked file wait for its first."""
         if known.line.startswith("# type=skipped "):
-            self._note_skipped(path, known.line)
+            self.note_skipped(path, known.line)
             return
         words = parse_keywords(known.line)
         group = self._group(words, known)
@@ -5012,9 +4992,10 @@ class Restoration:
                 if not make_entry(folder, name, known.line):
                     self.notes.append(Note(path, "it could not be made here; its description is in the manifest"))
         except NameRefused:
-            self._refuse(path)
+            self.refuse(path)
 
-    def _note_skipped(self, path: str, line: str) -> None:
+    def note_skipped(self, path: str, line: str) -> None:
+        """Note what the dated copy does not have."""
         why = unescape(parse_keywords(line).get("why", ""))
         self.notes.append(Note(path, f"it is not in this copy: it could not be read then ({show(why)})"))
 
@@ -5079,7 +5060,7 @@ class Restoration:
                 if not outcome.is_there and piece.passing != name:
                     self._put_in_place(piece)
         except NameRefused:
-            self._refuse(piece.path)
+            self.refuse(piece.path)
             return
         self.files += 1
         self.bytes += piece.size
@@ -5096,10 +5077,84 @@ class Restoration:
                 folder.unlink(piece.passing)
             raise
 
-    def _refuse(self, path: str) -> None:
+    def refuse(self, path: str) -> None:
         """Note what the target cannot have under its name."""
         self.notes.append(Note(path, NO_SUCH_NAME_HERE))
         self.spoilt.add(path)
+
+
+class Restoration:
+    """Writes files of one dated copy below a target folder; the manifest decides, the drive is believed in nothing."""
+
+    def __init__(self, set_folder: Folder, target: Folder, wish: Wish, workers: Workers) -> None:
+        self.wish, self.workers = wish, workers
+        self.new, self.finished = Trail(target), Trail(target)
+        self.landing = Landing(set_folder, target, wish, workers)
+        self.passed_over = ""
+        self.forbidden: Set[Stamp] = {stamp(set_folder.own_stat())}
+
+    def run(self, manifest: Manifest) -> None:
+        """Restore everything that is wanted. Raises ManifestDamaged, TargetError."""
+        inside: List[Tuple[str, Meta]] = []
+        for block in read_blocks(manifest.lines()):
+            while inside and not block.path.startswith(inside[-1][0] + "/"):
+                self._leave(*inside.pop())
+            if block.path and not self._leads_to(block.path):
+                continue
+            if self.passed_over and block.path.startswith(self.passed_over):
+                continue
+            if block.line.startswith(SKIPPED_DIR_LINE):
+                self.landing.note_skipped(block.path, block.line)
+                continue
+            folder = self._open(block.path)
+            if folder is None:
+                continue
+            if block.path:
+                inside.append((block.path, meta_of(parse_keywords(block.line))))
+            for name, known in block.entries.items():
+                path = f"{block.path}/{name}" if block.path else name
+                if self._wants(path):
+                    self.landing.put(folder, path, known, block.entries)
+            self.workers.pulse.tell()
+        while inside:
+            self._leave(*inside.pop())
+        self.workers.drain()
+
+    def _wants(self, path: str) -> bool:
+        return not self.wish.paths or any(path == one or path.startswith(one + "/") for one in self.wish.paths)
+
+    def _leads_to(self, path: str) -> bool:
+        return self._wants(path) or any(one.startswith(path + "/") for one in self.wish.paths)
+
+    def _open(self, path: str) -> Optional[Folder]:
+        """Make and open a folder of the target; None where it refuses such a name, and then all below is passed over."""
+        try:
+            return self.new.at(path.split("/") if path else (), self._enter)
+        except NameRefused:
+            self.landing.refuse(path)
+            self.passed_over = path + "/"
+            return None
+
+    def _enter(self, parent: Folder, name: str) -> "Folder":
+        """Make a folder in the target; with --merge an existing one serves, and a file in its place is set aside."""
+        with restoring(parent, name):
+            if self.wish.merge and parent.has(name):
+                if is_folder(parent.stat(name)):
+                    if stamp(parent.stat(name)) in self.forbidden:
+                        raise UsageError(f"{show(join_path(parent.path, name))} is where the dated copies are, which must stay "
+                                         "as they are; take another place")
+                    return parent.child(name)
+                self.landing.set_aside.append(put_aside(parent, name, self.wish.merge))
+            elif parent.has(name):  # a damaged file was given this very name
+                parent.rename(name, parent, free_name(parent, name, ".damaged"))
+            return parent.make(name)
+
+    def _leave(self, path: str, meta: Meta) -> None:
+        def finish() -> None:
+            folder = self.finished.at(path.split("/"))
+            with contextlib.suppress(NameRefused), restoring(folder, ""):
+                set_folder_metadata(folder, meta)
+        self.workers.after(finish)
 
 
 def check_wishes(manifest: Manifest, wanted: Sequence[str], said: Sequence[str]) -> None:
@@ -5157,9 +5212,10 @@ def restore(drive: Drive, set_name: str, wish: Wish, expect: Expect) -> Restored
         except ManifestDamaged as err:
             raise DamagedCopy(f"the manifest of {wish.snapshot} is damaged ({err}) and so is its twin: nothing can be proved; take "
                               "another date or, to have the files as they lie there, copy the folder itself") from err
-        if run.findings:
+        if run.landing.findings:
             drive.check()
-        return Restored(wish.target, run.files, run.bytes, run.findings, run.notes, run.set_aside)
+        done = run.landing
+        return Restored(wish.target, done.files, done.bytes, done.findings, done.notes, done.set_aside)
 
 
 # --- 11. Reports -------------------------------------------------------------------------------
@@ -5306,6 +5362,7 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str) -> An
               (counts.sockets, "sockets left out (they hold nothing)")]
     if any(count for count, _ in asides):
         lines.append("; ".join(f"{count:,} {words}" for count, words in asides if count))
+    lines += [f"{label} lies inside {show(source)}: nothing that is on it was copied" for source in taken.inside]
     if schedule:
         lines += ["From now on, run (by hand, or from cron):", "  " + schedule]
     if taken.notes:
@@ -5371,6 +5428,14 @@ def list_answer(sets: Mapping[str, Tuple[Sequence[Snapshot], Mapping[str, int]]]
     return Answer(Exit.ATTENTION if damaged or closed else Exit.DONE, lines, [*damaged, *closed_lines(closed)], {"snapshots": facts})
 
 
+def passed_over(when: str, snapshot: str) -> List[str]:
+    """Say that there is no dated copy of the time that a person named, if so, and which was taken for it."""
+    text = re.sub(r"[ T]", "_", when.strip(), count=1).replace(":", "")
+    if not when or when == "latest" or snapshot.startswith(text):
+        return []
+    return [f"There is no dated copy of {show(when)}; the newest before it is {snapshot}"]
+
+
 def verify_answer(checked: Checked, order: Check, others: Sequence[str], seconds: float, note: str) -> Answer:
     """Report a verification; `others` are sets that it did not look at."""
     quick, set_name = order.quick, order.set_name
@@ -5378,8 +5443,8 @@ def verify_answer(checked: Checked, order: Check, others: Sequence[str], seconds
     damage = checked.damage
     what = f"{count_text(checked.files, 'file')} in {count_text(len(checked.snapshots), 'dated copy', 'dated copies')}"
     read = "looked at, not read" if quick else f"{size_text(checked.read_bytes)} read"
-    one = f" {checked.snapshots[0]}" if len(checked.snapshots) == 1 else ""
-    lines = [f"Checked{one} of {set_name}: {what}, {read} in {span_text(seconds)}"]
+    one = f"{checked.snapshots[0]} of " if len(checked.snapshots) == 1 else ""
+    lines = [f"Checked {one}{set_name}: {what}, {read} in {span_text(seconds)}"]
     if others:
         lines.append(f"Not checked, as they are other sets: {', '.join(others)}")
     lines += [f"not part of the copy (left alone): {show(one.snapshot + '/' + one.path)}" for one in strays[:NOTES_SHOWN]]
@@ -5400,7 +5465,8 @@ def verify_answer(checked: Checked, order: Check, others: Sequence[str], seconds
         problems.append(f"NOT OK - {number}; {others}; the next backup stores good copies of what the source still has; an old dated "
                         "copy that you do not need may be deleted")
     else:
-        lines.append("OK - everything is there" + (" (names and sizes; no file was read)" if quick else
+        everything = "everything" if order.whole else "everything of this date"
+        lines.append(f"OK - {everything} is there" + (" (names and sizes; no file was read)" if quick else
                                                   " and has the bytes that were written"))
     return Answer(Exit.DAMAGED if damage else Exit.DONE, lines, problems, {
         "snapshots": checked.snapshots, "files": checked.files, "files_read": checked.read_files,
@@ -5411,7 +5477,7 @@ def verify_answer(checked: Checked, order: Check, others: Sequence[str], seconds
 
 def restore_answer(done: Restored, snapshot: str, when: str, seconds: float) -> Answer:
     """Report what was given back."""
-    lines = [] if snapshot.startswith(when) else [f"The dated copy that was taken for {show(when)}: {snapshot}"]
+    lines = passed_over(when, snapshot)
     number = f"{count_text(done.files, 'file')} ({size_text(done.bytes)})"
     lines.append(f"Restored {number} from {snapshot} to {show(done.path)} in {span_text(seconds)}")
     lines += [f"set aside, because it differed: {show(name)}" for name in done.set_aside[:NOTES_SHOWN]]
@@ -5475,7 +5541,7 @@ class PatternWords(argparse.Action):
 
 
 def positive(text: str) -> int:
-    """Read a number of threads."""
+    """Read how many processes or threads shall share the work."""
     if not re.fullmatch(r"[1-9]\d?", text, re.ASCII):
         raise argparse.ArgumentTypeError(f"{quoted(text)} is no number from 1 to 99")
     return int(text)
@@ -5683,7 +5749,9 @@ def no_set(drive: Drive, named: str, sets: Sequence[str], closed: Sequence[str])
     """Say why no set can be chosen, and what there is."""
     if named in closed or (closed and not sets):
         return closed_lines([named if named in closed else closed[0]])[0]
-    there = f"there are: {', '.join(sets)}; add --set NAME" if sets else "there is no dated copy on it yet"
+    if not sets:
+        return f"there is no dated copy on {drive.label} yet"
+    there = f"there are: {', '.join(sets)}; add --set NAME"
     return f"no set {quoted(named)} on {drive.label}; {there}" if named else f"on {drive.label} {there}"
 
 
@@ -5697,8 +5765,11 @@ def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
         wanted = [one for one in sets if not named or one == named]
         if named and not wanted:
             raise UsageError(no_set(drive, named, sets, closed))
-        found = {name: (survey(folder), damaged_in(read_text(folder, DAMAGED_LIST, 64 * MIB) or ""))
-                 for name, folder in ((name, drive.root.child(name)) for name in wanted)}
+        found = {}
+        for name in wanted:
+            folder = drive.root.child(name)
+            bad = damaged_in(read_text(folder, DAMAGED_LIST, 64 * MIB) or "")
+            found[name] = survey(folder), {date: count for date, count in bad.items() if folder.has(date)}
         return list_answer(found, closed if not named else (), drive.label, scene.now)
 
 
@@ -5741,7 +5812,8 @@ def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
     checked = verify(drive, order, scene.expect(sum(files) if args.quick else 0, 0 if args.quick else size))
     note = note_check(drive, order, checked)
     others = [name for name in list_sets(drive.root)[0] if name != set_name]
-    return verify_answer(checked, order, others, scene.clock() - began, note)
+    answer = verify_answer(checked, order, others, scene.clock() - began, note)
+    return answer._replace(lines=[*passed_over(args.when, chosen[0].name), *answer.lines])
 
 
 def add_restore(parser: Parser) -> None:
@@ -5774,7 +5846,7 @@ def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
     lost = [one.name for one in snapshots if one.state is State.DAMAGED and one.name > chosen.name]
     done.notes.extend(Note("", f"{name} is newer, but its manifest is damaged, so it was passed over; copy what you need from "
                            f"its folder by hand: {show(join_path(drive.path, set_name, name))}") for name in lost)
-    return restore_answer(done, chosen.name, chosen.name if args.when == "latest" else args.when, scene.clock() - began)
+    return restore_answer(done, chosen.name, args.when, scene.clock() - began)
 
 
 class Command(NamedTuple):
@@ -5801,7 +5873,7 @@ VALUE_OPTIONS = frozenset(("--set", "--drive", "--jobs", "--to", "--label", "--e
 
 
 def default_jobs() -> int:
-    """Give how many files are in flight when nothing is said: with two cores four measured best."""
+    """Give how many share the work when nothing is said: with two cores four measured best."""
     return min(8, 2 + (os.cpu_count() or 1))
 
 
@@ -5814,7 +5886,7 @@ def parser_of(name: str) -> Parser:
     parser.add_argument("--json", action="store_true", help="print one JSON object for machines")
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing when all is well")
     parser.add_argument("--jobs", type=positive, default=default_jobs(), metavar="N",
-                        help="files in flight at a time (default: %(default)s)")
+                        help="how many processes, or threads, share the work (default: %(default)s)")
     command.add(parser)
     return parser
 
@@ -5861,6 +5933,12 @@ def progress_text(files: int, size: int, all_files: int, all_bytes: int, seconds
     rate = f", {size_text(size / seconds)}/s" if seconds > 0.5 and size else ""
     share = f"{part:4.0%}{left}, " if whole else ""
     return f"{share}{count_text(files, 'file')}, {size_text(size)}{rate}"
+
+
+GOING_ON = {  # what to do after an interruption, for each command
+    "backup": "; the next run carries on with what was already copied",
+    "restore": "; what was restored so far is whole: run the same command with --merge to go on",
+}
 
 
 class Ending:
@@ -5974,8 +6052,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         except OSError as err:
             code, sentence = Exit.FAILED, f"the system refused ({reason(err)}); every earlier dated copy is untouched"
         except KeyboardInterrupt:
-            carries_on = "; the next run carries on with what was already copied" if split_command(words)[0] == "backup" else ""
-            code, sentence = Exit.INTERRUPTED, f"interrupted; every earlier dated copy is untouched{carries_on}"
+            going_on = GOING_ON.get(split_command(words)[0], "")
+            code, sentence = Exit.INTERRUPTED, f"interrupted; every earlier dated copy is untouched{going_on}"
         if as_json:
             say(sys.stdout, [json.dumps({"error": sentence, "exit_code": int(code)})])
         say(sys.stderr, [f"snapback: {sentence}"])

@@ -166,7 +166,7 @@ def test_main_comes_last_and_nothing_else_happens_at_import() -> None:
     functions = [node.name for node in TREE.body if isinstance(node, ast.FunctionDef)]
     assert (others[1].split(" and ")[0], others[2:], functions[-1]) == (
         'if __name__ == "__main__"',
-        ['if __name__ == "__main__":'],
+        ['if __name__ == "__main__":'] * 2,
         "main",
     )
 

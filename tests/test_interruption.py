@@ -268,6 +268,24 @@ def test_a_reader_asked_to_stop_ends_with_130_and_one_line(box: Box, cli: Cli, t
     whole(box, first)
 
 
+@pytest.mark.parametrize("jobs", ["1", "4"])
+def test_a_restore_asked_to_stop_leaves_no_half_file_under_its_name(box: Box, cli: Cli, tmp_path: Path, jobs: str) -> None:
+    box.source.mkdir()
+    for nth in range(4):
+        (box.source / f"large {nth}").write_bytes(text_of(nth, 30_000_000))
+    box.back_up()
+    back = tmp_path / "back"
+    run = cli.start("restore", "latest", "--to", back, "--drive", box.drive, "--jobs", jobs)
+    wait_until(lambda: back.exists() and bytes_in([back]) > 5_000_000, run)
+    run.send_signal(signal.SIGINT)
+    ended = cli.ended(run, timeout=20)
+    assert (ended.code, "--merge to go on" in ended.err) == (130, True), ended
+    for path in back.rglob("large *"):
+        assert path.read_bytes() == (box.source / path.name).read_bytes()
+    assert ask("restore", "latest", "--to", back, "--merge", "--drive", box.drive).code == 0
+    assert differences(twin(back / box.source.name), twin(box.source)) == []
+
+
 @pytest.mark.needs("strace")
 @pytest.mark.parametrize("jobs", ["1", "2"])
 @pytest.mark.parametrize("calls", ["close", "write,pwrite64,sendfile,copy_file_range", "link,linkat"])
