@@ -1536,6 +1536,9 @@ def is_read_only(err: OSError) -> bool:
     return err.errno == errno.EROFS or getattr(err, "winerror", None) == WINDOWS_READ_ONLY
 
 
+OWN_LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}  # this computer's trouble, not a disk's
+
+
 def source_error(err: OSError) -> SourceError:
     """Say in a person's words why a file of a source cannot be read."""
     denied = "permission denied, or another program has it open" if WINDOWS else "permission denied"
@@ -1958,6 +1961,29 @@ def free_name(folder: Folder, name: str, ending: str, taken: Mapping[str, Any] =
     """Give `name` with an ending that nothing in a folder has yet, nor will have (`taken`), within 255 bytes."""
     endings = itertools.chain([ending], (f"{ending}_{count}" for count in itertools.count(2)))
     return next(one for one in (fitting(name, each) for each in endings) if one not in taken and not folder.has(one))
+
+
+def taken_for_another(folder: Folder, name: str) -> bool:
+    """Tell whether what is there under a name is spelt otherwise: some disks take `Foo` for `foo`."""
+    other = name.swapcase()
+    return other != name and folder.has(other) and name not in folder.names()
+
+
+def move_to_free(folder: Folder, name: str, new_name: str) -> bool:
+    """Rename an entry; False where something has the new name already, which a plain rename would replace."""
+    try:
+        folder.link(name, folder, new_name)
+    except FileExistsError:
+        return False
+    except OSError as err:
+        if err.errno not in LINK_REFUSED and getattr(err, "winerror", None) not in WINDOWS_LINK_REFUSED:
+            raise
+        if folder.has(new_name):
+            return False
+        folder.rename(name, folder, new_name)
+    else:
+        folder.unlink(name)
+    return True
 
 
 def put_aside(folder: Folder, name: str, date: str) -> str:
@@ -2572,27 +2598,42 @@ def manifest_file(folder: Folder, name: str = MANIFEST) -> BinaryIO:
     return open(open_regular(folder, name)[0], "rb")
 
 
+def unpacked_twin(set_folder: Folder, name: str) -> Iterator[bytes]:
+    """Unpack the twin of a manifest piece by piece. Raises OSError or ManifestDamaged."""
+    with manifest_file(set_folder.child(TWINS), name + ".gz") as packed:
+        unpacker = zlib.decompressobj(31)
+        left = TWIN_RATIO * os.fstat(packed.fileno()).st_size + MIB
+        while not unpacker.eof:
+            data = unpacker.unconsumed_tail or packed.read(MIB)
+            if not data:
+                raise ManifestDamaged("it is cut off")
+            try:
+                piece = unpacker.decompress(data, MIB)
+            except zlib.error as err:
+                raise ManifestDamaged("it is damaged") from err
+            left -= len(piece)
+            if left < 0:
+                raise ManifestDamaged("it would fill the disk")
+            yield piece
+
+
 def twin_file(set_folder: Folder, name: str) -> BinaryIO:
     """Unpack the twin of a manifest into a nameless file. Raises OSError or ManifestDamaged."""
     import tempfile  # here, because a twin is read only when something is wrong
     out: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the manifest
     try:
-        with manifest_file(set_folder.child(TWINS), name + ".gz") as packed:
-            unpacker = zlib.decompressobj(31)
-            limit = TWIN_RATIO * os.fstat(packed.fileno()).st_size + MIB
-            while not unpacker.eof:
-                if out.tell() > limit:
-                    raise ManifestDamaged("its twin would fill the disk")
-                data = unpacker.unconsumed_tail or packed.read(MIB)
-                if not data:
-                    raise ManifestDamaged("its twin is cut off")
-                out.write(unpacker.decompress(data, MIB))
-    except (zlib.error, ManifestDamaged, OSError) as err:
+        for piece in unpacked_twin(set_folder, name):
+            out.write(piece)
+    except (ManifestDamaged, OSError):
         out.close()
-        if isinstance(err, zlib.error):
-            raise ManifestDamaged("its twin is damaged") from err
         raise
     return out
+
+
+def same_as_twin(manifest: "Manifest", set_folder: Folder, name: str) -> bool:
+    """Tell whether a manifest and its twin are the same, byte by byte. Raises OSError or ManifestDamaged."""
+    manifest.file.seek(0)
+    return all(manifest.file.read(len(piece)) == piece for piece in unpacked_twin(set_folder, name)) and not manifest.file.read(1)
 
 
 def proved_manifest(file: BinaryIO) -> "Manifest":
@@ -2798,6 +2839,7 @@ def walk(top: Folder, rules: Rules, drive: Stamp) -> Iterator[Visit]:
 # Processes are forked, as threads of one Python wait for each other at every call: with them a first copy of small files took
 # 1.5 times as long, and linking unchanged ones on threads brought nothing. macOS' own libraries do not survive a fork.
 CAN_FORK = sys.platform == "linux" and HAS_DIR_FD
+PATIENCE = 300               # looks at a process that is to end: about six seconds in all
 TICK = 0.2                   # seconds between two looks at how far a long piece of work is
 CROSSING = (OSError, SnapbackError, SourceError, ManifestDamaged)  # what a worker's failure may be
 
@@ -2897,11 +2939,12 @@ def receive(source: Any, length: int) -> bytes:
 
 def die_with(boss: int) -> None:
     """Let this process be killed when process `boss` dies, and by nothing that a terminal sends to both (prctl(2))."""
-    import ctypes
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    set_parent_death_signal = 1
-    ctypes.CDLL(None).prctl(set_parent_death_signal, int(signal.SIGKILL), 0, 0, 0)
+    with contextlib.suppress(ImportError, AttributeError):  # without it, it ends when it has done its parcel
+        import ctypes
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, int(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != boss:
         os._exit(0)
 
@@ -2980,10 +3023,15 @@ class Hand:
             parcel.results = answer
 
     def dismiss(self) -> None:
-        """Let it end when it has done its parcel; wait for that."""
+        """Let it end when it has done its piece, and end it if it takes long: a dead disk may hold it for ever."""
         self.socket.close()
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
+            for patience in range(PATIENCE):
+                if os.waitpid(self.pid, os.WNOHANG)[0]:
+                    return
+                if patience == PATIENCE // 2:
+                    os.kill(self.pid, signal.SIGKILL)
+                time.sleep(0.001 if patience < 50 else 0.02)
 
 
 def new_pulse(watch: Watch, count: int) -> Pulse:
@@ -2992,7 +3040,7 @@ def new_pulse(watch: Watch, count: int) -> Pulse:
     if CAN_FORK and count > 1:
         import mmap  # here, because only long runs need it
         cells = mmap.mmap(-1, 8 * (1 + count))
-    return Pulse(watch, memoryview(cells).cast("Q"), count == 1)
+    return Pulse(watch, memoryview(cells).cast("Q"), count == 1 or CAN_FORK)
 
 
 class Crew:
@@ -3002,7 +3050,10 @@ class Crew:
         self.pulse = pulse
         self.hands: List[Hand] = []
         for number in range(1, count + 1):
-            self.hands.append(Hand(handle, pulse, number, self.hands))
+            try:
+                self.hands.append(Hand(handle, pulse, number, self.hands))
+            except OSError:  # no more processes are to be had: those that there are do the work
+                break
 
     def give(self, parcel: Parcel) -> None:
         """Hand over a parcel as soon as somebody is idle."""
@@ -3076,11 +3127,14 @@ class Workers:
         self.others: Union[Crew, Threads, None] = None
         if count > 1:
             self.others = Crew(handle, pulse, count) if CAN_FORK else Threads(handle, pulse, count)
+        if isinstance(self.others, Crew) and not self.others.hands:
+            self.others = None
         self.most_waiting = 2 * count
         self.most_open = spare_descriptors() // self.most_waiting   # folders of a parcel
         self.parcel = Parcel()      # the one that is being filled
-        self.waiting: Deque[Union[Parcel, Callable[[], None]]] = deque()
-        self.parcels = 0            # of what is waiting
+        self.most_kept = spare_descriptors() // 2   # folders that what is to be done afterwards keeps open
+        self.waiting: Deque[Union[Parcel, Tuple[Callable[[], None], int]]] = deque()
+        self.parcels = self.kept = 0                # of what is waiting
 
     def submit(self, piece: Any, then: Callable[[Any], None], folders: Sequence[Optional[Folder]], cost: int) -> None:
         """Have a piece done by somebody, and `then` with its result here, before any `after` that is given later.
@@ -3099,12 +3153,14 @@ class Workers:
             while self.parcels > self.most_waiting:
                 self._step()
 
-    def after(self, then: Callable[[], None]) -> None:
-        """Do `then` here, after everything given before."""
-        while self.waiting and (not isinstance(self.waiting[0], Parcel) or self.waiting[0].results is not None):
+    def after(self, then: Callable[[], None], keeps: int = 0) -> None:
+        """Do `then` here, after everything given before; it keeps so many folders open until then."""
+        while self.waiting and (self.kept + keeps > self.most_kept or not isinstance(
+                self.waiting[0], Parcel) or self.waiting[0].results is not None):
             self._step()
         if self.waiting:
-            self.waiting.append(then)
+            self.waiting.append((then, keeps))
+            self.kept += keeps
         else:
             then()
 
@@ -3127,7 +3183,9 @@ class Workers:
                 then(result)
         else:
             self.waiting.popleft()
-            first()
+            then_here, keeps = first
+            self.kept -= keeps
+            then_here()
 
     def drain(self) -> None:
         """Wait for everything."""
@@ -3201,6 +3259,9 @@ class Drive:
         if is_read_only(err):
             return DriveError(f"the drive {self.where} is read-only; {safe}; check it, attach it "
                               "again and run the same command: it carries on")
+        if err.errno in OWN_LIMITS:
+            return DriveError(f"this computer let no more files be opened, or had no memory left ({reason(err)}); {safe}; end other "
+                              "programs, or add --jobs 1, and run the same command again")
         if err.errno in GONE or not self.is_there():
             return DriveError(f"the drive {self.where} went away or failed ({reason(err)}); {safe}; attach it again and run the "
                               "same command: it carries on")
@@ -3764,7 +3825,7 @@ class Groups:
             def further() -> None:
                 result = self._linked(group, errand) or self.run.store.store(errand)
                 lines[at], lines[at + 1] = self.tally.stored(errand.path, result)
-            self.run.workers.after(further)
+            self.run.workers.after(further, keeps=len(errand.folders))
 
     def meet(self, info: os.stat_result, path: str) -> Group:
         """Find or open the group of a name; its times are part of the key, as a deleted file's inode is soon another's."""
@@ -4079,7 +4140,7 @@ class Taking:
                 continue
             if visit.leaving:
                 self.run.workers.after(functools.partial(
-                    finish_folder, self.new.at(path.split("/")), metas.pop(), self.run.store.care.flush))
+                    finish_folder, self.new.at(path.split("/")), metas.pop(), self.run.store.care.flush), keeps=1)
             elif visit.error is not None and path in self.entries.unseen:
                 self.entries.unseen.discard(path)
             elif visit.error is not None:
@@ -4367,7 +4428,7 @@ class SetRun:
 
     def _take(self, earlier: Mapping[str, Earlier], left_behind: Sequence[str], expect: Expect) -> Taken:
         look = self._first_look(earlier, left_behind, expect(0, 0))
-        name = snapshot_name(self.order.now, self.set_folder.names())
+        name = snapshot_name(self.order.now, [*self.set_folder.names(), *self.twins.names()])
         flush = whole_flush(self.drive.root)
         with self.drive.guarded():
             target = self.set_folder.make(name + INCOMPLETE)
@@ -4533,6 +4594,7 @@ class Checked(NamedTuple):
     read_bytes: int
     findings: List[Finding]
     strewn: int
+    noted: bool = False              # on the drive, so that the next run knows
 
     @property
     def damage(self) -> List[Finding]:
@@ -4566,6 +4628,8 @@ def read_again(pulse: Pulse, reading: Reading) -> List[Tuple[int, Found, str]]:
             if hash_file(reading.folder, name, pulse) != digest:
                 bad.append((at, Found.DIFFERS, "its bytes are not those that were written"))
         except OSError as err:
+            if err.errno in OWN_LIMITS:
+                raise
             bad.append((at, Found.UNREADABLE, reason(err)))
     return bad
 
@@ -4631,6 +4695,8 @@ class Verification:
         try:
             folder = self.set_folder.child(name)
         except OSError as err:
+            if err.errno in OWN_LIMITS:
+                raise
             self._find(Found.UNREADABLE if err.errno == errno.EACCES else Found.MISSING, "", "folder: " + reason(err))
             return
         try:
@@ -4653,11 +4719,12 @@ class Verification:
     def _check_twin(self, manifest: Manifest) -> None:
         """Compare the twin, if there is one, with the manifest that is whole; the next run makes up for one that is missing."""
         try:
-            with proved_manifest(twin_file(self.set_folder, self.snapshot)) as other:
-                why = "" if other.end == manifest.end else "it is of another dated copy"
+            why = "" if same_as_twin(manifest, self.set_folder, self.snapshot) else "it is not the same as the first"
         except FileNotFoundError:
             return
         except (ManifestDamaged, OSError) as err:
+            if isinstance(err, OSError) and err.errno in OWN_LIMITS:
+                raise
             why = reason(err) if isinstance(err, OSError) else str(err)
         if why:
             self.findings.append(Finding(Found.MANIFEST, TWINS, f"{self.snapshot}.gz", f"the second copy of a list: {why}"))
@@ -4698,6 +4765,8 @@ class Verification:
             folder = trail.at(block.path.split("/") if block.path else ())
             present = dict(folder.scan())
         except OSError as err:
+            if err.errno in OWN_LIMITS:
+                raise
             missing = err.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
             self._find(Found.MISSING if missing else Found.UNREADABLE, block.path, "folder: " + reason(err))
             for name, known in block.entries.items():
@@ -4824,21 +4893,23 @@ def mend_twins(set_folder: Folder, checked: Checked) -> str:
     return f"the second copy of the list was made anew for: {', '.join(mended)}" if mended else ""
 
 
-def note_check(drive: Drive, order: Check, checked: Checked) -> str:
-    """Note a verification on the drive, for the next run and for `list`; say what was mended, or why that cannot be.
+def note_check(drive: Drive, order: Check, checked: Checked) -> Tuple[bool, str]:
+    """Note a verification on the drive, for the next run and for `list`; tell whether that was done, and what to say of it.
 
     When every date was read, what is not damaged now is taken off the list.
     """
     if drive.marker is None:
-        return "the drive has no marker, so the result was not noted on it"
+        return False, "the drive has no marker, so the result was not noted on it"
     time = order.now.isoformat(timespec="seconds")
     try:
         drive.check()
         lock = lock_set(drive, order.set_name)
+    except DriveError as err:
+        return False, str(err)
     except Locked:
-        return "another run is working on the set, so the result was not noted on the drive"
+        return False, "another run is working on the set, so the result was not noted on the drive"
     except OSError as err:
-        return f"the result could not be noted on the drive ({reason(err)})"
+        return False, f"the result could not be noted on the drive ({reason(err)})"
     try:
         set_folder = drive.root.child(order.set_name)
         snapshots = survey(set_folder)
@@ -4846,9 +4917,9 @@ def note_check(drive: Drive, order: Check, checked: Checked) -> str:
         append_line(set_folder, HISTORY, json.dumps({
             "what": "verify", "time": time, "snapshots": checked.snapshots, "quick": order.quick, "files": checked.files,
             "read": checked.read_files, "bytes": checked.read_bytes, "damaged": len(checked.damage)}))
-        return mend_twins(set_folder, checked)
+        return True, mend_twins(set_folder, checked)
     except OSError as err:
-        return f"the result could not be noted on the drive ({reason(err)})"
+        return False, f"the result could not be noted on the drive ({reason(err)})"
     finally:
         unlock(lock)
 
@@ -4892,7 +4963,8 @@ class Piece(NamedTuple):
     stored_name: str
     folder: Folder
     name: str
-    passing: str                     # the name that it is written under; with --merge not its own
+    passing: str                     # a name for what is not, or not yet, to stand under its own
+    merging: bool
     path: str                        # as in the copy
     digest: str
     meta: Meta
@@ -4900,10 +4972,10 @@ class Piece(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a piece: it was there already, or was written under its passing name, or why that could not be."""
+    """What became of a piece: it has its own name, or was written under the passing one, or why that could not be."""
 
     digest: str = ""                 # of what was written
-    is_there: bool = False           # the same bytes were there before
+    in_place: bool = False           # under its own name, now or before
     kind: Optional[Found] = None     # nothing was written, for what lies on the drive
     why: str = ""
     refused: bool = False            # nothing was written, as the target cannot have such a name
@@ -4934,18 +5006,33 @@ def same_content(folder: Folder, name: str, digest: str, pulse: Pulse) -> bool:
         return False
 
 
+def write_piece(fd: int, info: os.stat_result, piece: Piece, pulse: Pulse) -> Outcome:
+    """Write an open stored file; it stands under its own name only if its bytes are right and nothing was in the way.
+
+    Merging, it is written under the passing name first; into a new folder under its own, as creating a file is
+    the one way to see that the disk takes its name for another one.
+    """
+    folder, name = piece.folder, piece.name
+    first = piece.passing if piece.merging else name
+    digest, why = write_restored(fd, info, folder, first, piece.meta, pulse)
+    if digest != piece.digest and not piece.merging:
+        folder.rename(name, folder, piece.passing)
+    if digest != piece.digest:
+        return Outcome(digest, why=why)
+    return Outcome(digest, in_place=not piece.merging or move_to_free(folder, piece.passing, name))
+
+
 def give_back(pulse: Pulse, piece: Piece) -> Outcome:
     """Write one file; on the drive only a regular file is read, and through no link. Raises TargetError."""
-    if piece.passing != piece.name and same_content(piece.folder, piece.name, piece.digest, pulse):
-        return Outcome(is_there=True)
+    if piece.merging and same_content(piece.folder, piece.name, piece.digest, pulse):
+        return Outcome(in_place=True)
     try:
         fd, info = open_regular(piece.source, piece.stored_name)
     except OSError as err:
         return Outcome(kind=Found.MISSING if err.errno == errno.ENOENT else Found.UNREADABLE, why=reason(err))
     try:
         with closing_fd(fd), restoring(piece.folder, piece.name):
-            digest, why = write_restored(fd, info, piece.folder, piece.passing, piece.meta, pulse)
-            return Outcome(digest, why=why)
+            return write_piece(fd, info, piece, pulse)
     except NameRefused:
         return Outcome(refused=True)
 
@@ -4971,17 +5058,17 @@ class Landing:
         words = parse_keywords(known.line)
         group = self._group(words, known)
         if group in self.groups:
-            self.workers.after(functools.partial(self._link, self.groups[group], folder, path, known, neighbours))
+            self.workers.after(functools.partial(self._link, self.groups[group], folder, path, known, neighbours), keeps=1)
             return
         if group:
             self.groups[group] = path
         self._first(folder, path, known, neighbours)
 
-    def _first(self, folder: Folder, path: str, known: Known, neighbours: Mapping[str, Known]) -> None:
+    def _first(self, folder: Folder, path: str, known: Known, neighbours: Mapping[str, Known], at_once: bool = False) -> None:
         """Restore a file from its bytes, or a link or special file from its line."""
         words, name = parse_keywords(known.line), path.rpartition("/")[2]
         if known.hash_line:
-            self._send(folder, path, known, neighbours)
+            self._send(folder, path, known, neighbours, at_once)
             return
         try:
             with restoring(folder, name):
@@ -5015,13 +5102,12 @@ class Landing:
                 raise FileExistsError(errno.EEXIST, "it is there already", name)
             self.target.reach(folders).link(first_name, folder, name)
         except OSError:
-            self._first(folder, path, known, neighbours)
-            self.workers.drain()
+            self._first(folder, path, known, neighbours, at_once=True)
             return
         self.files += bool(known.hash_line)
 
-    def _send(self, folder: Folder, path: str, known: Known, neighbours: Mapping[str, Known]) -> None:
-        """Have one file restored by somebody; give it its name here."""
+    def _send(self, folder: Folder, path: str, known: Known, neighbours: Mapping[str, Known], at_once: bool) -> None:
+        """Have one file restored by somebody, or here `at_once`; look after its name here."""
         words, name = parse_keywords(known.line), path.rpartition("/")[2]
         digest, stored = parse_hash_line(known.hash_line)
         meta, size = meta_of(words), number(words, "size")
@@ -5033,9 +5119,12 @@ class Landing:
         except OSError as err:
             self._miss(path, Found.MISSING, reason(err), digest)
             return
-        passing = unique_name("restored", "snapback") if self.wish.merge else name
-        piece = Piece(source, parts[-1], folder, name, passing, path, digest, meta, size)
-        self.workers.submit(piece, functools.partial(self._name, piece, neighbours), (folder, source), size + 128 * KIB)
+        piece = Piece(source, parts[-1], folder, name, unique_name("restored", "snapback"), bool(self.wish.merge), path, digest,
+                      meta, size)
+        if at_once:
+            self._name(piece, neighbours, self.workers.handle(piece))
+        else:
+            self.workers.submit(piece, functools.partial(self._name, piece, neighbours), (folder, source), size + 128 * KIB)
 
     def _miss(self, path: str, kind: Found, why: str, digest: str) -> None:
         """Note a file that cannot be given back as it was."""
@@ -5053,11 +5142,11 @@ class Landing:
             if outcome.refused:
                 raise NameRefused
             with restoring(folder, name):
-                if not outcome.is_there and outcome.digest != piece.digest:
+                if not outcome.in_place and outcome.digest != piece.digest:
                     folder.rename(piece.passing, folder, free_name(folder, name, ".damaged", neighbours))
                     self._miss(piece.path, Found.DIFFERS, outcome.why or "its bytes are not those that were written", piece.digest)
                     return
-                if not outcome.is_there and piece.passing != name:
+                if not outcome.in_place:
                     self._put_in_place(piece)
         except NameRefused:
             self.refuse(piece.path)
@@ -5069,10 +5158,12 @@ class Landing:
         """Give a file its own name, and what stands there another one."""
         folder, name = piece.folder, piece.name
         try:
-            if folder.has(name):
-                self.set_aside.append(put_aside(folder, name, self.wish.merge))
-            folder.rename(piece.passing, folder, name)
-        except OSError:
+            if taken_for_another(folder, name):
+                raise NameRefused
+            self.set_aside.append(put_aside(folder, name, self.wish.merge))
+            if not move_to_free(folder, piece.passing, name):
+                raise FileExistsError(errno.EEXIST, "something took its name", name)
+        except (OSError, NameRefused):
             with contextlib.suppress(OSError):
                 folder.unlink(piece.passing)
             raise
@@ -5138,6 +5229,8 @@ class Restoration:
     def _enter(self, parent: Folder, name: str) -> "Folder":
         """Make a folder in the target; with --merge an existing one serves, and a file in its place is set aside."""
         with restoring(parent, name):
+            if parent.has(name) and taken_for_another(parent, name):
+                raise NameRefused
             if self.wish.merge and parent.has(name):
                 if is_folder(parent.stat(name)):
                     if stamp(parent.stat(name)) in self.forbidden:
@@ -5455,15 +5548,16 @@ def verify_answer(checked: Checked, order: Check, others: Sequence[str], seconds
     problems = [f"{one.kind.value}: {show(one.snapshot + '/' + one.path)}" + (f" ({one.detail})" if one.detail else "")
                 for one in damage[:NOTES_SHOWN]]
     if len(damage) > NOTES_SHOWN:
-        where = "add --json to see all" if note else f"all are in {DAMAGED_LIST} of the set"
+        where = "add --json to see all" if not checked.noted else f"all are in {DAMAGED_LIST} of the set"
         problems.append(f"... and {len(damage) - NOTES_SHOWN:,} more; {where}")
     if damage:
         unproved = any(one.kind is Found.MANIFEST for one in damage)
         others = "what was not named is there" if quick else (
             "what was not named is good" + ("" if not unproved else ", as far as the manifests tell"))
         number = count_text(len(damage), "damaged entry", "damaged entries")
-        problems.append(f"NOT OK - {number}; {others}; the next backup stores good copies of what the source still has; an old dated "
-                        "copy that you do not need may be deleted")
+        then = ("the next backup stores good copies of what the source still has" if checked.noted else
+                "this could not be noted, so the next backup does not know of it: run verify again before it")
+        problems.append(f"NOT OK - {number}; {others}; {then}; an old dated copy that you do not need may be deleted")
     else:
         everything = "everything" if order.whole else "everything of this date"
         lines.append(f"OK - {everything} is there" + (" (names and sizes; no file was read)" if quick else
@@ -5810,9 +5904,9 @@ def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
     files, new = ([int(one.end.get(word, 0)) for one in chosen] for word in ("files", "added"))
     size = int(chosen[0].end.get("bytes", 0)) + sum(new[1:])  # what several dates share is read once
     checked = verify(drive, order, scene.expect(sum(files) if args.quick else 0, 0 if args.quick else size))
-    note = note_check(drive, order, checked)
+    noted, note = note_check(drive, order, checked)
     others = [name for name in list_sets(drive.root)[0] if name != set_name]
-    answer = verify_answer(checked, order, others, scene.clock() - began, note)
+    answer = verify_answer(checked._replace(noted=noted), order, others, scene.clock() - began, note)
     return answer._replace(lines=[*passed_over(args.when, chosen[0].name), *answer.lines])
 
 
@@ -5937,7 +6031,7 @@ def progress_text(files: int, size: int, all_files: int, all_bytes: int, seconds
 
 GOING_ON = {  # what to do after an interruption, for each command
     "backup": "; the next run carries on with what was already copied",
-    "restore": "; what was restored so far is whole: run the same command with --merge to go on",
+    "restore": "; what was restored so far under its own name is whole: run the same command with --merge to go on",
 }
 
 

@@ -48,7 +48,7 @@ WINE_PYTHON = shlex.split(os.environ.get("SNAPBACK_WINE_PYTHON", ""))
 WINE_WORLD = dict(os.environ)  # with the home folder in which Wine keeps its C: drive
 
 PROGRAMS = {
-    "busybox", "chattr", "cp", "cron", "dash", "find", "getfacl", "git", "rsync", "setfacl", "setfattr", "sh", "sha256sum",
+    "busybox", "chattr", "cp", "cron", "dash", "find", "getfacl", "git", "prlimit", "rsync", "setfacl", "setfattr", "sh", "sha256sum",
     "shasum", "strace", "sync",
 }
 

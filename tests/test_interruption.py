@@ -325,9 +325,29 @@ def test_what_a_run_had_forked_dies_with_it_and_locks_nobody_out(box: Box, cli: 
     carries_on(box, {})
 
 
+def test_a_worker_that_does_not_move_keeps_nobody_waiting(box: Box, cli: Cli) -> None:
+    many_files(box, 300, 500_000)
+    run = cli.start(*box.argv("--jobs", "2"))
+    wait_until(lambda: copied_so_far(box) > 10_000_000, run)
+    for worker in Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split():
+        os.kill(int(worker), signal.SIGSTOP)
+    run.send_signal(signal.SIGINT)
+    ended = cli.ended(run, timeout=30)
+    assert (ended.code, ended.err.count("\n")) == (130, 1), ended
+    carries_on(box, {})
+
+
+def goes_on(process: str) -> bool:
+    """Tell whether a process runs; one that ended stays listed until somebody asks for its end."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def wait_for_end(processes: Sequence[str]) -> None:
     for _ in range(1000):
-        if not any(Path(f"/proc/{one}").exists() for one in processes):
+        if not any(goes_on(one) for one in processes):
             return
         time.sleep(0.001)
     pytest.fail("they go on")

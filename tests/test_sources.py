@@ -15,8 +15,9 @@ from unittest import mock
 import pytest
 
 import snapback
+from conftest import Cli
 from faults import Call, nothing, watched
-from trees import Outcome, ask, dates, differences, remove_tree, stock_check, text_of, twin, without
+from trees import Outcome, ask, dates, differences, opened_folder, remove_tree, stock_check, text_of, twin, without
 
 pytestmark = pytest.mark.needs("linux", "sha256sum")
 
@@ -627,3 +628,47 @@ def test_a_group_whose_first_name_cannot_be_read_still_holds_together(box: Box, 
     should = itertools.compress(["a", "b", "c"], [number != nth or nth > 0 for number in range(3)])
     assert sorted(os.listdir(copy)) == list(should)
     box.faithful()
+
+
+# --- Many of something ------
+
+
+def many_empty_folders(source: Path) -> None:
+    (source / "0").mkdir(parents=True)
+    (source / "0" / "file").write_bytes(b"x")
+    for nth in range(1, 1500):
+        (source / str(nth)).mkdir()
+
+
+def one_file_in_many_folders(source: Path) -> None:
+    (source / "first").mkdir(parents=True)
+    (source / "first" / "file").write_bytes(b"x")
+    for nth in range(1500):
+        (source / str(nth)).mkdir()
+        os.link(source / "first" / "file", source / str(nth) / "file")
+
+
+def one_file_on_each_of_many_levels(source: Path) -> None:
+    with opened_folder(source) as top:
+        here = os.dup(top)
+        for _ in range(1200):
+            os.mkdir("d", dir_fd=here)
+            below = os.open("d", os.O_RDONLY, dir_fd=here)
+            os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=below))
+            os.close(here)
+            here = below
+        os.close(here)
+
+
+@pytest.mark.needs("prlimit")
+@pytest.mark.parametrize("make", [many_empty_folders, one_file_in_many_folders, one_file_on_each_of_many_levels])
+def test_no_more_files_are_open_than_a_system_allows(box: Box, cli: Cli, make: Callable[[Path], None], tmp_path: Path) -> None:
+    box.source.mkdir(exist_ok=True)
+    make(box.source)
+    few = ["prlimit", "--nofile=1024:1024"]
+    for command in (["backup", box.source], ["backup", box.source], ["restore", "latest", "--to", tmp_path / "back"]):
+        words = [*command, box.drive] if command[0] == "backup" else [*command, "--drive", box.drive]
+        ended = cli(*words, before=few)
+        assert (ended.code, ended.err) == (0, "")
+    again = cli("restore", "latest", "--to", tmp_path / "back", "--merge", "--drive", box.drive, before=few)
+    assert (again.code, again.err) == (0, "")

@@ -440,8 +440,9 @@ def test_when_chooses_the_date_and_the_answer_names_it(source: Path, drive: Path
     chosen = {"latest": names[2], names[0]: names[0], names[1]: names[1], names[0][:4]: names[2], "9999": names[2]}
     checked = {when: check(drive, when).facts["snapshots"] for when in chosen}
     assert checked == {when: [name] for when, name in chosen.items()}
-    said = {when: DATED.findall(ask("verify", when, "--drive", drive).out) for when in chosen}
-    assert said == {when: [name] for when, name in chosen.items()}
+    said = {when: ask("verify", when, "--drive", drive).out for when in chosen}
+    assert {when: set(DATED.findall(text)) for when, text in said.items()} == {when: {name} for when, name in chosen.items()}
+    assert [when for when, text in said.items() if "There is no dated copy of" in text] == ["9999"]
 
 
 @pytest.mark.parametrize("when", ["1999", "src/photo", "lately", "2026-13-45x", " ", "../x", "2026-11-22_231507/../../x"])
@@ -738,6 +739,7 @@ def test_a_check_writes_nothing_while_another_run_has_the_set(source: Path, driv
         fcntl.flock(lock, fcntl.LOCK_EX)
         outcome = ask("verify", "--drive", drive)
     assert (outcome.code, "another run is working on the set" in outcome.out) == (4, True)
+    assert "the next backup does not know of it" in outcome.err
     assert differences(twin(drive), before) == []
 
 
@@ -757,3 +759,17 @@ def test_the_list_of_dates_tells_what_a_check_found(source: Path, drive: Path) -
     assert (outcome.code, outcome.out.count("1 found damaged")) == (3, 2)
     listed = json.loads(ask("list", "--json", "--drive", drive).out)["snapshots"]
     assert [(one["snapshot"], one["damaged"]) for one in listed] == [(first.name, 1), (second.name, 1)]
+
+
+@pytest.mark.needs("prlimit")
+def test_what_this_computer_lacks_is_no_damage(source: Path, drive: Path, cli: Cli) -> None:
+    """With hardly any descriptors a check fails, and says that it did; nothing is noted as damaged."""
+    for nth in range(200):
+        (source / f"{nth}" / "below").mkdir(parents=True)
+        (source / f"{nth}" / "below" / "file").write_bytes(b"x")
+    back_up(source, drive)
+    for limit in (12, 16, 24, 40, 64, 256):
+        ended = cli("verify", "--drive", drive, before=["prlimit", f"--nofile={limit}:{limit}"])
+        assert ended.code in (0, 1), ended
+        assert not (drive / "box" / "damaged.txt").exists()
+    assert ended.code == 0
