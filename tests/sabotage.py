@@ -300,6 +300,36 @@ ROWS: Sequence[Row] = (
         "        if False:",
         "test_fake_disks.py::test_a_disk_that_is_not_entered_leaves_its_folder",
     ),
+    Row(
+        "10: merging replaces nothing",
+        "    try:\n        folder.link(name, folder, new_name)\n    except FileExistsError:\n        return False\n",
+        "    try:\n        folder.rename(name, folder, new_name)\n        return True\n    except FileExistsError:\n        return False\n",
+        "test_restore.py::test_what_is_in_the_way_is_set_aside_and_never_followed",
+    ),
+    Row(
+        "10: an interrupted restore leaves no half file under its name",
+        "        if not whole:  #",
+        "        if False:  #",
+        "test_interruption.py::test_a_restore_asked_to_stop_leaves_no_half_file_under_its_name",
+    ),
+    Row(
+        "11: what this computer lacks is no damage",
+        "            if err.errno in OWN_LIMITS:\n                raise\n            bad.append(",
+        "            bad.append(",
+        "test_verify.py::test_a_file_for_which_this_computer_has_no_descriptor_is_not_damaged",
+    ),
+    Row(
+        "section 8: few folders are open at a time",
+        "        while self.waiting and (self.kept + keeps > self.most_kept or not",
+        "        while self.waiting and (not",
+        "test_sources.py::test_no_more_files_are_open_than_a_system_allows",
+    ),
+    Row(
+        "a worker that does not move keeps nobody waiting",
+        "                    os.kill(self.pid, signal.SIGKILL)\n",
+        "                    os.waitpid(self.pid, 0)\n",
+        "test_interruption.py::test_a_worker_that_does_not_move_keeps_nobody_waiting",
+    ),
 )
 
 

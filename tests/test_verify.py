@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import errno
 import fcntl
 import gzip
 import json
@@ -17,6 +18,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Se
 import pytest
 
 from conftest import MIB, Cli, Mount, User
+from faults import Call, watched
 from trees import ask, dates, differences, hash_of, opened_folder, remove_tree, text_of, twin
 
 pytestmark = pytest.mark.needs("linux")
@@ -773,3 +775,17 @@ def test_what_this_computer_lacks_is_no_damage(source: Path, drive: Path, cli: C
         assert ended.code in (0, 1), ended
         assert not (drive / "box" / "damaged.txt").exists()
     assert ended.code == 0
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_file_for_which_this_computer_has_no_descriptor_is_not_damaged(source: Path, drive: Path, number: int) -> None:
+    copy = back_up(source, drive)
+
+    def lacking(call: Call) -> None:
+        if (call.name, call.path) == ("open", str(copy / "src" / "photo")):
+            raise OSError(number, os.strerror(number))
+
+    with watched(lacking):
+        outcome = ask("verify", "--jobs", "1", "--drive", drive)
+    assert (outcome.code, outcome.err.startswith("snapback: this computer let no more files be opened")) == (1, True), outcome
+    assert not (drive / "box" / "damaged.txt").exists()
