@@ -2662,7 +2662,7 @@ class ManifestWriter:
     Nothing of it is valid before `finish` has written the last line.
     """
 
-    def __init__(self, folder: Folder, twins: Folder, twin: str, threads: bool) -> None:
+    def __init__(self, folder: Folder, twins: Folder, twin: str) -> None:
         self.fd, self.twin_fd = folder.create_file(MANIFEST), twins.create_file(twin)
         self.open_fds = [self.fd, self.twin_fd]
         self.packer = zlib.compressobj(1, zlib.DEFLATED, 31)  # higher levels measured: 4 times slower for 15 % less
@@ -2670,7 +2670,10 @@ class ManifestWriter:
         self.waiting: List[str] = []
         self.length = 0
         self.thread, self.under_way = None, deque()  # type: Any, Deque[Any]
-        if threads:
+
+    def work_beside(self) -> None:
+        """Hash and pack on a thread from now on; not before other processes were forked, as threads do not survive that."""
+        if not self.thread:
             from concurrent.futures import ThreadPoolExecutor  # here, because it is slow to load
             self.thread = ThreadPoolExecutor(1)
 
@@ -3040,7 +3043,7 @@ def new_pulse(watch: Watch, count: int) -> Pulse:
     if CAN_FORK and count > 1:
         import mmap  # here, because only long runs need it
         cells = mmap.mmap(-1, 8 * (1 + count))
-    return Pulse(watch, memoryview(cells).cast("Q"), count == 1 or CAN_FORK)
+    return Pulse(watch, memoryview(cells).cast("Q"), True)
 
 
 class Crew:
@@ -3090,6 +3093,7 @@ class Threads:
     def __init__(self, handle: Callable[[Any], Any], pulse: Pulse, count: int) -> None:
         from concurrent.futures import ThreadPoolExecutor  # here, because it is slow to load
         self.handle, self.pulse = handle, pulse
+        pulse.alone = False  # only the main thread may tell
         self.pool = ThreadPoolExecutor(count)
         self.under_way: Dict[Parcel, Any] = {}
 
@@ -3123,12 +3127,8 @@ class Workers:
     PARCEL = 4 * MIB            # the most that a parcel costs
 
     def __init__(self, count: int, pulse: Pulse, handle: Callable[[Any], Any]) -> None:
-        self.pulse, self.handle = pulse, handle
+        self.count, self.pulse, self.handle = count, pulse, handle
         self.others: Union[Crew, Threads, None] = None
-        if count > 1:
-            self.others = Crew(handle, pulse, count) if CAN_FORK else Threads(handle, pulse, count)
-        if isinstance(self.others, Crew) and not self.others.hands:
-            self.others = None
         self.most_waiting = 2 * count
         self.most_open = spare_descriptors() // self.most_waiting   # folders of a parcel
         self.parcel = Parcel()      # the one that is being filled
@@ -3141,7 +3141,7 @@ class Workers:
 
         `folders` are those in which it works, `cost` is in bytes to be read and their like.
         """
-        if not self.others:
+        if self.count == 1:
             then(self.handle(piece))
             return
         if not self.parcel.pieces:
@@ -3149,6 +3149,7 @@ class Workers:
             self.parcels += 1
         self.parcel.add(piece, then, folders, cost)
         if self.parcel.cost >= self.PARCEL or self.parcel.open >= self.most_open:
+            self._gather()
             self._give()
             while self.parcels > self.most_waiting:
                 self._step()
@@ -3164,10 +3165,19 @@ class Workers:
         else:
             then()
 
+    def _gather(self) -> None:
+        """Get the others together when there is a parcel for them: little work is sooner done alone."""
+        if not self.others:
+            self.others = Crew(self.handle, self.pulse, self.count) if CAN_FORK else Threads(self.handle, self.pulse, self.count)
+        if isinstance(self.others, Crew) and not self.others.hands:  # no process is to be had
+            self.others, self.count = None, 1
+
     def _give(self) -> None:
         parcel, self.parcel = self.parcel, Parcel()
         if self.others:
             self.others.give(parcel)
+        else:
+            parcel.results = [self.handle(piece) for piece in parcel.pieces]
 
     def _step(self) -> None:
         """Finish what has waited longest."""
@@ -3791,6 +3801,8 @@ class Tally:
 
     def emit(self, lines: List[str]) -> None:
         """Write lines, all results before them being known; empty ones were kept free for nothing."""
+        if self.run.workers.others:
+            self.run.writer.work_beside()
         self.run.writer.add([line for line in lines if line])
         self.run.workers.pulse.tell()
 
@@ -3902,8 +3914,8 @@ class Comparison:
             same = Same.DOUBTFUL
         if self.suspects.get(parse_hash_line(was.hash_line)[0], 0) >= before.seq:
             same, linkable = Same.CHANGED, False  # the stored file is known to be bad
-        if " nlink=" in was.line and not self.claim(was, stamp(file.info)):
-            linkable = False
+        if " nlink=" in was.line and (file.info.st_nlink == 1 or not self.claim(was, stamp(file.info))):
+            linkable = False  # the last name left of a group: others may have been met in this very run
         return errand._replace(same=same, known=was, old=place.old, linkable=linkable, old_name=before.name,
                                rot=expected and self.order.checksum)
 
@@ -4433,7 +4445,7 @@ class SetRun:
         with self.drive.guarded():
             target = self.set_folder.make(name + INCOMPLETE)
             abilities = try_drive(target)
-            writer = ManifestWriter(target, self.twins, name + ".gz" + INCOMPLETE, self.order.jobs > 1)
+            writer = ManifestWriter(target, self.twins, name + ".gz" + INCOMPLETE)
         counts, notes = Counts(), self.notes
         try:
             pulse = new_pulse(expect(look.files, look.bytes), self.order.jobs)

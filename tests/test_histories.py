@@ -44,10 +44,18 @@ Inodes = Dict[bytes, Tuple[int, int]]  # of files that are no hard links: path -
 
 
 @contextlib.contextmanager
-def threads_instead_of_processes() -> Iterator[None]:
-    """Work as on a system that cannot fork."""
-    with mock.patch.object(snapback, "CAN_FORK", False):
+def help_from(others: str) -> Iterator[None]:
+    """Work alone, as so little work is done, or have others take part in each piece of it."""
+    patches = {"threads": {"CAN_FORK": False}}.get(others, {})
+    with contextlib.ExitStack() as stack:
+        for name, value in patches.items():
+            stack.enter_context(mock.patch.object(snapback, name, value))
+        if others != "nobody":
+            stack.enter_context(mock.patch.object(snapback.Workers, "PARCEL", 1))
         yield
+
+
+OTHERS = ["nobody", "nobody", "threads", "processes"]
 
 
 class Moment(NamedTuple):
@@ -79,7 +87,7 @@ class History:
         before = set(dates(self.set_folder))
         moment = Moment(without(twin(self.source), "socket"), inodes(self.source))
         jobs = ["--jobs", "1"] if self.rng.random() < 0.3 else []
-        with threads_instead_of_processes() if self.rng.random() < 0.3 else contextlib.nullcontext():
+        with help_from(self.rng.choice(OTHERS)):
             outcome = ask("backup", "--init", "--set", "box", *jobs, self.source, self.drive)
         # 5: the copy was made, and so much has changed that a person should look; random edits do that
         assert outcome.code in (0, 5), self.told(f"backup ended with {outcome.code}", outcome.err)
@@ -96,7 +104,7 @@ class History:
             complaints = stock_check(self.set_folder / date)
             assert not complaints, self.told(f"sha256sum on {date}", *complaints)
             target = folder / "restored"
-            with threads_instead_of_processes() if self.rng.random() < 0.3 else contextlib.nullcontext():
+            with help_from(self.rng.choice(OTHERS)):
                 outcome = ask("restore", date, "--drive", self.drive, "--set", "box", "--to", target)
             assert outcome.code == 0, self.told(f"restore {date} ended with {outcome.code}", outcome.err)
             assert os.listdir(target) == [self.source.name], self.told(f"{date} restored has other things")
