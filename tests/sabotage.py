@@ -128,7 +128,7 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "10: the checksum decides which name a restored file gets",
-        "                if not outcome.is_there and outcome.digest != piece.digest:",
+        "                if not outcome.in_place and outcome.digest != piece.digest:",
         "                if False:",
         "test_restore.py::test_a_damaged_file_comes_back_beside_its_name",
     ),
@@ -140,7 +140,7 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "11: nothing is written on a drive without a marker",
-        "    if drive.marker is None:\n        return \"the drive has no marker, so the result was not noted on it\"\n",
+        "    if drive.marker is None:\n        return False, \"the drive has no marker, so the result was not noted on it\"\n",
         "",
         "test_verify.py::test_nothing_is_written_on_a_drive_without_a_marker",
     ),
@@ -260,8 +260,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "12: a check writes nothing while another run has the set",
-        "    except Locked:\n        return \"another",
-        "    except ValueError:\n        return \"another",
+        "    except Locked:\n        return False, \"another",
+        "    except ValueError:\n        return False, \"another",
         "test_verify.py::test_a_check_writes_nothing_while_another_run_has_the_set",
     ),
     Row(
