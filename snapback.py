@@ -317,8 +317,9 @@ class Pulse:
     hold the bytes that each worker has read.
     """
 
-    def __init__(self, watch: Watch, cells: "memoryview", alone: bool) -> None:
-        self.watch, self.cells, self.alone, self.mine, self.files = watch, cells, alone, 1, 0
+    def __init__(self, watch: Watch, cells: "memoryview") -> None:
+        self.watch, self.cells, self.mine, self.files = watch, cells, 1, 0
+        self.alone = True   # in this process and thread, which may tell
 
     def beat(self, size: int) -> None:
         """Count bytes that were read; raise Stopped when the run has ended elsewhere."""
@@ -892,6 +893,15 @@ def keep_line(line: str, snapshot: str) -> str:
         return line
     before, word, path = line.partition(" path=")
     return f"{before} kept={snapshot}{word}{path}"
+
+
+def kept_of(line: str, snapshot: str) -> str:
+    """Say of which dated copy a stored file is that is kept once more from `snapshot`.
+
+    >>> kept_of("# type=dir kept=2026-11-20_230001 path=a", "2026-11-22_231507")
+    '2026-11-20_230001'
+    """
+    return parse_keywords(line).get("kept", snapshot)
 
 
 def optional_line(line: str) -> str:
@@ -2492,6 +2502,14 @@ def is_taken(path: str) -> bool:
     return os.path.lexists(path)
 
 
+def is_real_folder(path: str) -> bool:
+    """Tell whether there is a folder at a path, not a link to one."""
+    try:
+        return is_folder(os.lstat(path))
+    except OSError:
+        return False
+
+
 def leads_nowhere(path: str) -> bool:
     """Tell whether a path is a link to something that is not there."""
     return os.path.islink(user_path(path)) and not os.path.exists(user_path(path))
@@ -2842,7 +2860,7 @@ def walk(top: Folder, rules: Rules, drive: Stamp) -> Iterator[Visit]:
 # Processes are forked, as threads of one Python wait for each other at every call: with them a first copy of small files took
 # 1.5 times as long, and linking unchanged ones on threads brought nothing. macOS' own libraries do not survive a fork.
 CAN_FORK = sys.platform == "linux" and HAS_DIR_FD
-PATIENCE = 300               # looks at a process that is to end: about six seconds in all
+PATIENCE = 300               # looks at processes that are to end: about five seconds in all
 TICK = 0.2                   # seconds between two looks at how far a long piece of work is
 CROSSING = (OSError, SnapbackError, SourceError, ManifestDamaged)  # what a worker's failure may be
 
@@ -3025,16 +3043,12 @@ class Hand:
         if parcel:
             parcel.results = answer
 
-    def dismiss(self) -> None:
-        """Let it end when it has done its piece, and end it if it takes long: a dead disk may hold it for ever."""
-        self.socket.close()
-        with contextlib.suppress(ChildProcessError):
-            for patience in range(PATIENCE):
-                if os.waitpid(self.pid, os.WNOHANG)[0]:
-                    return
-                if patience == PATIENCE // 2:
-                    os.kill(self.pid, signal.SIGKILL)
-                time.sleep(0.001 if patience < 50 else 0.02)
+    def has_ended(self) -> bool:
+        """Tell whether the process is no more."""
+        try:
+            return os.waitpid(self.pid, os.WNOHANG)[0] != 0
+        except ChildProcessError:
+            return True
 
 
 def new_pulse(watch: Watch, count: int) -> Pulse:
@@ -3043,7 +3057,7 @@ def new_pulse(watch: Watch, count: int) -> Pulse:
     if CAN_FORK and count > 1:
         import mmap  # here, because only long runs need it
         cells = mmap.mmap(-1, 8 * (1 + count))
-    return Pulse(watch, memoryview(cells).cast("Q"), True)
+    return Pulse(watch, memoryview(cells).cast("Q"))
 
 
 class Crew:
@@ -3082,9 +3096,17 @@ class Crew:
         self.pulse.tell()
 
     def close(self) -> None:
-        """Let all go."""
-        for hand in self.hands:
-            hand.dismiss()
+        """Let all end when they have done their piece, and end those that take long: a dead disk may hold them for ever."""
+        left = self.hands
+        for hand in left:
+            hand.socket.close()
+        for patience in range(PATIENCE):
+            left = [hand for hand in left if not hand.has_ended()]
+            if not left:
+                return
+            for hand in left if patience == PATIENCE // 2 else ():
+                os.kill(hand.pid, signal.SIGKILL)
+            time.sleep(0.001 if patience < 50 else 0.02)
 
 
 class Threads:
@@ -3103,8 +3125,8 @@ class Threads:
 
     def wait_for(self, parcel: Parcel) -> None:
         """Wait until a parcel is done; raise what was raised there."""
-        future = self.under_way.pop(parcel)
         from concurrent.futures import wait
+        future = self.under_way.pop(parcel)
         while not future.done():
             wait([future], TICK)
             self.pulse.tell()
@@ -3129,12 +3151,13 @@ class Workers:
     def __init__(self, count: int, pulse: Pulse, handle: Callable[[Any], Any]) -> None:
         self.count, self.pulse, self.handle = count, pulse, handle
         self.others: Union[Crew, Threads, None] = None
+        spare = spare_descriptors()
         self.most_waiting = 2 * count
-        self.most_open = spare_descriptors() // self.most_waiting   # folders of a parcel
-        self.parcel = Parcel()      # the one that is being filled
-        self.most_kept = spare_descriptors() // 2   # folders that what is to be done afterwards keeps open
+        self.most_open = spare // self.most_waiting     # folders of a parcel
+        self.most_kept = spare // 2                     # folders that what is to be done afterwards keeps open
+        self.parcel = Parcel()                          # the one that is being filled
         self.waiting: Deque[Union[Parcel, Tuple[Callable[[], None], int]]] = deque()
-        self.parcels = self.kept = 0                # of what is waiting
+        self.parcels = self.kept = 0                    # of what is waiting
 
     def submit(self, piece: Any, then: Callable[[Any], None], folders: Sequence[Optional[Folder]], cost: int) -> None:
         """Have a piece done by somebody, and `then` with its result here, before any `after` that is given later.
@@ -3731,10 +3754,10 @@ class Store:
             if copied.digest != digest:
                 errand.target.unlink(errand.name)
                 return skipped
-        words = parse_keywords(errand.known.line)
-        lines = Known(keep_line(errand.known.line, errand.old_name), hash_line(digest, errand.path))
-        note = f"{why}; the copy of {words.get('kept', errand.old_name)} is kept"
-        return Stored(lines, Same.UNCHANGED, number(words, "size"), added, note, kept=True)
+        line = errand.known.line
+        lines = Known(keep_line(line, errand.old_name), hash_line(digest, errand.path))
+        note = f"{why}; the copy of {kept_of(line, errand.old_name)} is kept"
+        return Stored(lines, Same.UNCHANGED, number(parse_keywords(line), "size"), added, note, kept=True)
 
 
 class Place(NamedTuple):
@@ -3950,7 +3973,7 @@ class Keeping:
         if before is None or block is None or not block.line.startswith(DIR_LINE):
             self.tally.emit([self.tally.skipped(path, error.why, of_dir=True)])
             return
-        self.run.notes.append(Note(path, f"{error.why}; the copy of {before.name} is kept"))
+        self.run.notes.append(Note(path, f"{error.why}; the copy of {kept_of(block.line, before.name)} is kept"))
         inside: List[Tuple[str, Meta]] = []
         while block is not None and (block.path == path or block.path.startswith(path + "/")):
             while inside and not block.path.startswith(inside[-1][0] + "/"):
@@ -4004,7 +4027,7 @@ class Entries:
         self.unseen: Set[str] = set()    # files that cannot be looked at, until they are met again among the folders
 
     def take(self, place: Place, files: Sequence[Tuple[str, Optional[os.stat_result], str]], known: Dict[str, Known],
-                 lines: List[str]) -> None:
+             lines: List[str]) -> None:
         """Take files, links and special files; `known` loses what is met, `lines` gets the result.
 
         The loop is the hot one: of an unchanged file it makes one line, compares it with the
@@ -4083,7 +4106,7 @@ class Entries:
                 if was is None or place.before is None or not was.line.startswith("# type=link "):
                     lines.append(self.tally.skipped(place.of(name), err.why))
                     return
-                self.run.notes.append(Note(place.of(name), f"{err.why}; the copy of {place.before.name} is kept"))
+                self.run.notes.append(Note(place.of(name), f"{err.why}; the copy of {kept_of(was.line, place.before.name)} is kept"))
                 self.run.counts.kept += 1
                 self.run.counts.other += 1
                 kept = keep_line(was.line, place.before.name)
@@ -4260,6 +4283,7 @@ class Taken(NamedTuple):
     path: str
     settled: bool = True             # everything is flushed, the tidying up too
     inside: Tuple[str, ...] = ()     # sources that the drive lies in
+    same_disk: bool = False          # as a source: the drive cannot be unplugged without it
 
 
 @contextlib.contextmanager
@@ -4463,7 +4487,8 @@ class SetRun:
         late = self._after_publishing(name, counts, left_behind, flush)
         where = join_path(self.drive.path, self.set_name, name)
         inside = tuple(source.path for source in self.order.sources if is_inside(self.drive.path, source.path))
-        return Taken(name, self.seq, self.set_name, counts, notes + late[0], where, late[1], inside)
+        disks = {info.st_dev for info in (stat_path(source.path) for source in self.order.sources) if info}
+        return Taken(name, self.seq, self.set_name, counts, notes + late[0], where, late[1], inside, self.drive.stamp[0] in disks)
 
     def _header(self, abilities: Abilities) -> Dict[str, Any]:
         return {**self.facts, "seq": self.seq, "taken": self.order.now.isoformat(timespec="seconds"), "layout": "complete",
@@ -5452,7 +5477,8 @@ def backup_facts(taken: Taken, seconds: float) -> Dict[str, Any]:
             "data_added": counts.added, "total_files_processed": counts.total_files, "total_bytes_processed": counts.bytes,
             "total_duration": round(seconds, 3), "snapshot_id": taken.name, "dry_run": False, "set": taken.set_name,
             "seq": taken.seq, "path": taken.path, "skipped": counts.skipped, "kept": counts.kept, "gone": counts.gone,
-            "excluded": counts.excluded, "sockets": counts.sockets, "other": counts.other, "safe_to_unplug": taken.settled,
+            "excluded": counts.excluded, "sockets": counts.sockets, "other": counts.other,
+            "safe_to_unplug": taken.settled and not taken.same_disk, "same_disk": taken.same_disk,
             "notes": [note._asdict() for note in taken.notes]}
 
 
@@ -5470,12 +5496,14 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str) -> An
     lines += [f"{label} lies inside {show(source)}: nothing that is on it was copied" for source in taken.inside]
     if schedule:
         lines += ["From now on, run (by hand, or from cron):", "  " + schedule]
+    unplug = f"safe to unplug {label}" if taken.settled else f"do not unplug {label} yet: eject it first"
+    if taken.same_disk:
+        unplug = f"{label} is on the same disk as what was copied: this helps against mistakes, not when that disk dies"
     if taken.notes:
         end = (f"NOT COMPLETE - {count_text(len(taken.notes), 'thing')} above "
-               f"{'needs' if len(taken.notes) == 1 else 'need'} attention; everything else is in this copy")
-        end += f"; safe to unplug {label}" if taken.settled else f"; do not unplug {label} yet: eject it first"
+               f"{'needs' if len(taken.notes) == 1 else 'need'} attention; everything else is in this copy; {unplug}")
     else:
-        end = f"OK - you can rely on this copy; safe to unplug {label}"
+        end = f"OK - you can rely on this copy; {unplug}"
     problems = [*note_lines(taken.notes), end] if taken.notes else []
     return Answer(Exit.ATTENTION if taken.notes else Exit.DONE, lines if problems else [*lines, end], problems,
                   backup_facts(taken, seconds))
@@ -5932,8 +5960,13 @@ def add_restore(parser: Parser) -> None:
     add_drive_options(parser)
 
 
-def new_target(date: str) -> str:
-    """Name a new folder for restored files in the current folder."""
+def default_target(date: str, merging: bool) -> str:
+    """Name the folder for restored files in the current one: a new one, or the one that an interrupted restore began.
+
+    A link of that name is not it: who stands on a strange drive must not write where its links lead.
+    """
+    if merging and is_real_folder(join_path(current_folder(), f"restored-{date}")):
+        return f"restored-{date}"
     names = itertools.chain([f"restored-{date}"], (f"restored-{date}_{count}" for count in itertools.count(2)))
     return next(name for name in names if not is_taken(join_path(current_folder(), name)))
 
@@ -5945,7 +5978,7 @@ def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
         set_name = choose_set(drive, named)
         snapshots = survey(drive.root.child(set_name))
     chosen = choose_snapshot(args.when, snapshots)
-    wish = Wish(chosen.name, tuple(args.paths), args.to or new_target(chosen.name),
+    wish = Wish(chosen.name, tuple(args.paths), args.to or default_target(chosen.name, args.merge),
                 scene.now.strftime("%Y-%m-%d_%H%M%S") if args.merge else "", args.jobs)
     began = scene.clock()
     done = restore(drive, set_name, wish, scene.expect)

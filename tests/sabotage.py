@@ -326,9 +326,27 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "a worker that does not move keeps nobody waiting",
-        "                    os.kill(self.pid, signal.SIGKILL)\n",
-        "                    os.waitpid(self.pid, 0)\n",
+        "                os.kill(hand.pid, signal.SIGKILL)\n",
+        "                os.waitpid(hand.pid, 0)\n",
         "test_interruption.py::test_a_worker_that_does_not_move_keeps_nobody_waiting",
+    ),
+    Row(
+        "section 6: a drive on the disk of its source is not called safe to unplug",
+        "    if taken.same_disk:\n",
+        "    if False:\n",
+        "test_drives.py::test_a_drive_on_the_disk_of_its_source_is_not_called_safe_to_unplug",
+    ),
+    Row(
+        "7: a kept file is said to be of the date that it is of",
+        "    return parse_keywords(line).get(\"kept\", snapshot)\n",
+        "    return snapshot\n",
+        "test_sources.py::test_the_last_good_copy_is_kept_from_copy_to_copy",
+    ),
+    Row(
+        "10: merging does not go on where a link leads",
+        "    if merging and is_real_folder(join_path(current_folder(), f\"restored-{date}\")):",
+        "    if merging:",
+        "test_restore.py::test_merging_does_not_go_on_where_a_link_leads",
     ),
 )
 

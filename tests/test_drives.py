@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -123,6 +124,16 @@ def test_a_drive_that_can_hold_everything_does(mounted: Mounting, reachable: Pat
     whole(drive, copies)
     for date, tree in copies.items():
         comes_back(tree, drive, date, reachable / "back")
+
+
+def test_a_drive_on_the_disk_of_its_source_is_not_called_safe_to_unplug(mounted: Mounting, source: Path) -> None:
+    other, same = mounted("ext4", "64M").path, source.with_name("same disk")
+    same.mkdir()
+    for drive, last in ((other, "safe to unplug"), (same, "on the same disk as what was copied")):
+        outcome = ask("backup", "--init", source, drive)
+        assert (outcome.code, last in outcome.out.splitlines()[-1]) == (0, True), outcome
+        facts = json.loads(ask("backup", "--json", source, drive).out)
+        assert (facts["safe_to_unplug"], facts["same_disk"]) == (drive == other, drive == same)
 
 
 @pytest.mark.parametrize("kind", ["xfs", "btrfs"])

@@ -245,7 +245,7 @@ def test_nothing_leaves_the_interpreter_but_the_last_line() -> None:
     assert [LINES[node.lineno - 1].strip() for node in found] == [
         "os._exit(0)",
         "os._exit(0)  # whatever happens: nothing of the other process may be tidied up here",
-        "os.kill(self.pid, signal.SIGKILL)",
+        "os.kill(hand.pid, signal.SIGKILL)",
         "sys.exit(main())",
     ]
     assert [said(node) for node in NODES if isinstance(node, ast.Assert)] == []  # python -O would leave it out

@@ -239,6 +239,26 @@ def test_without_to_a_new_folder_is_made_where_one_stands(
     assert below(tmp_path / "here") == [f"{made}/src/letter", f"{made}_2/src/letter", f"{made}_3/src/letter"]
 
 
+def test_merging_goes_on_where_a_restore_began(source: Path, drive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = back_up(drive, source)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for words in (["src/letter"], ["--merge"], ["--merge"]):
+        assert ask("restore", "latest", *words, "--drive", drive).code == 0
+    assert os.listdir() == [f"restored-{copy.name}"]
+    assert differences(twin(Path(f"restored-{copy.name}", "src")), twin(source)) == []
+
+
+def test_merging_does_not_go_on_where_a_link_leads(source: Path, drive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = back_up(drive, source)
+    (tmp_path / "elsewhere").mkdir()
+    (drive / f"restored-{copy.name}").symlink_to(tmp_path / "elsewhere")
+    monkeypatch.chdir(drive)
+    assert ask("restore", "latest", "--merge", "--drive", ".").code == 0
+    assert below(tmp_path / "elsewhere") == []
+    assert (drive / f"restored-{copy.name}_2" / "src" / "letter").exists()
+
+
 def test_a_dangling_link_where_one_stands_leads_nowhere(source: Path, drive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who stands on a hostile drive must not write where its links point."""
     copy = back_up(drive, source)

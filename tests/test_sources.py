@@ -251,6 +251,7 @@ def test_the_last_good_copy_is_kept_from_copy_to_copy(box: Box) -> None:
         assert (copy / "passing").read_bytes() == b"before"
         assert f" kept={first.parent.name}" in line_of(copy, "passing")
         assert inode(copy / "passing") == inode(first / "passing")
+        assert f"the copy of {first.parent.name} is kept" in box.said.err
     path.chmod(0o644)
     box.faithful()
 
