@@ -31,6 +31,7 @@ import pytest
 
 import pythons
 import snapback
+from trees import remove_tree
 
 SNAPBACK = Path(snapback.__file__).resolve()
 NOBODY = 65534
@@ -462,6 +463,29 @@ def _wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
     while not true():
         assert time.monotonic() < end, f"not so after {seconds} s"
         time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def folder_in_memory() -> Iterator[Path]:
+    """Give a folder in memory, where that can be had: hundreds of runs flush what they write."""
+    root = Path(tempfile.mkdtemp(prefix="snapback-test-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
+    yield root
+    remove_tree(root)
+
+
+@pytest.fixture
+def in_memory() -> Iterator[Path]:
+    """A folder in memory, where that can be had."""
+    with folder_in_memory() as root:
+        yield root
+
+
+@pytest.fixture
+def drive(tmp_path: Path) -> Path:
+    """An empty folder that is to become a drive."""
+    made = tmp_path / "drive"
+    made.mkdir()
+    return made
 
 
 @pytest.fixture

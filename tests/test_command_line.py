@@ -12,14 +12,13 @@ import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import termios
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 import pytest
 
-from conftest import MIB, NOBODY, SNAPBACK, Cli
+from conftest import MIB, NOBODY, SNAPBACK, Cli, folder_in_memory
 from trees import ask, dates, differences, remove_tree, twin
 
 pytestmark = pytest.mark.needs("linux")
@@ -28,11 +27,8 @@ ODD = "\x1b[31mred\n\x07\u202e\udcff"  # what no terminal may ever get as it is
 
 
 @pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """A folder in memory where that can be had: many runs flush what they write."""
-    root = Path(tempfile.mkdtemp(prefix="snapback-test-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
-    yield root
-    remove_tree(root)
+def tmp_path(in_memory: Path) -> Path:
+    return in_memory
 
 
 @pytest.fixture
@@ -42,13 +38,6 @@ def source(tmp_path: Path) -> Path:
     for name in ("letter", "folder/one"):
         (made / name).write_bytes(name.encode().ljust(3000))
         os.utime(made / name, (LONG_AGO, LONG_AGO))
-    return made
-
-
-@pytest.fixture
-def drive(tmp_path: Path) -> Path:
-    made = tmp_path / "drive"
-    made.mkdir()
     return made
 
 
@@ -493,15 +482,14 @@ def test_places_that_cannot_be_are_one_sentence(source: Path, copied: Path, line
 @pytest.fixture(scope="module")
 def place_of_large() -> Iterator[Path]:
     """A folder with a source that takes about half a second, and a drive that has a copy of it."""
-    root = Path(tempfile.mkdtemp(prefix="snapback-test-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
-    for nth in range(2000):
-        path = root / "large" / f"{nth // 50}" / f"{nth}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x" * (150 * 1024))
-    (root / "full").mkdir()
-    assert ask("backup", "--init", "--set", "box", root / "large", root / "full").code == 0
-    yield root
-    remove_tree(root)
+    with folder_in_memory() as root:
+        for nth in range(2000):
+            path = root / "large" / f"{nth // 50}" / f"{nth}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x" * (150 * 1024))
+        (root / "full").mkdir()
+        assert ask("backup", "--init", "--set", "box", root / "large", root / "full").code == 0
+        yield root
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from trees import (
     dates,
     differences,
     leftovers,
+    new_copy,
     random_edit,
     random_tree,
     remove_tree,
@@ -58,11 +59,7 @@ def grow(source: Path, count: int, size: int) -> None:
 
 def back_up(source: Path, drive: Path, *more: str) -> str:
     """Make a dated copy, and say which."""
-    before = set(dates(drive / "box"))
-    outcome = ask("backup", "--init", "--set", "box", *more, source, drive)
-    assert outcome.code == 0, outcome
-    (new,) = set(dates(drive / "box")) - before
-    return new
+    return new_copy(drive, *more, source).name
 
 
 def one_sentence(ended: Outcome | Result, *about: str) -> None:

@@ -20,18 +20,15 @@ import pytest
 
 import snapback
 from conftest import MIB, Cli, Mount
-from trees import Outcome, Twin, allocated, ask, dates, differences, remove_tree, text_of, twin
+from trees import Outcome, Twin, allocated, ask, dates, differences, new_copy, remove_tree, text_of, twin
 
 pytestmark = pytest.mark.needs("linux")
 LONG_AGO = 1_700_000_000
 
 
 @pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """A folder in memory where that can be had: hundreds of runs flush what they write."""
-    root = Path(tempfile.mkdtemp(prefix="snapback-test-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
-    yield root
-    remove_tree(root)
+def tmp_path(in_memory: Path) -> Path:
+    return in_memory
 
 
 @pytest.fixture
@@ -56,25 +53,13 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def drive(tmp_path: Path) -> Path:
-    made = tmp_path / "drive"
-    made.mkdir()
-    return made
-
-
-@pytest.fixture
 def back(tmp_path: Path) -> Path:
     """Where files are restored to; not made yet."""
     return tmp_path / "back"
 
 
 def back_up(drive: Path, *sources: object) -> Path:
-    """Make a dated copy, and give its folder."""
-    before = set(dates(drive / "box"))
-    outcome = ask("backup", "--init", "--set", "box", *sources, drive)
-    assert outcome.code == 0, outcome
-    (new,) = set(dates(drive / "box")) - before
-    return drive / "box" / new
+    return new_copy(drive, *sources)
 
 
 def give_back(drive: Path, back: Path, *words: object, code: int = 0) -> Outcome:

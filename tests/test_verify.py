@@ -11,26 +11,22 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Set, Tuple
 
 import pytest
 
 from conftest import MIB, Cli, Mount, User
 from faults import Call, watched
-from trees import ask, dates, differences, hash_of, opened_folder, remove_tree, text_of, twin
+from trees import ask, dates, differences, hash_of, new_copy, opened_folder, remove_tree, text_of, twin
 
 pytestmark = pytest.mark.needs("linux")
 DATED = re.compile(r"\d{4}-\d\d-\d\d_\d{6}(?:_\d+)?")
 
 
 @pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """A folder in memory where that can be had: hundreds of runs flush what they write."""
-    root = Path(tempfile.mkdtemp(prefix="snapback-test-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
-    yield root
-    remove_tree(root)
+def tmp_path(in_memory: Path) -> Path:
+    return in_memory
 
 
 @pytest.fixture
@@ -53,20 +49,8 @@ def grown(source: Path) -> Path:
     return source
 
 
-@pytest.fixture
-def drive(tmp_path: Path) -> Path:
-    made = tmp_path / "drive"
-    made.mkdir()
-    return made
-
-
 def back_up(source: Path, drive: Path, *more: str) -> Path:
-    """Make a dated copy, and give its folder."""
-    before = set(dates(drive / "box"))
-    outcome = ask("backup", "--init", "--set", "box", *more, source, drive)
-    assert outcome.code in (0, 3), outcome
-    (new,) = set(dates(drive / "box")) - before
-    return drive / "box" / new
+    return new_copy(drive, *more, source, codes=(0, 3))
 
 
 Found = Tuple[str, str]  # kind, and path from the set on

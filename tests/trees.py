@@ -26,6 +26,7 @@ import socket
 import stat
 import struct
 import subprocess
+from pathlib import Path
 from typing import Callable, Collection, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple, Union
 
 import snapback
@@ -1045,6 +1046,15 @@ def ask(*argv: object) -> Outcome:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = snapback.main(arguments)
     return Outcome(code, written_to(out), written_to(err))
+
+
+def new_copy(drive: Path, *words: object, codes: Collection[int] = (0,)) -> Path:
+    """Make a dated copy in the set `box` of a drive, and give its folder."""
+    before = set(dates(drive / "box"))
+    outcome = ask("backup", "--init", "--set", "box", *words, drive)
+    assert outcome.code in codes, outcome
+    (new,) = set(dates(drive / "box")) - before
+    return drive / "box" / new
 
 
 def captured() -> io.TextIOWrapper:
