@@ -4466,6 +4466,8 @@ class SetRun:
         look = self._first_look(earlier, left_behind, expect(0, 0))
         name = snapshot_name(self.order.now, [*self.set_folder.names(), *self.twins.names()])
         flush = whole_flush(self.drive.root)
+        same_disk = any(info.st_dev == self.drive.stamp[0] for info in (
+            from_top(source, stat_path, source.path) for source in self.order.sources) if info)
         with self.drive.guarded():
             target = self.set_folder.make(name + INCOMPLETE)
             abilities = try_drive(target)
@@ -4487,8 +4489,7 @@ class SetRun:
         late = self._after_publishing(name, counts, left_behind, flush)
         where = join_path(self.drive.path, self.set_name, name)
         inside = tuple(source.path for source in self.order.sources if is_inside(self.drive.path, source.path))
-        disks = {info.st_dev for info in (stat_path(source.path) for source in self.order.sources) if info}
-        return Taken(name, self.seq, self.set_name, counts, notes + late[0], where, late[1], inside, self.drive.stamp[0] in disks)
+        return Taken(name, self.seq, self.set_name, counts, notes + late[0], where, late[1], inside, same_disk)
 
     def _header(self, abilities: Abilities) -> Dict[str, Any]:
         return {**self.facts, "seq": self.seq, "taken": self.order.now.isoformat(timespec="seconds"), "layout": "complete",

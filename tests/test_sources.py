@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
 import os
@@ -481,6 +482,21 @@ def test_the_number_of_a_copy_that_was_removed_is_not_given_again(box: Box) -> N
     newest = dates(box.drive / "box")[-1]
     remove_tree(box.drive / "box" / newest)
     assert json.loads(box.run("backup", "--json", "--set", "box", box.source, box.drive).out)["seq"] == 4
+
+
+def test_a_source_that_goes_away_when_its_copy_is_made_is_no_failure(box: Box) -> None:
+    """What has its final name is a dated copy, and the run must not say otherwise."""
+    box.write("letter", b"x")
+    published: List[str] = []
+
+    def hook(call: Call) -> None:
+        if call.name == "replace" and call.path.startswith(str(box.drive / "box" / "2")):
+            published.append(call.path)
+        if published and call.path.startswith(str(box.source)):
+            raise OSError(errno.EIO, "Input/output error")
+
+    box.back_up("--jobs", "1", hook=hook, code=0)
+    assert len(published) == 1
 
 
 @pytest.mark.parametrize("jobs", ["1", "4"])
