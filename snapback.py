@@ -1628,9 +1628,13 @@ def read_xattrs(fd: int) -> Dict[str, bytes]:
     found: Dict[str, bytes] = {}
     try:
         for name in os.listxattr(fd) if hasattr(os, "listxattr") else ():
-            if not name.startswith(XFS_OWN_ATTRIBUTES):
-                with contextlib.suppress(PermissionError):  # of security.* and trusted.*, which are root's
-                    found[name] = os.getxattr(fd, name)
+            if name.startswith(XFS_OWN_ATTRIBUTES):
+                continue
+            try:
+                found[name] = os.getxattr(fd, name)
+            except PermissionError:
+                if name.startswith("user."):
+                    raise  # security.* and trusted.* are root's, but these are the file's own
     except AttributeError:
         return {}
     except OSError as err:
@@ -4062,14 +4066,26 @@ class Entries:
             self._link(place, old, linked, lines)
 
     def _unreadable(self, place: Place, name: str, was: Optional[Known], lines: List[str]) -> None:
-        """Keep the earlier copy of an entry that cannot even be looked at, if it was a file then."""
+        """Keep the earlier copy of an entry that cannot even be looked at, unless it was a folder then."""
         why = source_error(place.unreadable[name]).why
-        if was is None or not was.hash_line or place.before is None:
+        if was is None or was.line.startswith("# type=skipped ") or place.before is None:
             return  # it is met again among the folders
         self.unseen.add(place.of(name))
+        if not was.hash_line:
+            self._keep_special(place, name, was, why, lines)
+            return
         errand = Errand(SourceFile(place.source, name, place.new.own_stat()), place.new, place.of(name), Same.UNCHANGED, was,
                         place.old, " nlink=" not in was.line or self.comparison.claim(was, KEPT), place.before.name)
         lines += self.tally.stored(place.of(name), self.run.store.keep(errand, why))
+
+    def _keep_special(self, place: Place, name: str, was: Known, why: str, lines: List[str]) -> None:
+        """Keep what the earlier copy says of a link, fifo or device that cannot be read now."""
+        before = place.before.name if place.before else ""
+        self.run.notes.append(Note(place.of(name), f"{why}; the copy of {kept_of(was.line, before)} is kept"))
+        self.run.counts.kept += 1
+        self.run.counts.other += 1
+        kept = keep_line(was.line, before)
+        lines.append(kept if make_entry(place.new, name, was.line) else optional_line(kept))
 
     def _send(self, errand: Errand, at: int, lines: List[str]) -> None:
         """Have a file stored by somebody; take the result here, in order."""
@@ -4103,14 +4119,10 @@ class Entries:
             try:
                 words = f" link={escape(from_source(read_link, file.folder, file.name))}"
             except SourceError as err:
-                if was is None or place.before is None or not was.line.startswith("# type=link "):
+                if was is not None and was.line.startswith("# type=link "):
+                    self._keep_special(place, name, was, err.why, lines)
+                else:
                     lines.append(self.tally.skipped(place.of(name), err.why))
-                    return
-                self.run.notes.append(Note(place.of(name), f"{err.why}; the copy of {kept_of(was.line, place.before.name)} is kept"))
-                self.run.counts.kept += 1
-                self.run.counts.other += 1
-                kept = keep_line(was.line, place.before.name)
-                lines.append(kept if make_entry(place.new, name, was.line) else optional_line(kept))
                 return
         if not self.run.store.can_name(name):
             lines.append(self.tally.skipped(place.of(name), NO_SUCH_NAME))
@@ -4221,8 +4233,9 @@ class Taking:
         try:
             xattrs = from_source(folder_xattrs, place.source)
         except SourceError as err:
-            xattrs = {}
-            self.run.notes.append(Note(place.path, f"its extended attributes could not be read ({err.why})"))
+            xattrs = parse_xattrs(parse_keywords(block.line)) if block else {}
+            self.run.notes.append(Note(place.path, f"its extended attributes could not be read ({err.why})"
+                                       + ("; those of the copy before are kept" if xattrs else "")))
         line = dir_line(place.path, visit.info, xattrs)
         same = Same.NEW if block is None or not block.line.startswith(DIR_LINE) else (
             Same.UNCHANGED if block.line == line else Same.CHANGED)
