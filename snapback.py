@@ -109,6 +109,7 @@ CHUNK = 256 * KIB            # one read; larger buffers measured no faster
 LARGE_FILE = 16 * MIB        # from here on, same content with new times is linked, not stored again
 RACY_NS = 3 * 10**9          # FAT keeps two seconds: a file this young may change without a trace
 READ_ATTEMPTS = 3            # how often a file that changes under our hands is read again
+ANY_DISK_NS = 2**31 * 10**9  # times this far from 1970 are moved to others by some file systems
 COUNT_LIMIT = 1 << 53        # the largest number that is believed: what every JSON reader can hold
 TWIN_RATIO = 200             # a twin that unpacks to more than so many times its size is no list of names
 LINE_LIMIT = 4 * MIB         # the longest manifest line that is believed
@@ -213,6 +214,7 @@ class Snapshot(NamedTuple):
     state: State
     header: Mapping[str, Any] = {}
     end: Mapping[str, Any] = {}
+    by_twin: bool = False            # the manifest itself is damaged
 
     @property
     def seq(self) -> int:
@@ -438,6 +440,41 @@ def give_aliases(words: Sequence[Tuple[str, str]]) -> List[Tuple[str, str]]:
                              f"give one another name, for example: {show(alias)}-2={show(path)}")
         result.append((alias, path))
     return result
+
+
+def path_in_copy(path: str, sources: Mapping[str, str]) -> str:
+    """Translate a path with slashes, as in the copy or as it was on the computer, to the copy's. Raises UsageError.
+
+    >>> path_in_copy("/home/anna/Documents/x/", {"Documents": "/home/anna/Documents"})
+    'Documents/x'
+    """
+    plain = path.rstrip("/")
+    if not plain.strip("./"):
+        raise UsageError(f"there is no {quoted(path)} in a dated copy; to have all of it back name no path")
+    for alias, origin in sources.items():
+        top, whole = origin, plain
+        if re.match(r"[A-Za-z]:\\|\\\\", origin):  # of a Windows computer, where case does not count
+            top, slashed = origin.replace("\\", "/").rstrip("/"), path.replace("\\", "/").rstrip("/")
+            whole = top + slashed[len(top):] if slashed[:len(top)].casefold() == top.casefold() else slashed
+        if whole == top or whole.startswith(top.rstrip("/") + "/"):
+            plain = whole
+            return "/".join(part for part in (alias, plain[len(top):].strip("/")) if part)
+    while plain.startswith("./"):
+        plain = plain[2:]
+    return plain.lstrip("/")
+
+
+def holding(paths: Sequence[str], snapshots: Sequence[Snapshot]) -> List[Snapshot]:
+    """Leave out the dated copies that do not hold the sources of these paths, unless that leaves none."""
+    able = [one for one in snapshots if one.state is not State.WHOLE or all(
+        path_in_copy(path, one.sources).split("/")[0] in one.sources for path in paths)]
+    return able if any(one.state is State.WHOLE for one in able) else list(snapshots)
+
+
+def held_elsewhere(chosen: Snapshot, snapshots: Sequence[Snapshot]) -> Dict[str, str]:
+    """Say of each source that a dated copy does not hold, in which one up to its time it is; the newest."""
+    whole = sorted((one for one in snapshots if one.state is State.WHOLE and one.seq < chosen.seq), key=lambda one: one.seq)
+    return {alias: one.name for one in whole for alias in one.sources if alias not in chosen.sources}
 
 
 def choose_snapshot(when: str, snapshots: Sequence[Snapshot]) -> Snapshot:
@@ -1393,6 +1430,10 @@ class Folder:
         if not NOFOLLOW and stat.S_ISLNK(self.stat(name).st_mode):
             raise OSError(errno.ELOOP, "it is a symbolic link", name)
         return os.open(self.at(name), READ_FLAGS, dir_fd=self.fd)
+
+    def can_read(self, name: str) -> bool:
+        """Tell, without opening a file, whether this user may read it."""
+        return os.access(self.at(name), os.R_OK, dir_fd=self.fd, effective_ids=os.access in os.supports_effective_ids)
 
     def create_file(self, name: str) -> int:
         """Create a file that is not there yet; the descriptor is the caller's to close."""
@@ -3448,7 +3489,7 @@ def describe(set_folder: Folder, name: str) -> Snapshot:
         try:
             with twin_file(set_folder, name) if is_twin else manifest_file(set_folder.child(name)) as file:
                 manifest = open_manifest(file, prove=False)
-                return Snapshot(name, State.WHOLE, manifest.header, manifest.end)
+                return Snapshot(name, State.WHOLE, manifest.header, manifest.end, is_twin)
         except (ManifestDamaged, OSError):
             continue
     return Snapshot(name, State.DAMAGED)
@@ -3668,9 +3709,9 @@ class Store:
     def stored_time(self, size: int, time: int) -> Optional[int]:
         """Give the time that a stored file must have, as otherwise somebody has changed it; None where it proves nothing.
 
-        A large file is linked on when its time alone has changed.
+        A large file is linked on when its time alone has changed, and a time far away may have been moved by the drive.
         """
-        return time if self.abilities.time_step_ns == 1 and size < LARGE_FILE else None
+        return time if self.abilities.time_step_ns == 1 and size < LARGE_FILE and abs(time) < ANY_DISK_NS else None
 
     def store(self, errand: Errand) -> Stored:
         """Link, adopt or copy one file. Raises OSError for the drive; the source's trouble is in the result."""
@@ -4263,28 +4304,6 @@ class Taking:
         return tuple(found)
 
 
-def path_in_copy(path: str, sources: Mapping[str, str]) -> str:
-    """Translate a path that a person gave, as in the copy or as it was on the computer, to the copy's.
-
-    >>> path_in_copy("/home/anna/Documents/x/", {"Documents": "/home/anna/Documents"})
-    'Documents/x'
-    """
-    plain = slashes(path).rstrip("/")
-    if not plain.strip("./"):
-        raise UsageError(f"there is no {quoted(path)} in a dated copy; to have all of it back name no path")
-    for alias, origin in sources.items():
-        top, whole = origin, plain
-        if re.match(r"[A-Za-z]:\\|\\\\", origin):  # of a Windows computer, where case does not count
-            top, slashed = origin.replace("\\", "/").rstrip("/"), path.replace("\\", "/").rstrip("/")
-            whole = top + slashed[len(top):] if slashed[:len(top)].casefold() == top.casefold() else slashed
-        if whole == top or whole.startswith(top.rstrip("/") + "/"):
-            plain = whole
-            return "/".join(part for part in (alias, plain[len(top):].strip("/")) if part)
-    while plain.startswith("./"):
-        plain = plain[2:]
-    return plain.lstrip("/")
-
-
 class Taken(NamedTuple):
     """The result of `backup`: what was made, where, and what needs attention."""
 
@@ -4365,49 +4384,67 @@ def refuse_empty(order: Order, earlier: Mapping[str, Earlier]) -> None:
 
 
 class Look(NamedTuple):
-    """What a run would do: files in all, those that would be stored, and their bytes."""
+    """What a run would do: files in all, the bytes that would be stored, all bytes; the files, and what cannot be read."""
 
     files: int
     bytes: int
     total: int
     entries: List[Tuple[Same, int, str]]
+    notes: Notes
 
 
-def walk_files(order: Order, drive: Drive, set_folder: Optional[Folder], earlier: Mapping[str, Earlier]
-               ) -> Iterator[Tuple[str, os.stat_result, Optional[Earlier], Optional[Known]]]:
-    """Give each regular file of the sources with what the earlier copy's manifest says of it."""
+class Sight(NamedTuple):
+    """A regular file of a source: where it is, and what the earlier copy's manifest says of it."""
+
+    path: str                        # as in the copy
+    folder: Folder
+    name: str
+    info: os.stat_result
+    before: Optional[Earlier]
+    known: Optional[Known]
+
+
+def walk_files(order: Order, drive: Drive, set_folder: Optional[Folder], earlier: Mapping[str, Earlier], notes: Notes
+               ) -> Iterator[Sight]:
+    """Give each regular file of the sources; what cannot be looked at is added to `notes`."""
     fresh: Dict[str, Earlier] = {}
     for source in sorted(order.sources, key=lambda source: (source.is_folder, name_bytes(source.alias))):
         before = earlier.get(source.alias)
         if before and set_folder:
             before = fresh.setdefault(before.name, Earlier(before.manifest, before.name, set_folder, before.aliases))
         if not source.is_folder:
-            block = before.at("") if before else None
-            info = from_top(source, Folder.top(parent_path(source.path)).stat, path_parts(source.path)[-1])
-            yield source.alias, info, before, block.entries.get(source.alias) if block else None
+            block, parent, name = before.at("") if before else None, Folder.top(parent_path(source.path)), path_parts(source.path)[-1]
+            yield Sight(source.alias, parent, name, from_top(source, parent.stat, name), before,
+                        block.entries.get(source.alias) if block else None)
             continue
         for visit in walk(from_top(source, Folder.top, source.path), order.rules, drive.stamp):
             path = "/".join((source.alias, *visit.parts))
             block = before.at(path) if before and not visit.leaving else None
+            if visit.error:
+                notes.append(Note(path, visit.error.why))
             for name, found in visit.files:
-                if found is not None and stat.S_ISREG(found.st_mode):
-                    yield f"{path}/{name}", found, before, block.entries.get(name) if block else None
+                if found is not None and visit.folder and stat.S_ISREG(found.st_mode):
+                    yield Sight(f"{path}/{name}", visit.folder, name, found, before, block.entries.get(name) if block else None)
 
 
 def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier: Mapping[str, Earlier],
                watch: Optional[Watch] = None) -> Look:
     """Compare the sources with their earlier copies without reading a file; write nothing.
 
-    With a `watch` only the numbers are wanted; without one the files are listed, too.
+    With a `watch` only the numbers are wanted; without one the files are listed, too, and those that cannot be read.
     """
     files = size = total = 0
-    entries: List[Tuple[Same, int, str]] = []
+    entries, notes = [], []  # type: List[Tuple[Same, int, str]], Notes
     seen: Set[Stamp] = set()
-    for path, info, before, known in walk_files(order, drive, set_folder, earlier):
-        files, total = files + 1, total + info.st_size
+    for path, folder, name, info, before, known in walk_files(order, drive, set_folder, earlier, notes):
         if watch and files % 100 == 0:
             watch(files, total)
+        files, total = files + 1, total + info.st_size
         if known and before and surely_same(info, known, before.racy_after_ns):
+            continue
+        if not watch and not folder.can_read(name):
+            notes.append(Note(path, "permission denied"))
+            files, total = files - 1, total - info.st_size
             continue
         same = compare_file(file_line(info), known, before.racy_after_ns if before else 0)
         if same is Same.UNCHANGED or (info.st_nlink > 1 and stamp(info) in seen):
@@ -4418,7 +4455,7 @@ def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
             size += min(info.st_size, getattr(info, "st_blocks", info.st_size) * 512 or info.st_size)
         if not watch:
             entries.append((same, info.st_size, path))
-    return Look(files, size, total, entries)
+    return Look(files, size, total, entries, notes)
 
 
 def tree_size(top: Folder) -> int:
@@ -4520,7 +4557,7 @@ class SetRun:
         before = {one.name: one.manifest.end for one in earlier.values()}
         if len(earlier) == len(self.order.sources) and free > sum(used_on_disks([
                 source.path for source in self.order.sources]).values()):
-            return Look(sum(int(end["files"]) for end in before.values()), 0, 0, [])
+            return Look(sum(int(end["files"]) for end in before.values()), 0, 0, [], [])
         look = look_ahead(self.order, self.drive, self.set_folder, earlier, watch)
         reusable = sum(map(tree_size, open_real_folders(self.set_folder, left_behind)))
         if look.bytes > free + reusable:
@@ -4645,6 +4682,7 @@ class Checked(NamedTuple):
     read_bytes: int
     findings: List[Finding]
     strewn: int
+    interrupted: bool = False        # not all was read
     noted: bool = False              # on the drive, so that the next run knows
 
     @property
@@ -4904,21 +4942,24 @@ def verify(drive: Drive, order: Check, watch: Watch) -> Checked:
         lock_for_reading(set_folder)
         pulse = new_pulse(watch, order.jobs)
         with Workers(order.jobs, pulse, functools.partial(read_again, pulse)) as workers:
-            run = Verification(set_folder, workers, order.quick)
-            for name in order.names:
-                run.check(name)
-            for name in sorted(set(twin_names(set_folder)) - set(set_folder.names())) if order.whole else ():
-                run.miss(name)
+            run, interrupted = Verification(set_folder, workers, order.quick), False
+            try:
+                for name in order.names:
+                    run.check(name)
+                for name in sorted(set(twin_names(set_folder)) - set(set_folder.names())) if order.whole else ():
+                    run.miss(name)
+            except KeyboardInterrupt:  # what was found by then is worth as much as ever
+                interrupted = True
         if run.findings:
             drive.check()
         findings = sorted(set(run.findings), key=lambda one: (one.snapshot, name_bytes(one.path)))
-        return Checked(list(order.names), run.files, run.rereading.files, run.rereading.bytes, findings, run.strewn)
+        return Checked(list(order.names), run.files, run.rereading.files, run.rereading.bytes, findings, run.strewn, interrupted)
 
 
 def list_damage(set_folder: Folder, order: Check, checked: Checked, seqs: Mapping[str, int], time: str) -> None:
     """Bring damaged.txt up to date; `seqs` are the numbers of all dated copies. Raises OSError."""
     before = read_text(set_folder, DAMAGED_LIST, 64 * MIB)
-    if order.whole and not order.quick and set(seqs) <= {*order.names, *(
+    if order.whole and not order.quick and not checked.interrupted and set(seqs) <= {*order.names, *(
             name for name, seq in seqs.items() if not SNAPSHOT_NAME.fullmatch(name))}:
         text = damaged_text(checked.damage, time, seqs)
     else:  # dates that were not read now may share the bad file: it counts for all of them
@@ -4967,7 +5008,8 @@ def note_check(drive: Drive, order: Check, checked: Checked) -> Tuple[bool, str]
         list_damage(set_folder, order, checked, {one.name: one.seq for one in snapshots}, time)
         append_line(set_folder, HISTORY, json.dumps({
             "what": "verify", "time": time, "snapshots": checked.snapshots, "quick": order.quick, "files": checked.files,
-            "read": checked.read_files, "bytes": checked.read_bytes, "damaged": len(checked.damage)}))
+            "read": checked.read_files, "bytes": checked.read_bytes, "damaged": len(checked.damage),
+            "interrupted": checked.interrupted}))
         return True, mend_twins(set_folder, checked)
     except OSError as err:
         return False, f"the result could not be noted on the drive ({reason(err)})"
@@ -5096,6 +5138,7 @@ class Landing:
         self.stored: Dict[str, Trail] = {}
         self.groups: Dict[Tuple[str, ...], str] = {}
         self.spoilt: Set[str] = set()
+        self.kept_folder = ""            # with a slash behind it: all that is in it is older, which has been said
         self.findings: List[Finding] = []
         self.notes: Notes = []
         self.set_aside: List[str] = []
@@ -5107,6 +5150,7 @@ class Landing:
             self.note_skipped(path, known.line)
             return
         words = parse_keywords(known.line)
+        self.note_kept(path, words)
         group = self._group(words, known)
         if group in self.groups:
             self.workers.after(functools.partial(self._link, self.groups[group], folder, path, known, neighbours), keeps=1)
@@ -5136,6 +5180,17 @@ class Landing:
         """Note what the dated copy does not have."""
         why = unescape(parse_keywords(line).get("why", ""))
         self.notes.append(Note(path, f"it is not in this copy: it could not be read then ({show(why)})"))
+
+    def note_kept(self, path: str, words: Mapping[str, str]) -> None:
+        """Note what is older than the dated copy; of a whole folder that is said once."""
+        if "kept" in words and not (self.kept_folder and path.startswith(self.kept_folder)):
+            self.notes.append(Note(path, f"it is as it was on {show(words['kept'])}, as it could not be read on the date of this copy"))
+
+    def enter_kept(self, path: str, words: Mapping[str, str]) -> None:
+        """Note a folder that is older than the dated copy, with all that is in it."""
+        self.note_kept(path, words)
+        if "kept" in words and not (self.kept_folder and path.startswith(self.kept_folder)):
+            self.kept_folder = path + "/"
 
     def _group(self, words: Mapping[str, str], known: Known) -> Tuple[str, ...]:
         """Give what the names of one hard-linked file have in common; empty for a file with one name."""
@@ -5252,7 +5307,9 @@ class Restoration:
             if folder is None:
                 continue
             if block.path:
-                inside.append((block.path, meta_of(parse_keywords(block.line))))
+                words = parse_keywords(block.line)
+                inside.append((block.path, meta_of(words)))
+                self.landing.enter_kept(block.path, words)
             for name, known in block.entries.items():
                 path = f"{block.path}/{name}" if block.path else name
                 if self._wants(path):
@@ -5347,7 +5404,7 @@ def restore(drive: Drive, set_name: str, wish: Wish, expect: Expect) -> Restored
             with contextlib.ExitStack() as opened:
                 manifest = opened.enter_context(load_manifest(set_folder, wish.snapshot))
                 pulse = new_pulse(expect(0, 0 if wish.paths else int(manifest.end["bytes"])), wish.jobs)
-                paths = tuple(path_in_copy(path, manifest.header["sources"]) for path in wish.paths)
+                paths = tuple(path_in_copy(slashes(path), manifest.header["sources"]) for path in wish.paths)
                 check_wishes(manifest, paths, wish.paths)
                 target = make_target(wish, drive, set_name)
                 workers = opened.enter_context(Workers(wish.jobs, pulse, functools.partial(give_back, pulse)))
@@ -5460,27 +5517,30 @@ def ability_lines(prepared: Prepared) -> List[str]:
     ]
 
 
-def init_answer(prepared: Prepared, path: str) -> Answer:
-    """Report what `init` did."""
+def init_answer(prepared: Prepared, path: str, unheard: Sequence[str]) -> Answer:
+    """Report what `init` did; `unheard` are options that an existing marker left without effect."""
     label = show(prepared.marker.label)
     first = (f"{show(path)} is now a backup drive, called {label}." if prepared.made else
              f"{show(path)} is a backup drive already, called {label}; nothing was changed.")
     lines = [first, *ability_lines(prepared)]
     if prepared.made:
         lines += ["", f"Next, make the first dated copy:  snapback.py backup ~/Documents {shell_word(path)}"]
-    return Answer(Exit.ATTENTION if prepared.notes else Exit.DONE, lines, prepared.notes, {
+    problems = [*prepared.notes, *(f"{option} had no effect, as the drive keeps what its marker says; to change that, edit {MARKER} there"
+                                   for option in unheard)]
+    return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
         "id": prepared.marker.id, "label": prepared.marker.label, "offline": prepared.marker.offline, "made": prepared.made,
         "free": prepared.free, "total": prepared.total, **(prepared.abilities._asdict() if prepared.abilities else {})})
 
 
 NOTES_SHOWN = 20
+ALL_IN_JSON = "add --json to see all"
 
 
-def note_lines(notes: Notes) -> List[str]:
-    """Name what needs attention, the first few in full."""
+def note_lines(notes: Notes, all_are: str) -> List[str]:
+    """Name what needs attention, the first few in full; `all_are` says where the others are named."""
     lines = [f"{show(note.path)}: {note.why}" if note.path else note.why for note in notes[:NOTES_SHOWN]]
     rest = len(notes) - NOTES_SHOWN
-    return [*lines, f"... and {rest:,} more; all are named in the manifest"] if rest > 0 else lines
+    return [*lines, f"... and {rest:,} more; {all_are}"] if rest > 0 else lines
 
 
 def backup_facts(taken: Taken, seconds: float) -> Dict[str, Any]:
@@ -5518,7 +5578,7 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str) -> An
                f"{'needs' if len(taken.notes) == 1 else 'need'} attention; everything else is in this copy; {unplug}")
     else:
         end = f"OK - you can rely on this copy; {unplug}"
-    problems = [*note_lines(taken.notes), end] if taken.notes else []
+    problems = [*note_lines(taken.notes, f"all are named in its list, {MANIFEST}"), end] if taken.notes else []
     return Answer(Exit.ATTENTION if taken.notes else Exit.DONE, lines if problems else [*lines, end], problems,
                   backup_facts(taken, seconds))
 
@@ -5531,10 +5591,12 @@ def preview_answer(look: Look, set_name: str, label: str, free: int) -> Answer:
     changed = sum(1 for same, _, _ in look.entries if same is Same.CHANGED)
     lines.append(f"Would copy {size_text(look.bytes)} to {label}, set {set_name}: {new:,} new and {changed:,} changed of "
                  f"{count_text(look.files, 'file')} ({size_text(look.total)}). Nothing was written.")
-    problems = [f"this copy would not fit: it needs {size_text(look.bytes)}, and {size_text(free)} are free on {label}"
-                ] if look.bytes > free else []
+    problems = [f"cannot be read: {line}" for line in note_lines(look.notes, ALL_IN_JSON)]
+    if look.bytes > free:
+        problems.append(f"this copy would not fit: it needs {size_text(look.bytes)}, and {size_text(free)} are free on {label}")
     return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
         "dry_run": True, "free": free, "files_new": new, "files_changed": changed, "files_unmodified": look.files - len(look.entries),
+        "notes": [note._asdict() for note in look.notes],
         "data_added": look.bytes, "total_files_processed": look.files, "total_bytes_processed": look.total, "set": set_name,
         "files": [{"path": path, "size": size, "state": same.value} for same, size, path in look.entries]})
 
@@ -5550,6 +5612,7 @@ def list_answer(sets: Mapping[str, Tuple[Sequence[Snapshot], Mapping[str, int]]]
     """Report the dated copies of each set on a drive, and how many files of each are known to be damaged."""
     lines, facts = [], []  # type: List[str], List[Dict[str, Any]]
     for name, (snapshots, bad) in sets.items():
+        groups = {frozenset(one.sources) for one in snapshots if one.sources}
         lines.append(f"{name} on {drive}")
         lines.append(f"  {'date':<20} {'files':>10} {'size':>8} {'new':>8}  age")
         for one in snapshots:
@@ -5558,6 +5621,7 @@ def list_answer(sets: Mapping[str, Tuple[Sequence[Snapshot], Mapping[str, int]]]
                 end = one.end
                 lines.append(f"  {one.name:<20} {end['files']:>10,} {size_text(end['bytes']):>8} "
                              f"{size_text(end.get('added', 0)):>8}  {age_text(taken, now)}"
+                             + (f"; {', '.join(map(show, sorted(one.sources)))}" if len(groups) > 1 else "")
                              + ("; some files could not be read" if end.get("skipped") or end.get("kept") else "")
                              + (f"; {bad[one.name]:,} found damaged" if one.name in bad else ""))
             else:
@@ -5568,6 +5632,8 @@ def list_answer(sets: Mapping[str, Tuple[Sequence[Snapshot], Mapping[str, int]]]
                           "damaged": bad.get(one.name, 0), "sources": dict(one.sources)})
     damaged = [f"{name}/{one.name}: its manifest is damaged; the files are there, but nothing proves them: run verify"
                for name, (snapshots, _) in sets.items() for one in snapshots if one.state is State.DAMAGED]
+    damaged += [f"{name}/{one.name}: its manifest is damaged; its second copy serves: run verify"
+                for name, (snapshots, _) in sets.items() for one in snapshots if one.by_twin]
     damaged += [f"{name}: a check found damaged files, which the next backup stores anew if the source still has them"
                 for name, (_, bad) in sets.items() if bad]
     if not sets and not closed:
@@ -5581,6 +5647,25 @@ def passed_over(when: str, snapshot: str) -> List[str]:
     if not when or when == "latest" or snapshot.startswith(text):
         return []
     return [f"There is no dated copy of {show(when)}; the newest before it is {snapshot}"]
+
+
+def verify_verdict(checked: Checked, order: Check) -> Tuple[Exit, str]:
+    """Say in one line what a verification comes to."""
+    damage = checked.damage
+    number = count_text(len(damage), "damaged entry", "damaged entries")
+    then = ("the next backup stores good copies of what the source still has" if checked.noted else
+            "this could not be noted, so the next backup does not know of it: run verify again before it")
+    then += "; an old dated copy that you do not need may be deleted"
+    if checked.interrupted:
+        found = f"{number} so far; {then}" if damage else "nothing bad was found by then"
+        return Exit.INTERRUPTED, f"interrupted: not everything was read; {found}"
+    if damage:
+        unproved = any(one.kind is Found.MANIFEST for one in damage)
+        rest = "there" if order.quick else "good, as far as the manifests tell" if unproved else "good"
+        return Exit.DAMAGED, f"NOT OK - {number}; what was not named is {rest}; {then}"
+    everything = "everything" if order.whole else "everything of this date"
+    how = " (names and sizes; no file was read)" if order.quick else " and has the bytes that were written"
+    return Exit.DONE, f"OK - {everything} is there{how}"
 
 
 def verify_answer(checked: Checked, order: Check, others: Sequence[str], seconds: float, note: str) -> Answer:
@@ -5602,30 +5687,27 @@ def verify_answer(checked: Checked, order: Check, others: Sequence[str], seconds
     problems = [f"{one.kind.value}: {show(one.snapshot + '/' + one.path)}" + (f" ({one.detail})" if one.detail else "")
                 for one in damage[:NOTES_SHOWN]]
     if len(damage) > NOTES_SHOWN:
-        where = "add --json to see all" if not checked.noted else f"all are in {DAMAGED_LIST} of the set"
+        where = ALL_IN_JSON if not checked.noted else f"all are in {DAMAGED_LIST} of the set"
         problems.append(f"... and {len(damage) - NOTES_SHOWN:,} more; {where}")
-    if damage:
-        unproved = any(one.kind is Found.MANIFEST for one in damage)
-        others = "what was not named is there" if quick else (
-            "what was not named is good" + ("" if not unproved else ", as far as the manifests tell"))
-        number = count_text(len(damage), "damaged entry", "damaged entries")
-        then = ("the next backup stores good copies of what the source still has" if checked.noted else
-                "this could not be noted, so the next backup does not know of it: run verify again before it")
-        problems.append(f"NOT OK - {number}; {others}; {then}; an old dated copy that you do not need may be deleted")
-    else:
-        everything = "everything" if order.whole else "everything of this date"
-        lines.append(f"OK - {everything} is there" + (" (names and sizes; no file was read)" if quick else
-                                                  " and has the bytes that were written"))
-    return Answer(Exit.DAMAGED if damage else Exit.DONE, lines, problems, {
+    code, verdict = verify_verdict(checked, order)
+    (lines if code is Exit.DONE else problems).append(verdict)
+    return Answer(code, lines if code is not Exit.INTERRUPTED else (), problems, {
         "snapshots": checked.snapshots, "files": checked.files, "files_read": checked.read_files,
         "bytes_read": checked.read_bytes, "quick": quick, "damaged": len(damage), "strewn": checked.strewn,
+        "interrupted": checked.interrupted,
         "findings": [{"kind": one.kind.value, "snapshot": one.snapshot, "path": one.path, "detail": one.detail}
                      for one in checked.findings]})
 
 
-def restore_answer(done: Restored, snapshot: str, when: str, seconds: float) -> Answer:
-    """Report what was given back."""
-    lines = passed_over(when, snapshot)
+def elsewhere_lines(chosen: Snapshot, elsewhere: Mapping[str, str]) -> List[str]:
+    """Say in which dated copies those sources are that this one does not hold."""
+    return [f"{chosen.name} holds {', '.join(map(show, sorted(chosen.sources)))} only; {show(alias)} is in {name}: "
+            f"restore {name} {shell_word(alias)}" for alias, name in sorted(elsewhere.items())]
+
+
+def restore_answer(done: Restored, snapshot: str, asides: Sequence[str], seconds: float) -> Answer:
+    """Report what was given back; `asides` are lines on how the dated copy was chosen."""
+    lines = list(asides)
     number = f"{count_text(done.files, 'file')} ({size_text(done.bytes)})"
     lines.append(f"Restored {number} from {snapshot} to {show(done.path)} in {span_text(seconds)}")
     lines += [f"set aside, because it differed: {show(name)}" for name in done.set_aside[:NOTES_SHOWN]]
@@ -5633,7 +5715,7 @@ def restore_answer(done: Restored, snapshot: str, when: str, seconds: float) -> 
                 for one in done.findings[:NOTES_SHOWN]]
     if len(done.findings) > NOTES_SHOWN:
         problems.append(f"... and {len(done.findings) - NOTES_SHOWN:,} more")
-    problems += note_lines(done.notes)
+    problems += note_lines(done.notes, ALL_IN_JSON)
     code = Exit.DAMAGED if done.findings else Exit.ATTENTION if done.notes else Exit.DONE
     if done.findings:
         problems.append(f"NOT OK - {count_text(len(done.findings), 'file')} could not be given back whole; what could be read of a "
@@ -5853,7 +5935,8 @@ def run_init(args: argparse.Namespace, scene: Scene) -> Answer:
     except OSError as err:
         raise not_preparable(args.dir, err) from err
     remember_drive(where, prepared.marker)
-    return init_answer(prepared, args.dir)
+    wanted = (("--label", args.label not in ("", prepared.marker.label)), ("--offline", args.offline and not prepared.marker.offline))
+    return init_answer(prepared, args.dir, [option for option, unheard in wanted if unheard and not prepared.made])
 
 
 def add_drive_options(parser: Parser) -> None:
@@ -5991,7 +6074,7 @@ def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
     with drive.guarded():
         set_name = choose_set(drive, named)
         snapshots = survey(drive.root.child(set_name))
-    chosen = choose_snapshot(args.when, snapshots)
+    chosen = choose_snapshot(args.when, holding([slashes(path) for path in args.paths], snapshots))
     wish = Wish(chosen.name, tuple(args.paths), args.to or default_target(chosen.name, args.merge),
                 scene.now.strftime("%Y-%m-%d_%H%M%S") if args.merge else "", args.jobs)
     began = scene.clock()
@@ -5999,7 +6082,10 @@ def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
     lost = [one.name for one in snapshots if one.state is State.DAMAGED and one.name > chosen.name]
     done.notes.extend(Note("", f"{name} is newer, but its manifest is damaged, so it was passed over; copy what you need from "
                            f"its folder by hand: {show(join_path(drive.path, set_name, name))}") for name in lost)
-    return restore_answer(done, chosen.name, args.when, scene.clock() - began)
+    asides = passed_over(args.when, chosen.name) + elsewhere_lines(chosen, {} if args.paths else held_elsewhere(chosen, snapshots))
+    if chosen != choose_snapshot(args.when, snapshots):
+        asides.append(f"{chosen.name} is the newest dated copy that holds {', '.join(map(show, args.paths))}")
+    return restore_answer(done, chosen.name, asides, scene.clock() - began)
 
 
 class Command(NamedTuple):

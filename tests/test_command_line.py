@@ -145,7 +145,7 @@ RIGHT: Sequence[str] = [  # options may stand anywhere
     "verify latest --quick --drive {D} -q", "--quick --drive {D} verify latest", "restore latest src/letter --to {T} --drive {D}",
     "restore --to {T} latest --drive {D} src/letter src/folder", "--to {T} --drive {D} restore latest src/letter --jobs 1",
     "restore latest --to={T} src/letter --drive={D} src/folder", "--merge --drive {D} restore latest --to {T} src/letter",
-    "--label verify init {D}", "init {D} --label x",
+    "--label drive init {D}", "init {D} --label drive",
 ]  # fmt: skip
 
 

@@ -289,7 +289,8 @@ def test_what_can_no_longer_be_read_keeps_its_last_good_copy_on_every_newer_date
         made = dates(drive / "box")
         for date in made[1:]:
             target = somebody.home / f"restored {date}"
-            assert ask("restore", date, "--drive", drive, "--to", target).code in (0, 3)
+            restored = ask("restore", date, "--drive", drive, "--to", target)
+            assert (restored.code, restored.err.count(f"{os.fsdecode(CLOSED_FILE)}: it is as it was on ")) == (3, 1), restored
             for tree in (drive / "box" / date / "source", target / "source"):
                 found = differences(twin(tree), as_it_was, ignoring=["mode", "mtime_ns"])
                 assert [line for line in found if not line.startswith("open: ")] == []
@@ -303,6 +304,33 @@ def test_what_can_no_longer_be_read_keeps_its_last_good_copy_on_every_newer_date
         newest = drive / "box" / dates(drive / "box")[-1]
         assert differences(twin(newest / "source"), twin(source)) == []
         assert kept_in(newest / "SHA256SUMS") == set()
+
+
+def test_a_kept_folder_is_named_once_when_it_is_given_back(somebody: User) -> None:
+    source, drive = somebody.home / "source", somebody.home / "drive"
+    with somebody.acting():
+        source_with_closed_places(source)
+        drive.mkdir()
+        assert ask("backup", "--init", "--set", "box", source, drive).code == 0
+        set_modes(source, 0o600, 0)
+        assert ask("backup", "--set", "box", source, drive).code == 3
+        restored = ask("restore", "latest", "--drive", drive, "--to", somebody.home / "back")
+        told = [line.partition(": it is as it was on ") for line in restored.err.splitlines()[:-1]]
+        assert (restored.code, [path for path, _, _ in told]) == (3, sorted(map(os.fsdecode, CLOSED_FOLDERS)))
+
+
+def test_a_dry_run_names_what_this_user_may_not_read(somebody: User) -> None:
+    source, drive = somebody.home / "source", somebody.home / "drive"
+    with somebody.acting():
+        source_with_closed_places(source)
+        set_modes(source, 0, 0)
+        drive.mkdir()
+        assert ask("init", drive).code == 0
+        outcome = ask("backup", "-n", "--set", "box", source, drive)
+        closed = sorted(os.fsdecode(path) for path in (CLOSED_FILE, *CLOSED_FOLDERS))
+        assert sorted(outcome.err.splitlines()) == [f"cannot be read: {path}: permission denied" for path in closed]
+        assert (outcome.code, "1 new and 0 changed of 1 file" in outcome.out) == (3, True), outcome
+        assert not (drive / "box").exists()
 
 
 @pytest.mark.needs("root")

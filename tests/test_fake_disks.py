@@ -854,8 +854,10 @@ def test_a_folder_that_only_sounds_like_a_synchronised_one_is_fine(computer: Com
 def test_init_changes_nothing_where_there_is_a_marker(computer: Computer, stick: str) -> None:
     computer.back_up(computer.documents, stick)
     with nothing_changes():
-        again = on_fake("init", "--label", "OTHER", stick)
+        again = on_fake("init", stick)
         assert (again.code, again.err, "already" in again.out, "stick" in again.out) == (0, "", True, True)
+        renamed = on_fake("init", "--label", "OTHER", stick)
+        assert (renamed.code, renamed.err.startswith("--label had no effect")) == (3, True)
 
 
 def test_backup_with_init_goes_on_where_there_is_a_marker(computer: Computer, stick: str) -> None:

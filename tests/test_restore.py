@@ -76,6 +76,41 @@ def below(root: Path) -> List[str]:
     )
 
 
+# --- Which date, and what else there is ------
+
+
+def two_groups(tmp_path: Path, drive: Path) -> Tuple[str, str]:
+    """Make one dated copy of Documents, then one of Pictures; give their dates."""
+    for name in ("Documents", "Pictures"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    return back_up(drive, tmp_path / "Documents").name, back_up(drive, tmp_path / "Pictures").name
+
+
+def test_latest_says_where_the_folders_are_that_the_newest_copy_does_not_hold(tmp_path: Path, drive: Path, back: Path) -> None:
+    documents, pictures = two_groups(tmp_path, drive)
+    outcome = give_back(drive, back)
+    assert below(back) == ["Pictures/file"]
+    assert f"{pictures} holds Pictures only; Documents is in {documents}: restore {documents} Documents" in outcome.out
+
+
+@pytest.mark.parametrize("said", ["Documents/file", "{tmp_path}/Documents/file"])
+def test_latest_of_a_path_is_the_newest_copy_that_holds_its_folder(tmp_path: Path, drive: Path, back: Path, said: str) -> None:
+    documents, _ = two_groups(tmp_path, drive)
+    outcome = give_back(drive, back, "latest", said.format(tmp_path=tmp_path))
+    assert below(back) == ["Documents/file"]
+    assert f"{documents} is the newest dated copy that holds" in outcome.out
+
+
+def test_the_list_of_dates_names_the_folders_only_where_they_differ(tmp_path: Path, drive: Path) -> None:
+    (tmp_path / "Documents").mkdir()
+    back_up(drive, tmp_path / "Documents")
+    assert "Documents" not in ask("list", "--drive", drive).out
+    (tmp_path / "Pictures").mkdir()
+    back_up(drive, tmp_path / "Pictures")
+    assert re.findall("; (Documents|Pictures)", ask("list", "--drive", drive).out) == ["Documents", "Pictures"]
+
+
 def refused(outcome: Outcome, code: int, *about: str) -> None:
     """Assert that nothing was done, and that this was said in one sentence about these things."""
     assert (outcome.code, outcome.out, outcome.err.count("\n")) == (code, "", 1), outcome
@@ -1170,6 +1205,7 @@ def test_what_the_mutations_are_made_of_comes_back_by_itself(world: World) -> No
     assert [line.partition(" (")[0] for line in outcome.err.splitlines()[:-1]] == [
         "missing: note",
         "src/unread: it is not in this copy: it could not be read then",
+        "src/x: it is as it was on 2026-11-20_120000, as it could not be read on the date of this copy",
         "src/shut: it is not in this copy: it could not be read then",
     ]
     assert below(world.out / "x") == ["src/a link", "src/fifo", "src/folder/inside", "src/one", "src/two", "src/x", "src/zz"]

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Set, Tuple
@@ -773,3 +774,29 @@ def test_a_file_for_which_this_computer_has_no_descriptor_is_not_damaged(source:
         outcome = ask("verify", "--jobs", "1", "--drive", drive)
     assert (outcome.code, outcome.err.startswith("snapback: this computer let no more files be opened")) == (1, True), outcome
     assert not (drive / "box" / "damaged.txt").exists()
+
+
+def test_what_a_check_found_before_it_was_interrupted_is_said_and_noted(source: Path, drive: Path) -> None:
+    """Files are read in their order: the first is bad, and the person ends it while the last one is read."""
+    (source / "folder" / "zzz").write_bytes(b"last")
+    copy = back_up(source, drive)
+    rot(copy / "src" / "photo")
+
+    def ended(call: Call) -> None:
+        if (call.name, call.path) == ("open", str(copy / "src" / "folder" / "zzz")):
+            signal.raise_signal(signal.SIGINT)
+
+    with watched(ended):
+        outcome = ask("verify", "--jobs", "1", "--drive", drive)
+    assert (outcome.code, outcome.out.count("OK - ")) == (130, 0), outcome
+    assert "differs: " in outcome.err and "interrupted: not everything was read; 1 damaged entry so far" in outcome.err
+    assert "/src/photo\n" in (drive / "box" / "damaged.txt").read_text()
+    assert ask("list", "--drive", drive).out.count("1 found damaged") == 1
+
+
+def test_the_list_of_dates_tells_when_a_copys_own_list_is_damaged_and_the_second_serves(source: Path, drive: Path) -> None:
+    copy = back_up(source, drive)
+    rewrite(copy / "SHA256SUMS", b"x")
+    outcome = ask("list", "--drive", drive)
+    assert (outcome.code, outcome.out.count(copy.name)) == (3, 1)
+    assert f"box/{copy.name}: its manifest is damaged; its second copy serves: run verify" in outcome.err
