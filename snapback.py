@@ -5658,7 +5658,7 @@ def verify_verdict(checked: Checked, order: Check) -> Tuple[Exit, str]:
     then += "; an old dated copy that you do not need may be deleted"
     if checked.interrupted:
         found = f"{number} so far; {then}" if damage else "nothing bad was found by then"
-        return Exit.INTERRUPTED, f"interrupted: not everything was read; {found}"
+        return Exit.INTERRUPTED, f"snapback: interrupted; not everything was read; {found}"
     if damage:
         unproved = any(one.kind is Found.MANIFEST for one in damage)
         rest = "there" if order.quick else "good, as far as the manifests tell" if unproved else "good"
