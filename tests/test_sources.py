@@ -185,7 +185,7 @@ def test_a_file_that_changes_once_while_it_is_read_is_read_again(box: Box, how: 
 def test_a_file_that_keeps_changing_is_stored_as_last_read_and_said(box: Box, how: str, size: int) -> None:
     path = box.write("changes", text_of(how, size))
     box.write("stays", b"x")
-    copy = box.back_up("--jobs", "1", hook=at("open", path, lambda: CHANGES[how](path), times=100), code=3)
+    copy = box.back_up("--jobs", "1", hook=at("fstat", path, lambda: CHANGES[how](path), times=100), code=3)
     assert "source/changes: kept changing while it was read\n" in box.said.err
     assert line_of(copy, "changes").endswith(" changing")
     assert (copy / "stays").read_bytes() == b"x"
