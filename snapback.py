@@ -1941,9 +1941,7 @@ def read_small(folder: Folder, name: str) -> Optional[Small]:
 
 
 def write_small(out: int, small: Small, flush: bool) -> None:
-    """Write a small file to a new one, which is closed. A new file often has the right owner and mode: a look is cheaper than
-    setting them.
-    """
+    """Write a small file to a new one, which is closed; its owner and mode are often right already, and a look is soon taken."""
     info = small.info
     try:
         write_all(out, small.data)
