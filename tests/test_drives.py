@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import random
@@ -10,11 +11,13 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Callable, Dict, Iterator, Set, Tuple
+from typing import Callable, Dict, Iterator, List, Set, Tuple
 
 import pytest
 
+import snapback
 from conftest import MIB, Cli, Mount, Result
+from faults import Call, watched
 from trees import (
     Outcome,
     Twin,
@@ -525,3 +528,49 @@ def test_two_runs_started_together_make_one_copy_or_two_but_never_half_a_one(
     made = dates(drive / "box")
     assert len(made) == 1 + codes.count(0)
     whole(drive, {made[0]: twin(drive / "box" / made[0] / "source"), **{date: twin(source) for date in made[1:]}})
+
+
+# --- Flushing beside the work ------
+
+
+def test_a_write_that_failed_while_the_copy_went_on_fails_the_run(tmp_path: Path) -> None:
+    """The system tells of a failed write once; the flush at the end hears nothing of it."""
+    answers = iter([OSError(errno.EIO, "it failed")])
+
+    def flush() -> None:
+        for err in answers:
+            raise err
+
+    flushing = snapback.Flushing(flush)
+    flushing.go_on(flushing.EACH - 1)
+    assert flushing.thread is None
+    flushing.go_on(flushing.EACH)
+    with pytest.raises(OSError, match="it failed"):
+        flushing.finish()
+    flushing.error = None
+    flushing.finish()
+
+
+def test_a_large_copy_is_flushed_beside_the_work_and_fails_when_that_fails(
+    tmp_path: Path, drive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    for number in range(600):
+        (source / f"{number % 20}").mkdir(parents=True, exist_ok=True)
+        (source / f"{number % 20}" / f"{number}").write_bytes(bytes([number % 251]) * 40_000)
+    monkeypatch.setattr(snapback.Flushing, "EACH", 100_000)
+    flushes: List[str] = []
+
+    def first_fails(call: Call) -> None:
+        if call.name == "syncfs":
+            flushes.append(call.path)
+            if len(flushes) == 1:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    assert ask("init", drive).code == 0
+    with watched(first_fails):
+        outcome = ask("backup", "--set", "box", "--jobs", "2", source, drive)
+    assert (outcome.code, dates(drive / "box")) == (1, []), outcome
+    with watched(lambda call: flushes.append(call.path) if call.name == "syncfs" else None):
+        assert ask("backup", "--set", "box", "--jobs", "2", source, drive).code == 0
+    assert len(flushes) > 2
