@@ -194,7 +194,7 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "1: all bytes are flushed before a copy gets its name",
-        "        writer.settle()\n        if flush:\n            flush()\n        writer.finish",
+        "        writer.settle()\n        if flush:\n            flush.finish()\n        writer.finish",
         "        writer.settle()\n        writer.finish",
         "test_faults.py::test_a_drive_that_fails_for_good_in_the_middle",
     ),
@@ -347,6 +347,36 @@ ROWS: Sequence[Row] = (
         "    if merging and is_real_folder(join_path(current_folder(), f\"restored-{date}\")):",
         "    if merging:",
         "test_restore.py::test_merging_does_not_go_on_where_a_link_leads",
+    ),
+    Row(
+        "1: what a flush beside the work was told fails the run",
+        "            self.error = err\n",
+        "            pass\n",
+        "test_drives.py::test_a_write_that_failed_while_the_copy_went_on_fails_the_run",
+    ),
+    Row(
+        "7: a small file that changes while it is read is read with more care",
+        "        return small if len(data) == info.st_size and steady(info, os.fstat(fd)) else None\n",
+        "        return small\n",
+        "test_sources.py::test_a_file_that_changes_once_while_it_is_read_is_read_again",
+    ),
+    Row(
+        "7: a link that cannot be looked at keeps its last good copy",
+        "        if was is None or was.line.startswith(\"# type=skipped \") or place.before is None:\n",
+        "        if was is None or not was.hash_line or place.before is None:\n",
+        "test_faults.py::test_a_copy_of_a_failing_source_says_what_is_missing_and_keeps_what_there_was",
+    ),
+    Row(
+        "7: what is older than its date is named when it is given back",
+        "        if \"kept\" in words and not (self.kept_folder and path.startswith(self.kept_folder)):\n            self.notes",
+        "        if False:\n            self.notes",
+        "test_faithful.py::test_a_kept_folder_is_named_once_when_it_is_given_back",
+    ),
+    Row(
+        "11: what a check found before it was interrupted is noted",
+        "            except KeyboardInterrupt:  # what was found by then is worth as much as ever\n                interrupted = True\n",
+        "            finally:\n                pass\n",
+        "test_verify.py::test_what_a_check_found_before_it_was_interrupted_is_said_and_noted",
     ),
 )
 
