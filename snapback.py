@@ -44,7 +44,7 @@ import string
 import time
 import zlib
 from collections import Counter, deque
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from enum import Enum, IntEnum
 from typing import (
     Any,
@@ -52,6 +52,7 @@ from typing import (
     Callable,
     Deque,
     Dict,
+    FrozenSet,
     Iterable,
     Iterator,
     List,
@@ -737,6 +738,280 @@ def excluded(path: str, is_folder: bool, patterns: Sequence[Pattern]) -> bool:
             return not pattern.includes
     return False
 
+
+# --- 6. Policy: retention ----------------------------------------------------------------------
+
+UNLIMITED = -1
+AHEAD = timedelta(minutes=5)     # clocks differ by as much; a date further ahead of now was written by a wrong one
+
+
+class Duration(NamedTuple):
+    """A stretch of the calendar; all zero: none."""
+
+    years: int = 0
+    months: int = 0
+    days: int = 0
+    hours: int = 0
+
+    def __str__(self) -> str:
+        """Write it as `parse_duration` reads it."""
+        return "".join(f"{count}{word[0]}" for word, count in zip(self._fields, self) if count)
+
+
+class Retention(NamedTuple):
+    """Which dated copies stay: so many copies, hours, days ...; 0 is no such rule, UNLIMITED has no end."""
+
+    last: int = 0
+    hourly: int = 0
+    daily: int = 0
+    weekly: int = 0
+    monthly: int = 0
+    yearly: int = 0
+    within: Duration = Duration()
+
+
+DEFAULT_RETENTION = Retention(last=3, daily=7, weekly=5, monthly=12, yearly=10)
+
+
+class Period(NamedTuple):
+    """A rule that counts: its field of Retention, what it counts, and which local times share a slot (for strftime)."""
+
+    rule: str
+    noun: str
+    plural: str
+    slot: str
+
+
+PERIODS = (
+    Period("last", "copy", "copies", ""),           # each copy has a slot of its own
+    Period("hourly", "hour", "hours", "%Y-%m-%d %Hh"),
+    Period("daily", "day", "days", "%Y-%m-%d"),
+    Period("weekly", "week", "weeks", "%G-W%V"),    # an ISO week has its own year
+    Period("monthly", "month", "months", "%Y-%m"),
+    Period("yearly", "year", "years", "%Y"))
+
+
+class Dated(NamedTuple):
+    """What retention must know of a whole dated copy; two of the same sources are of one group."""
+
+    name: str
+    seq: int
+    taken: datetime                      # with the offset from UTC that its computer had: slots are of local time
+    sources: FrozenSet[Tuple[str, str]] = frozenset()    # (alias, path)
+    pinned: Optional[str] = None         # the note, perhaps an empty one
+
+
+class Verdict(NamedTuple):
+    """What becomes of a dated copy is said by the list it is in; here are the reasons, in plain words."""
+
+    name: str
+    reasons: Tuple[str, ...]
+
+
+class Plan(NamedTuple):
+    """A rotation before it is carried out, oldest copies first."""
+
+    keep: List[Verdict]
+    remove: List[Verdict]
+
+
+def parse_count(text: str) -> int:
+    """Read how many copies, days ... a rule keeps: a number or 'unlimited' (restic's forget). Raises UsageError.
+
+    >>> parse_count("7"), parse_count("unlimited") == UNLIMITED
+    (7, True)
+    """
+    if text == "unlimited":
+        return UNLIMITED
+    if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
+        raise UsageError(f"{quoted(text)} is no number of dated copies to keep; write 0 or more, or unlimited")
+    return int(text)
+
+
+def parse_duration(text: str) -> Duration:
+    """Read restic's form of a duration: years, months, days and hours, in any order. Raises UsageError.
+
+    >>> parse_duration("1y5m7d2h")
+    Duration(years=1, months=5, days=7, hours=2)
+    """
+    pieces = re.findall(r"(\d+)([ymdh])", text, re.ASCII)
+    units = {unit: count for count, unit in pieces}
+    if not re.fullmatch(r"(?:\d{1,9}[ymdh])+", text.strip(), re.ASCII) or len(units) < len(pieces):
+        raise UsageError(f"{quoted(text)} is no duration; write years, months, days and hours, each once, as in 1y5m7d2h "
+                         "(two weeks: 14d)")
+    return Duration(*(int(units.get(word[0], 0)) for word in Duration._fields))
+
+
+def check_retention(retention: Retention) -> None:
+    """Refuse an empty policy: what is meant by it, everything or nothing, cannot be known. Raises UsageError.
+
+    >>> check_retention(Retention(daily=7))
+    """
+    if not any(getattr(retention, period.rule) for period in PERIODS) and not any(retention.within):
+        raise UsageError("these rules keep nothing at all; say how much to keep, for example: --keep-daily 7")
+
+
+def parse_retention(words: Mapping[str, str]) -> Retention:
+    """Read what was said for the fields of a Retention; nothing said is the default. Raises UsageError.
+
+    >>> parse_retention({"daily": "7", "within": "1y"}).daily, parse_retention({}) == DEFAULT_RETENTION
+    (7, True)
+    """
+    if not words:
+        return DEFAULT_RETENTION
+    values: Dict[str, Any] = {}
+    for field, text in words.items():
+        try:
+            values[field] = parse_duration(text) if field == "within" else parse_count(text)
+        except UsageError as err:
+            raise UsageError(f"keep-{field}: {err}") from err
+    retention = Retention(**values)
+    check_retention(retention)
+    return retention
+
+
+def count_back(moment: datetime, duration: Duration) -> Optional[datetime]:
+    """Go back by the calendar, as Go's AddDate does, which restic uses; None where the calendar does not reach.
+
+    A day that a month has not runs over into the next one.
+
+    >>> count_back(datetime(2026, 3, 31, 12), Duration(months=1)).isoformat()
+    '2026-03-03T12:00:00'
+    """
+    months = (moment.year - duration.years) * 12 + moment.month - 1 - duration.months
+    try:
+        first = moment.replace(year=months // 12, month=months % 12 + 1, day=1)
+        return first + timedelta(days=moment.day - 1 - duration.days, hours=-duration.hours)
+    except (ValueError, OverflowError):
+        return None
+
+
+def ordinal(number: int) -> str:
+    """Write a place in an order.
+
+    >>> [ordinal(number) for number in (1, 2, 3, 4, 11, 22)]
+    ['1st', '2nd', '3rd', '4th', '11th', '22nd']
+    """
+    teen = number % 100 in (11, 12, 13)
+    return f"{number}{'th' if teen else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
+
+
+def enumerate_words(words: Sequence[str]) -> str:
+    """Write a list as people do.
+
+    >>> enumerate_words(["day", "week", "month"])
+    'day, week and month'
+    """
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def slot_of(copy: Dated, period: Period) -> str:
+    """Name the hour, day ... of a dated copy, by the local time at which it was taken."""
+    return copy.taken.strftime(period.slot) if period.slot else copy.name
+
+
+def fill_slots(newest_first: Sequence[Dated], period: Period, count: int) -> Dict[str, Tuple[Dated, Dated]]:
+    """Give the `count` newest slots that have a copy, each with the copy made last and the one dated last.
+
+    They are two only where a clock was wrong, and it is not known which of them is right: both stay.
+    """
+    slots: Dict[str, Tuple[Dated, Dated]] = {}
+    for copy in newest_first:
+        slot = slot_of(copy, period)
+        if slot in slots:
+            made, dated = slots[slot]
+            slots[slot] = made, (copy if copy.taken > dated.taken else dated)
+        elif count == UNLIMITED or len(slots) < count:
+            slots[slot] = copy, copy
+    return slots
+
+
+def within_reach(newest_first: Sequence[Dated], duration: Duration) -> Set[str]:
+    """Name the copies that are younger than `duration` before the newest one.
+
+    None is older than one that was made before it, whatever its date says: a clock was wrong.
+    """
+    limit = count_back(newest_first[0].taken, duration)
+    times = itertools.accumulate((copy.taken for copy in reversed(newest_first)), max)
+    return {copy.name for copy, time in zip(reversed(newest_first), times) if limit is None or time > limit}
+
+
+Slots = Dict[Period, Dict[str, Tuple[Dated, Dated]]]
+
+
+def reasons_to_keep(group: Sequence[Dated], ahead: Set[str], retention: Retention, slots: Slots) -> Dict[str, List[str]]:
+    """Say what keeps each copy of a group, newest first; the dates of those `ahead` lie in the future."""
+    reasons: Dict[str, List[str]] = {copy.name: [] for copy in group}
+    reasons[group[0].name].append("newest copy")     # whatever the rules say
+    for copy in group:
+        if copy.name in ahead:
+            reasons[copy.name].append("date in the future")
+        if copy.pinned is not None:
+            reasons[copy.name].append(f"pinned: {show(copy.pinned)}" if copy.pinned else "pinned")
+    counted = [copy for copy in group if copy.name not in ahead]
+    if counted and any(retention.within):
+        for name in within_reach(counted, retention.within):
+            reasons[name].append(f"within {retention.within} of the newest copy")
+    for period, filled in slots.items():
+        count = getattr(retention, period.rule)
+        for place, (slot, (made, dated)) in enumerate(filled.items(), 1):
+            last = f"last {'unlimited' if count == UNLIMITED else count} ({ordinal(place)})"
+            reasons[made.name].append(f"{period.rule}: newest of {slot}" if period.slot else last)
+            if dated is not made:
+                reasons[dated.name].append(f"{period.rule}: latest date in {slot}")
+    return reasons
+
+
+def reasons_to_remove(copy: Dated, retention: Retention, slots: Slots) -> Tuple[str, ...]:
+    """Say which newer copies took the slots of one that nothing keeps."""
+    takers: Dict[str, List[str]] = {}
+    full: List[str] = []
+    for period, filled in slots.items():
+        slot, count = slot_of(copy, period), getattr(retention, period.rule)
+        if slot in filled:
+            takers.setdefault(filled[slot][0].name, []).append(period.noun)
+        else:
+            full.append(f"{count} {period.noun if count == 1 else period.plural}")
+    reasons = [f"{name} is the newest of that {enumerate_words(nouns)}" for name, nouns in takers.items()]
+    if full:
+        reasons.append(f"older than the {enumerate_words(full)} kept")
+    if any(retention.within):
+        reasons.append(f"not within {retention.within} of the newest copy")
+    return tuple(reasons)
+
+
+def plan_rotation(copies: Iterable[Dated], retention: Retention, now: datetime) -> Plan:
+    """Decide which whole dated copies of a set stay: what any rule keeps, for each group of same sources by itself.
+
+    The rules are those of restic's forget before version 0.16 (its manual: "Removing snapshots
+    according to a policy"), which keeps no oldest copy for its age alone.  The order is that of
+    the numbers, never that of the dates: one dated in the future stays and takes no slot, and
+    the newest stays, whatever its date.  A pinned copy stays; for the others all is as if it
+    were not pinned.  Raises UsageError for an empty policy.
+
+    >>> days = [Dated(f"2026-11-2{day}_230000", day, datetime(2026, 11, 20 + day, 23, tzinfo=timezone.utc)) for day in (1, 2)]
+    >>> plan = plan_rotation(days, Retention(monthly=12), datetime(2026, 11, 23, tzinfo=timezone.utc))
+    >>> plan.keep, plan.remove[0].reasons
+    ([Verdict(name='2026-11-22_230000', reasons=('newest copy', 'monthly: newest of 2026-11'))], \
+('2026-11-22_230000 is the newest of that month',))
+    """
+    check_retention(retention)
+    oldest_first = sorted(copies, key=lambda copy: (copy.seq, copy.taken, copy.name))
+    groups: Dict[FrozenSet[Tuple[str, str]], List[Dated]] = {}
+    for copy in reversed(oldest_first):
+        groups.setdefault(copy.sources, []).append(copy)
+    keep: Dict[Dated, Tuple[str, ...]] = {}
+    remove: Dict[Dated, Tuple[str, ...]] = {}
+    for group in groups.values():
+        ahead = {copy.name for copy in group if copy.taken - now > AHEAD}
+        counted = [copy for copy in group if copy.name not in ahead]
+        slots = {period: fill_slots(counted, period, getattr(retention, period.rule))
+                 for period in PERIODS if getattr(retention, period.rule)}
+        reasons = reasons_to_keep(group, ahead, retention, slots)
+        keep.update((copy, tuple(reasons[copy.name])) for copy in group if reasons[copy.name])
+        remove.update((copy, reasons_to_remove(copy, retention, slots)) for copy in group if not reasons[copy.name])
+    return Plan([Verdict(copy.name, keep[copy]) for copy in oldest_first if copy in keep],
+                [Verdict(copy.name, remove[copy]) for copy in oldest_first if copy in remove])
 
 # --- 7. Policy: comparison, and what may be a drive --------------------------------------------
 
