@@ -90,10 +90,14 @@ class Exit(IntEnum):
 MARKER = "snapback-marker.txt"
 MANIFEST = "SHA256SUMS"
 TWINS = "manifests"
+FOUND = "found"              # what stood in a deleted dated copy and was in no list
+PINS = "pins"
+NOTE_LENGTH = 200            # characters of a pin's note that are shown
 HISTORY = "history.jsonl"
 DAMAGED_LIST = "damaged.txt"
 LOCK = "lock"
 LATEST = "latest"
+PART_NOTICE = "NOT-THE-WHOLE-DATE.txt"   # says what a dated folder is that does not hold every file
 PLAN = "READ-ME-FIRST.txt"
 PLAN_TITLE = "READ ME FIRST: how to get files back from this drive"
 TOOL = "snapback.py"
@@ -397,7 +401,7 @@ def why_no_alias(alias: str) -> str:
     """
     if alias in ("", ".", "..", "-") or "/" in alias or "\0" in alias:
         return "it is no plain file name"
-    if alias.casefold().startswith(MANIFEST.casefold()) or alias.casefold() == "not-the-whole-date.txt":
+    if alias.casefold().startswith(MANIFEST.casefold()) or alias.casefold() == PART_NOTICE.casefold():
         return "that name has another use in a dated copy"
     return ""
 
@@ -742,6 +746,7 @@ def excluded(path: str, is_folder: bool, patterns: Sequence[Pattern]) -> bool:
 # --- 6. Policy: retention ----------------------------------------------------------------------
 
 UNLIMITED = -1
+YEAR = timedelta(days=366)
 AHEAD = timedelta(minutes=5)     # clocks differ by as much; a date further ahead of now was written by a wrong one
 
 
@@ -809,10 +814,11 @@ class Verdict(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A rotation before it is carried out, oldest copies first."""
+    """A rotation before it is carried out, oldest copies first; `spare` are those that stay unless room is wanted."""
 
     keep: List[Verdict]
     remove: List[Verdict]
+    spare: Sequence[Verdict] = ()
 
 
 def parse_count(text: str) -> int:
@@ -1012,6 +1018,96 @@ def plan_rotation(copies: Iterable[Dated], retention: Retention, now: datetime) 
         remove.update((copy, reasons_to_remove(copy, retention, slots)) for copy in group if not reasons[copy.name])
     return Plan([Verdict(copy.name, keep[copy]) for copy in oldest_first if copy in keep],
                 [Verdict(copy.name, remove[copy]) for copy in oldest_first if copy in remove])
+
+
+class Space(NamedTuple):
+    """How much of a drive shall be free: bytes, or a share of it in percent; both zero: nothing is asked for."""
+
+    size: int = 0
+    percent: float = 0
+
+    @property
+    def wanted(self) -> bool:
+        """Tell whether anything is asked for."""
+        return bool(self.size or self.percent)
+
+    def is_there(self, free: int, total: int) -> bool:
+        """Tell whether so much is free; `free` and `total` in bytes."""
+        return free >= self.size and free * 100 >= total * self.percent
+
+
+def parse_space(text: str) -> Space:
+    """Read a size (50G, 500MB, 2GiB) or a share of the drive (10%). Raises UsageError.
+
+    >>> parse_space("50G"), parse_space("10%")
+    (Space(size=50000000000, percent=0), Space(size=0, percent=10.0))
+    """
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?) ?(%|([kKMGT])(i?)B?)?", text.strip(), re.ASCII)
+    if not found or (found.group(2) == "%" and float(found.group(1)) >= 100):
+        raise UsageError(f"{quoted(text)} is no size; write it as 50G or 500M, or as a share of the drive: 10%")
+    number, unit, letter, binary = found.groups()
+    if unit == "%":
+        return Space(percent=float(number))
+    power = " KMGT".index(letter.upper()) if letter else 0
+    return Space(int(float(number) * (1024 if binary else 1000) ** power))
+
+
+class Rotation(NamedTuple):
+    """What a person wants of a rotation: what is kept, and how much of the drive shall be free after it."""
+
+    retention: Retention = DEFAULT_RETENTION
+    min_free: Space = Space()
+
+
+def spare_copies(plan: Plan, copies: Sequence[Dated], now: datetime) -> List[Verdict]:
+    """Name the dated copies that may go, oldest first, when room is wanted beyond a plan.
+
+    Never the newest of a group, a pinned one, one dated in the future, or the last one left of its month.
+    """
+    kept = {one.name for one in plan.keep}
+    left = sorted((copy for copy in copies if copy.name in kept), key=lambda copy: copy.seq)
+    months = Counter((copy.sources, copy.taken.strftime("%Y-%m")) for copy in left)
+    newest = {copy.sources: copy.name for copy in left}
+    spare = []
+    for copy in left:
+        month = copy.sources, copy.taken.strftime("%Y-%m")
+        if copy.name != newest[copy.sources] and copy.pinned is None and copy.taken - now <= AHEAD and months[month] > 1:
+            months[month] -= 1
+            spare.append(Verdict(copy.name, ("oldest that others of its month outlive; goes only while too little is free",)))
+    return spare
+
+
+def newest_whole(snapshots: Iterable[Snapshot]) -> Optional[Snapshot]:
+    """Give the whole dated copy that was made last; None where there is none."""
+    whole = sorted((one for one in snapshots if one.state is State.WHOLE), key=lambda one: one.seq)
+    return whole[-1] if whole else None
+
+
+def why_no_rotation(snapshots: Sequence[Snapshot]) -> str:
+    """Say why nothing of a set may be deleted, or give an empty text."""
+    unreadable = [one.name for one in snapshots if one.state is State.DAMAGED]
+    if unreadable:
+        return (f"the list of {unreadable[0]} is damaged, and its second copy too, so it is not known what that date needs; copy what "
+                "you need of it by hand, then remove its folder")
+    if newest_whole(snapshots) is None:
+        return "there is no whole dated copy"
+    if any(one.header.get("layout") != "complete" for one in snapshots if one.state is State.WHOLE):
+        return "some dated copies share files in a way that this version does not know; use the newest snapback"
+    return ""
+
+
+def clock_trouble(newest: Optional[Snapshot], now: datetime) -> str:
+    """Say why a clock is not trusted to delete by it, held against the dated copy made last; or give an empty text."""
+    taken = parse_time(str(newest.header.get("taken", ""))) if newest else None
+    if taken is None or newest is None:
+        return ""
+    clock = f"this computer's clock says {now:%Y-%m-%d %H:%M}"
+    if taken - now > AHEAD:
+        return f"{clock}, which is before the dated copy {newest.name}; set the clock right"
+    if now - taken > YEAR:
+        return f"{clock}, more than a year after the dated copy {newest.name}; if that is right, the next run deletes old copies again"
+    return ""
+
 
 # --- 7. Policy: comparison, and what may be a drive --------------------------------------------
 
@@ -2502,6 +2598,14 @@ def enter_forced(parent: Folder, name: str) -> "Folder":
         return parent.child(name)
 
 
+def enter_or_make(parent: Folder, name: str) -> "Folder":
+    """Open a subfolder, and make it first where it is missing."""
+    try:
+        return parent.child(name)
+    except FileNotFoundError:
+        return parent.make(name)
+
+
 def remove_tree(parent: Folder, name: str) -> None:
     """Remove a folder and all below it, entering no link and no other device.
 
@@ -2808,10 +2912,15 @@ def lock_for_reading(set_folder: Folder) -> None:
     """Share the set with other readers until the folder is closed: whoever deletes dated copies waits for them.
 
     The folder itself is locked: that needs no file, and works on a drive that is read-only.
+    Raises Locked while old dated copies are being deleted.
     """
     if set_folder.fd is not None:
-        with contextlib.suppress(OSError):
+        try:
             system_lock(set_folder.fd, shared=True)
+        except OSError as err:
+            if err.errno == errno.EAGAIN:
+                raise Locked("old dated copies are being deleted on this drive just now; try again in a few minutes, nothing was "
+                             "done now") from err
 
 
 def unlock(fd: int) -> None:
@@ -3928,6 +4037,304 @@ def find_set(root: Folder, wanted: str, host: str, machine: str, adopt: bool) ->
     return name, by_host
 
 
+# -- deleting old dated copies --
+
+# What systems strew over drives by themselves; it is never damage.
+STREWN = re.compile(r"\.DS_Store|Thumbs\.db|desktop\.ini|\._.*|\.fseventsd|\.Spotlight-V100|\.Trashes|\$RECYCLE\.BIN|"
+                    r"System Volume Information|\.directory|\.fuse_hidden.*", re.IGNORECASE)
+
+
+def read_pins(set_folder: Folder) -> Dict[str, str]:
+    """Read which dated copies are pinned, each with its note; a note that cannot be read pins all the same. Raises OSError."""
+    pins: Dict[str, str] = {}
+    if not set_folder.has(PINS):
+        return pins
+    folder = set_folder.child(PINS)
+    for name in folder.names():
+        date = name[:-4] if name.endswith(".txt") else name
+        if SNAPSHOT_NAME.fullmatch(date):
+            try:
+                pins[date] = " ".join((read_text(folder, name) or "").split())[:NOTE_LENGTH]
+            except OSError:
+                pins[date] = ""
+    return pins
+
+
+def pin(set_folder: Folder, name: str, note: str, owner: str) -> None:
+    """Protect a dated copy from deletion. Raises OSError."""
+    if not set_folder.has(PINS):
+        make_private(set_folder, PINS)
+    write_text(set_folder.child(PINS), name + ".txt", note + "\n", owner)
+
+
+def unpin(set_folder: Folder, name: str) -> bool:
+    """Take back the protection of a dated copy; False where there was none. Raises OSError."""
+    if name not in read_pins(set_folder):
+        return False
+    pins = set_folder.child(PINS)
+    for one in (name + ".txt", name):
+        if pins.has(one):
+            pins.unlink(one)
+    pins.flush()
+    return True
+
+
+class Removal(NamedTuple):
+    """Files and links of one folder that are to be removed."""
+
+    folder: Folder
+    names: List[str]
+
+
+def remove_names(pulse: Pulse, removal: Removal) -> List[Tuple[str, str]]:
+    """Remove names from a folder; give those that could not be removed, and why: no reason means that it is a folder by now.
+
+    Raises OSError where the drive fails.
+    """
+    failed = []
+    for name in removal.names:
+        try:
+            removal.folder.unlink(name)
+        except FileNotFoundError:
+            continue  # an interrupted run removed it
+        except OSError as err:
+            if err.errno in GONE or is_read_only(err):
+                raise
+            failed.append((name, "" if is_folder(removal.folder.stat(name)) else reason(err)))
+    pulse.beat(0)
+    return failed
+
+
+class Deletion:
+    """Removes one dated copy that is marked for it, folder by folder, as its manifest lists it.
+
+    What the manifest does not list is moved to `found/`: perhaps a person put it there. The
+    manifest goes last, so a later run finishes what was interrupted, by the same list.
+    """
+
+    NAMES = 500  # of one folder that go to one worker
+
+    def __init__(self, set_folder: Folder, name: str, workers: Workers) -> None:
+        self.set_folder, self.name, self.workers = set_folder, name, workers
+        self.top = set_folder.child(name + DELETING)
+        self.device = set_folder.own_stat().st_dev
+        self.trail, self.leaving = Trail(self.top), Trail(self.top)
+        self.files = 0
+        self.failed: Notes = []
+        self.found: List[str] = []
+
+    def run(self) -> None:
+        """Remove everything that is listed. Raises ManifestDamaged, with the rest still there, or OSError for the drive."""
+        open_folders: List[Tuple[str, Set[str]]] = []
+        passed_over = ""
+        with proved_manifest(manifest_file(self.top)) as manifest:
+            for block in read_blocks(manifest.lines()):
+                while open_folders and open_folders[-1][0] and not block.path.startswith(open_folders[-1][0] + "/"):
+                    self.workers.after(functools.partial(self._leave, *open_folders.pop()))
+                if (passed_over and block.path.startswith(passed_over)) or not (block.line.startswith(DIR_LINE) or not block.path):
+                    continue
+                folder = self._enter(block.path)
+                if folder is None:
+                    passed_over = block.path + "/"
+                    continue
+                if open_folders:
+                    open_folders[-1][1].discard(block.path.rpartition("/")[2])
+                open_folders.append((block.path, self._remove(folder, block)))
+        while open_folders:
+            self.workers.after(functools.partial(self._leave, *open_folders.pop()))
+        self.workers.drain()
+        if not self.failed:
+            self.top.unlink(MANIFEST)
+            self.set_folder.rmdir(self.name + DELETING)
+
+    def _enter(self, path: str) -> Optional[Folder]:
+        """Open a folder to remove what is in it; None where it is gone, has become something else, or is another disk."""
+        try:
+            folder = self.trail.at(path.split("/") if path else (), enter_forced)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as err:
+            if err.errno != errno.ELOOP:
+                raise
+            return None
+        info = folder.own_stat()
+        if folder.fd is not None and info.st_dev != self.device:
+            self.failed.append(Note(f"{self.name}/{path}", "another disk is mounted there"))
+            return None
+        if folder.fd is not None and not info.st_mode & stat.S_IWUSR:
+            os.chmod(folder.fd, 0o700)
+        return folder
+
+    def _remove(self, folder: Folder, block: Block) -> Set[str]:
+        """Have what is listed in a folder removed; give the names of all else in it."""
+        listed = list(block.entries) if block.path else [*block.entries, PART_NOTICE]
+        others = set(folder.names()).difference(listed, () if block.path else (MANIFEST,))
+        for at in range(0, len(listed), self.NAMES):
+            names = listed[at:at + self.NAMES]
+            self.workers.submit(Removal(folder, names), functools.partial(self._note, block.path, others), (folder,),
+                                16 * KIB * len(names))
+        self.files += len(listed)
+        self.workers.pulse.files = self.files
+        self.workers.pulse.tell()
+        return others
+
+    def _note(self, path: str, others: Set[str], failed: Sequence[Tuple[str, str]]) -> None:
+        for name, why in failed:
+            if why:
+                self.failed.append(Note("/".join(part for part in (self.name, path, name) if part), why))
+            else:
+                others.add(name)
+
+    def _leave(self, path: str, others: Set[str]) -> None:
+        """Set apart what is still in a folder though nothing listed it, and remove the folder itself."""
+        parts = path.split("/") if path else []
+        folder = self.leaving.at(parts, enter_forced)
+        failed = {note.path.rpartition("/")[2] for note in self.failed}
+        for name in sorted(others - failed, key=name_bytes):
+            if folder.has(name):
+                self._set_apart(folder, parts, name)
+        if parts and not self.failed:
+            self.leaving.at(parts[:-1]).rmdir(parts[-1])
+
+    def _set_apart(self, folder: Folder, parts: Sequence[str], name: str) -> None:
+        """Move something that no list names to `found/`; what systems strew is removed."""
+        if STREWN.fullmatch(name) and not is_folder(folder.stat(name)):
+            folder.unlink(name)
+            return
+        if is_folder(folder.stat(name)) and folder.stat(name).st_dev != self.device:
+            self.failed.append(Note("/".join((self.name, *parts, name)), "another disk is mounted there"))
+            return
+        place = functools.reduce(enter_or_make, (FOUND, self.name, *parts), self.set_folder)
+        new_name = name if not place.has(name) else free_name(place, name, "_2")
+        folder.rename(name, place, new_name)
+        place.flush()
+        self.found.append("/".join((self.name, *parts, name)))
+
+
+class Moment(NamedTuple):
+    """When a job is done, by how many, and who is told how far it is."""
+
+    now: datetime
+    jobs: int
+    expect: Expect
+
+
+SOMEBODY_READS = "somebody is reading the dated copies, so no old one was deleted; a later run does it"
+
+
+class Rotated(NamedTuple):
+    """What a rotation did: the plan, the dated copies that are gone, the bytes that this freed, what was set apart, what failed."""
+
+    plan: Plan
+    removed: Sequence[str] = ()
+    freed: int = 0
+    found: Sequence[str] = ()
+    notes: Sequence[Note] = ()
+    put_off: str = ""                # why nothing was deleted
+    attention: bool = False          # and that needs a person's attention
+
+
+def plan_of(set_folder: Folder, snapshots: Sequence[Snapshot], rotation: Rotation, now: datetime) -> Plan:
+    """Plan the rotation of a set; what cannot be read stays. Raises UsageError, OSError."""
+    pins, copies, unreadable = read_pins(set_folder), [], []
+    for one in snapshots:
+        taken = parse_time(str(one.header.get("taken", "")))
+        if one.state is State.DAMAGED or one.by_twin or (one.state is State.WHOLE and taken is None):
+            unreadable.append(Verdict(one.name, ("its list is damaged",)))
+        elif one.state is State.WHOLE and taken:
+            copies.append(Dated(one.name, one.seq, taken, frozenset(one.sources.items()), pins.get(one.name)))
+    plan = plan_rotation(copies, rotation.retention, now)
+    return Plan([*unreadable, *plan.keep], plan.remove, spare_copies(plan, copies, now) if rotation.min_free.wanted else [])
+
+
+def lock_against_readers(drive: Drive, set_name: str) -> Optional[Folder]:
+    """Keep readers out of a set until the folder that is given is closed; None where somebody reads.
+
+    Where the drive has no locks, nobody is known of.
+    """
+    folder = drive.root.child(set_name)
+    try:
+        if folder.fd is not None:
+            system_lock(folder.fd)
+    except OSError as err:
+        if err.errno in (errno.EAGAIN, errno.EACCES):
+            return None
+    return folder
+
+
+def mark_for_deletion(set_folder: Folder, twins: Folder, name: str) -> None:
+    """Take a dated copy out of the series: its twin first, then its name. Raises OSError."""
+    if twins.has(name + ".gz"):
+        twins.unlink(name + ".gz")
+        twins.flush()
+    set_folder.rename(name, set_folder, name + DELETING)
+    set_folder.flush()
+
+
+def delete_copy(set_folder: Folder, name: str, begun: bool, workers: Workers) -> Deletion:
+    """Delete one dated copy, or finish that. Raises ManifestDamaged, OSError."""
+    if not begun:
+        proved_manifest(manifest_file(set_folder.child(name))).file.close()
+        mark_for_deletion(set_folder, set_folder.child(TWINS), name)
+    deletion = Deletion(set_folder, name, workers)
+    deletion.run()
+    return deletion
+
+
+def carry_out_plan(drive: Drive, set_name: str, plan: Plan, min_free: Space, run: Moment) -> Rotated:
+    """Delete what a plan drops, and finish what an earlier run began to delete; the caller holds the set's lock.
+
+    The drive is looked at again before each. Of what the plan can spare, the oldest go until `min_free` is free.
+    Raises DriveError where the drive fails; a later run finishes what is left.
+    """
+    with drive.guarded():
+        set_folder = drive.root.child(set_name)
+        present = survey(set_folder)
+        begun = [one.name[:-len(DELETING)] for one in present if one.state is State.DELETING]
+        spare = [one.name for one in plan.spare if not min_free.is_there(*free_space(drive.path))]
+        names = [*begun, *(one.name for one in plan.remove), *spare]
+        guard = lock_against_readers(drive, set_name) if names else None
+        if guard is None:
+            return Rotated(plan, put_off=SOMEBODY_READS if names else "")
+        files = sum(int(one.end.get("files", 0)) for one in present if one.name in names)
+        deletions, notes = [], []  # type: List[Deletion], Notes
+        before, pulse = free_space(drive.path)[0], new_pulse(run.expect(files, 0), run.jobs)
+        with Workers(run.jobs, pulse, functools.partial(remove_names, pulse)) as workers:
+            for name in names:
+                if name in spare and min_free.is_there(*free_space(drive.path)):
+                    break
+                if name not in begun and name in read_pins(set_folder):
+                    continue  # pinned a moment ago
+                drive.check()
+                try:
+                    deletions.append(delete_copy(set_folder, name, name in begun, workers))
+                except ManifestDamaged as err:
+                    notes.append(Note(name, f"its list is damaged ({err}); look at it, and delete it by hand"))
+        return Rotated(plan, [one.name for one in deletions if not one.failed], max(0, free_space(drive.path)[0] - before),
+                       [path for one in deletions for path in one.found], [*notes, *(note for one in deletions for note in one.failed)])
+
+
+def rotate(drive: Drive, set_name: str, rotation: Rotation, run: Moment, newest: Optional[Snapshot]) -> Rotated:
+    """Rotate a set whose lock the caller holds, unless something forbids it; `newest` is what the clock is held against.
+
+    Raises UsageError, DriveError.
+    """
+    with drive.guarded():
+        set_folder = drive.root.child(set_name)
+        snapshots = survey(set_folder)
+        plan = plan_of(set_folder, snapshots, rotation, run.now)
+        why = why_no_rotation(snapshots) or clock_trouble(newest, run.now)
+    if why:
+        return Rotated(plan, put_off=why, attention=True)
+    done = carry_out_plan(drive, set_name, plan, rotation.min_free, run)
+    if done.removed or done.notes:
+        with drive.guarded():
+            append_line(set_folder, HISTORY, json.dumps({
+                "what": "rotate", "time": run.now.isoformat(timespec="seconds"), "removed": done.removed, "freed": done.freed,
+                "found": done.found, "failed": [note._asdict() for note in done.notes]}))
+    return done
+
+
 # -- taking a dated copy --
 
 
@@ -3942,6 +4349,7 @@ class Order(NamedTuple):
     adopt: bool = False
     checksum: bool = False
     allow_empty: bool = False
+    rotation: Optional[Rotation] = None      # None: nothing old is deleted
     watched: bool = True             # somebody is shown how far the run is
     jobs: int = 1
 
@@ -4771,6 +5179,7 @@ class Taken(NamedTuple):
     notes: Notes
     path: str
     settled: bool = True             # everything is flushed, the tidying up too
+    rotated: Optional[Rotated] = None        # None: that was not wanted, or not safe
     inside: Tuple[str, ...] = ()     # sources that the drive lies in
     same_disk: bool = False          # as a source: the drive cannot be unplugged without it
 
@@ -4996,7 +5405,7 @@ class SetRun:
         late = self._after_publishing(name, counts, left_behind, flush)
         where = join_path(self.drive.path, self.set_name, name)
         inside = tuple(source.path for source in self.order.sources if is_inside(self.drive.path, source.path))
-        return Taken(name, self.seq, self.set_name, counts, notes + late[0], where, late[1], inside, same_disk)
+        return Taken(name, self.seq, self.set_name, counts, notes + late[0], where, late[1], None, inside, same_disk)
 
     def _header(self, abilities: Abilities) -> Dict[str, Any]:
         return {**self.facts, "seq": self.seq, "taken": self.order.now.isoformat(timespec="seconds"), "layout": "complete",
@@ -5062,6 +5471,20 @@ class SetRun:
             return [*notes, Note("", f"the dated copy is whole, but tidying up after it failed ({why})")], False
         return notes, True
 
+    def rotate(self, expect: Expect) -> Optional[Rotated]:
+        """Delete what the policy no longer keeps; the new dated copy is whole, whatever becomes of that."""
+        if self.order.rotation is None:
+            return None
+        why = "this was interrupted, and a later run goes on with it"
+        try:
+            moment = Moment(self.order.now, self.order.jobs, expect)
+            return rotate(self.drive, self.set_name, self.order.rotation, moment, newest_whole(self.snapshots))
+        except KeyboardInterrupt:
+            pass
+        except DriveError as err:
+            why = str(err)
+        return Rotated(Plan([], []), put_off=why, attention=True)
+
     def _mend_twins(self) -> None:
         """Make twins that are missing, and remove halves of twins."""
         present = set(self.twins.names())
@@ -5103,8 +5526,10 @@ def take_snapshot(drive: Drive, order: Order, expect: Expect) -> Taken:
                              "a drive of its own, or unmount it")
         lock = lock_set(drive, set_name)
     try:
-        return SetRun(drive, set_name, set_folder, order, {
-            "set": set_name, "host": host, "machine": machine, "named_after_host": by_host}).take(expect)
+        run = SetRun(drive, set_name, set_folder, order, {
+            "set": set_name, "host": host, "machine": machine, "named_after_host": by_host})
+        taken = run.take(expect)
+        return taken._replace(rotated=run.rotate(expect) if taken.settled else None)
     finally:
         unlock(lock)
 
@@ -5125,11 +5550,6 @@ def preview(drive: Drive, order: Order) -> Tuple[Look, str]:
 
 
 # -- verifying --
-
-# What systems strew over drives by themselves; it is never damage.
-STREWN = re.compile(r"\.DS_Store|Thumbs\.db|desktop\.ini|\._.*|\.fseventsd|\.Spotlight-V100|\.Trashes|\$RECYCLE\.BIN|"
-                    r"System Volume Information|\.directory|\.fuse_hidden.*", re.IGNORECASE)
-
 
 class Checked(NamedTuple):
     """The result of `verify`."""
@@ -5338,7 +5758,7 @@ class Verification:
         self.rereading.read(self.snapshot, folder, to_read)
         self.workers.pulse.files = self.files
         self.workers.pulse.tell()
-        return set(present) - (set() if block.path else {MANIFEST, "NOT-THE-WHOLE-DATE.txt"})
+        return set(present) - (set() if block.path else {MANIFEST, PART_NOTICE})
 
     def _look(self, path: str, known: Known, info: Optional[os.stat_result]) -> Optional[Suspect]:
         """Compare a stored file's kind and size with the manifest; give it if its bytes are to be read."""
@@ -6011,7 +6431,8 @@ def backup_facts(taken: Taken, seconds: float) -> Dict[str, Any]:
             "seq": taken.seq, "path": taken.path, "skipped": counts.skipped, "kept": counts.kept, "gone": counts.gone,
             "excluded": counts.excluded, "sockets": counts.sockets, "other": counts.other,
             "safe_to_unplug": taken.settled and not taken.same_disk, "same_disk": taken.same_disk,
-            "notes": [note._asdict() for note in taken.notes]}
+            "removed": list(taken.rotated.removed) if taken.rotated else [], "freed": taken.rotated.freed if taken.rotated else 0,
+            "notes": [note._asdict() for note in [*taken.notes, *(rotated_notes(taken.rotated) if taken.rotated else ())]]}
 
 
 def backup_answer(taken: Taken, label: str, seconds: float, schedule: str) -> Answer:
@@ -6026,18 +6447,20 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str) -> An
     if any(count for count, _ in asides):
         lines.append("; ".join(f"{count:,} {words}" for count, words in asides if count))
     lines += [f"{label} lies inside {show(source)}: nothing that is on it was copied" for source in taken.inside]
+    lines += rotated_lines(taken.rotated) if taken.rotated else []
     if schedule:
         lines += ["From now on, run (by hand, or from cron):", "  " + schedule]
     unplug = f"safe to unplug {label}" if taken.settled else f"do not unplug {label} yet: eject it first"
     if taken.same_disk:
         unplug = f"{label} is on the same disk as what was copied: this helps against mistakes, not when that disk dies"
+    old = rotated_notes(taken.rotated) if taken.rotated else []
     if taken.notes:
         end = (f"NOT COMPLETE - {count_text(len(taken.notes), 'thing')} above "
                f"{'needs' if len(taken.notes) == 1 else 'need'} attention; everything else is in this copy; {unplug}")
     else:
         end = f"OK - you can rely on this copy; {unplug}"
-    problems = [*note_lines(taken.notes, f"all are named in its list, {MANIFEST}"), end] if taken.notes else []
-    return Answer(Exit.ATTENTION if taken.notes else Exit.DONE, lines if problems else [*lines, end], problems,
+    problems = note_lines(taken.notes, f"all are named in its list, {MANIFEST}") + note_lines(old, ALL_IN_JSON)
+    return Answer(Exit.ATTENTION if problems else Exit.DONE, lines if problems else [*lines, end], [*problems, end] if problems else (),
                   backup_facts(taken, seconds))
 
 
@@ -6065,11 +6488,18 @@ def closed_lines(closed: Sequence[str]) -> List[str]:
             for name in closed]
 
 
-def list_answer(sets: Mapping[str, Tuple[Sequence[Snapshot], Mapping[str, int]]], closed: Sequence[str], drive: str, now: datetime
-                ) -> Answer:
-    """Report the dated copies of each set on a drive, and how many files of each are known to be damaged."""
+class Listed(NamedTuple):
+    """A set as `list` shows it: its dated copies, how many files of each are known to be damaged, which are pinned and why."""
+
+    snapshots: Sequence[Snapshot]
+    bad: Mapping[str, int]
+    pins: Mapping[str, str]
+
+
+def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, now: datetime) -> Answer:
+    """Report the dated copies of each set on a drive."""
     lines, facts = [], []  # type: List[str], List[Dict[str, Any]]
-    for name, (snapshots, bad) in sets.items():
+    for name, (snapshots, bad, pins) in sets.items():
         groups = {frozenset(one.sources) for one in snapshots if one.sources}
         lines.append(f"{name} on {drive}")
         lines.append(f"  {'date':<20} {'files':>10} {'size':>8} {'new':>8}  age")
@@ -6081,22 +6511,64 @@ def list_answer(sets: Mapping[str, Tuple[Sequence[Snapshot], Mapping[str, int]]]
                              f"{size_text(end.get('added', 0)):>8}  {age_text(taken, now)}"
                              + (f"; {', '.join(map(show, sorted(one.sources)))}" if len(groups) > 1 else "")
                              + ("; some files could not be read" if end.get("skipped") or end.get("kept") else "")
-                             + (f"; {bad[one.name]:,} found damaged" if one.name in bad else ""))
+                             + (f"; {bad[one.name]:,} found damaged" if one.name in bad else "")
+                             + (f"; pinned: {show(pins[one.name])}".rstrip(": ") if one.name in pins else ""))
             else:
                 lines.append(f"  {one.name:<20}  {one.state.value}")
             facts.append({"set": name, "snapshot": one.name, "state": one.state.value, "seq": one.seq,
                           "taken": one.header.get("taken"), "files": one.end.get("files"), "bytes": one.end.get("bytes"),
                           "added": one.end.get("added"), "skipped": one.end.get("skipped"), "kept": one.end.get("kept"),
-                          "damaged": bad.get(one.name, 0), "sources": dict(one.sources)})
+                          "damaged": bad.get(one.name, 0), "pinned": pins.get(one.name), "sources": dict(one.sources)})
     damaged = [f"{name}/{one.name}: its manifest is damaged; the files are there, but nothing proves them: run verify"
-               for name, (snapshots, _) in sets.items() for one in snapshots if one.state is State.DAMAGED]
+               for name, (snapshots, _, _) in sets.items() for one in snapshots if one.state is State.DAMAGED]
     damaged += [f"{name}/{one.name}: its manifest is damaged; its second copy serves: run verify"
-                for name, (snapshots, _) in sets.items() for one in snapshots if one.by_twin]
+                for name, (snapshots, _, _) in sets.items() for one in snapshots if one.by_twin]
     damaged += [f"{name}: a check found damaged files, which the next backup stores anew if the source still has them"
-                for name, (_, bad) in sets.items() if bad]
+                for name, (_, bad, _) in sets.items() if bad]
     if not sets and not closed:
         lines.append(f"There is no dated copy on {drive} yet.")
     return Answer(Exit.ATTENTION if damaged or closed else Exit.DONE, lines, [*damaged, *closed_lines(closed)], {"snapshots": facts})
+
+
+def plan_lines(plan: Plan) -> List[str]:
+    """Write a plan, each dated copy with its reasons."""
+    rows = [("keep", plan.keep), ("delete", plan.remove), ("spare", plan.spare)]
+    return [f"{word:<7} {one.name:<20}  {'; '.join(one.reasons)}" for word, verdicts in rows for one in verdicts]
+
+
+def plan_facts(plan: Plan) -> Dict[str, Any]:
+    """Give a plan for machines."""
+    return {word: [{"snapshot": one.name, "reasons": list(one.reasons)} for one in verdicts]
+            for word, verdicts in (("keep", plan.keep), ("remove", plan.remove), ("spare", plan.spare))}
+
+
+def rotated_lines(done: Rotated) -> List[str]:
+    """Say what was deleted, and what was set apart."""
+    number = count_text(len(done.removed), "old dated copy", "old dated copies")
+    lines = [f"Deleted {number}, which freed {size_text(done.freed)}: {', '.join(done.removed)}"] if done.removed else []
+    lines += [f"was in no list, so it was moved to {FOUND}: {show(path)}" for path in done.found[:NOTES_SHOWN]]
+    if done.put_off and not done.attention:
+        lines.append(f"Note: {done.put_off}.")
+    return lines
+
+
+def rotated_notes(done: Rotated) -> Notes:
+    """Give what of a rotation needs a person's attention."""
+    put_off = [Note("", f"no old dated copy was deleted: {done.put_off}")] if done.attention else []
+    return [*put_off, *(Note(note.path, f"could not be deleted ({note.why})") for note in done.notes)]
+
+
+def rotate_answer(done: Rotated, dry_run: bool) -> Answer:
+    """Report a rotation, or what it would do."""
+    lines = plan_lines(done.plan)
+    if dry_run:
+        lines.append(f"Would delete {len(done.plan.remove)} and keep {len(done.plan.keep)}; nothing was deleted.")
+    else:
+        lines += rotated_lines(done) or ["Nothing was deleted."]
+    problems = note_lines(rotated_notes(done), ALL_IN_JSON)
+    return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
+        **plan_facts(done.plan), "dry_run": dry_run, "removed": done.removed, "freed": done.freed, "found": done.found,
+        "put_off": done.put_off, "failed": [note._asdict() for note in done.notes]})
 
 
 def passed_over(when: str, snapshot: str) -> List[str]:
@@ -6255,6 +6727,24 @@ def add_backup(parser: Parser) -> None:
     parser.add_argument("-x", "--one-file-system", action="store_true", help="do not enter other disks mounted in a source")
     parser.add_argument("--checksum", action="store_true", help="read every file, also those whose size and times are as before")
     parser.add_argument("--allow-empty", action="store_true", help="a source that has become empty is meant to be so")
+    parser.add_argument("--no-rotate", action="store_true", help="delete no old dated copy")
+    add_retention(parser)
+
+
+def add_retention(parser: Parser) -> None:
+    """Declare the options that say which dated copies stay."""
+    for period in PERIODS:
+        what = "the newest N dated copies" if period.rule == "last" else f"the newest of each of the last N {period.plural} that have one"
+        parser.add_argument(f"--keep-{period.rule}", metavar="N", help=f"keep {what} (a number, or unlimited)")
+    parser.add_argument("--keep-within", metavar="TIME", help="keep what is younger than this before the newest, such as 1y5m7d2h")
+    parser.add_argument("--min-free", metavar="SIZE", type=parse_space, default=Space(),
+                        help="then delete the oldest until this much is free, such as 50G or 10%%")
+
+
+def read_rotation(args: argparse.Namespace) -> Rotation:
+    """Read the options of retention. Raises UsageError."""
+    said = {word: getattr(args, f"keep_{word}") for word in Retention._fields if getattr(args, f"keep_{word}") is not None}
+    return Rotation(parse_retention(said), args.min_free)
 
 
 def read_rules(args: argparse.Namespace) -> Rules:
@@ -6353,7 +6843,7 @@ def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
     if args.set and why_no_set_name(args.set):
         raise UsageError(f"{quoted(args.set)} cannot name a set: {why_no_set_name(args.set)}")
     *words, place = args.paths
-    rules = read_rules(args)
+    rules, rotation = read_rules(args), read_rotation(args)
     sources = read_sources(words)
     made = False
     if args.init:
@@ -6365,7 +6855,8 @@ def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
         if args.if_attached:
             return Answer(Exit.DONE, [str(absent)], (), {"attached": False})
         raise
-    order = Order(sources, scene.now, plan_text, rules, args.set, args.adopt, args.checksum, args.allow_empty, scene.watched, args.jobs)
+    order = Order(sources, scene.now, plan_text, rules, args.set, args.adopt, args.checksum, args.allow_empty,
+                  None if args.no_rotate else rotation, scene.watched, args.jobs)
     if args.dry_run:
         look, set_name = preview(drive, order)
         return preview_answer(look, set_name, drive.label, free_space(drive.path)[0])
@@ -6459,7 +6950,7 @@ def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
         for name in wanted:
             folder = drive.root.child(name)
             bad = damaged_in(read_text(folder, DAMAGED_LIST, 64 * MIB) or "")
-            found[name] = survey(folder), {date: count for date, count in bad.items() if folder.has(date)}
+            found[name] = Listed(survey(folder), {date: count for date, count in bad.items() if folder.has(date)}, read_pins(folder))
         return list_answer(found, closed if not named else (), drive.label, scene.now)
 
 
@@ -6547,6 +7038,80 @@ def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
     return restore_answer(done, chosen.name, asides, scene.clock() - began)
 
 
+def open_to_tend(args: argparse.Namespace) -> Tuple[Drive, str]:
+    """Find the drive and the set that a command changes. Raises DriveAbsent without a marker, UsageError for another computer's set."""
+    drive, named = open_to_read(args)
+    if not drive.marker:
+        raise DriveAbsent(f"no marker on {show(drive.path)}, so nothing is written or deleted there; attach the drive, or check the path")
+    with drive.guarded():
+        name = choose_set(drive, named)
+        owner = set_owner(drive.root, name)
+    if not named and owner and owner.get("machine") != machine_id():
+        raise UsageError(f"the set {name} on this drive belongs to another computer ({show(str(owner.get('host', '?')))}); if it is "
+                         f"meant, add --set {name}")
+    return drive, name
+
+
+def add_rotate(parser: Parser) -> None:
+    """Declare the options of `rotate`."""
+    parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be deleted, and why; delete nothing")
+    add_retention(parser)
+    add_drive_options(parser)
+
+
+def run_rotate(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `rotate`."""
+    rotation = read_rotation(args)
+    drive, set_name = open_to_tend(args)
+    with drive.guarded():
+        set_folder = drive.root.child(set_name)
+        snapshots = survey(set_folder)
+        if args.dry_run:
+            why = why_no_rotation(snapshots) or clock_trouble(newest_whole(snapshots), scene.now)
+            return rotate_answer(Rotated(plan_of(set_folder, snapshots, rotation, scene.now), put_off=why, attention=bool(why)), True)
+        lock = lock_set(drive, set_name)
+    try:
+        moment = Moment(scene.now, args.jobs, scene.expect)
+        return rotate_answer(rotate(drive, set_name, rotation, moment, newest_whole(snapshots)), False)
+    finally:
+        unlock(lock)
+
+
+def add_pin(parser: Parser) -> None:
+    """Declare the options of `pin`."""
+    parser.add_argument("when", metavar="WHEN", help="latest, or a date or its beginning")
+    parser.add_argument("--note", default="", metavar="TEXT", help="why it is to stay")
+    add_drive_options(parser)
+
+
+def run_pin(args: argparse.Namespace, _scene: Scene) -> Answer:
+    """Carry out `pin`."""
+    drive, set_name = open_to_tend(args)
+    with drive.guarded():
+        set_folder = drive.root.child(set_name)
+        chosen = choose_snapshot(args.when, survey(set_folder))
+        pin(set_folder, chosen.name, " ".join(show(args.note).split()), set_name)
+    return Answer(Exit.DONE, [*passed_over(args.when, chosen.name), f"{chosen.name} is pinned: it is never deleted until you unpin it."],
+                  (), {"snapshot": chosen.name, "pinned": True})
+
+
+def add_unpin(parser: Parser) -> None:
+    """Declare the options of `unpin`."""
+    parser.add_argument("when", metavar="WHEN", help="latest, or a date or its beginning")
+    add_drive_options(parser)
+
+
+def run_unpin(args: argparse.Namespace, _scene: Scene) -> Answer:
+    """Carry out `unpin`."""
+    drive, set_name = open_to_tend(args)
+    with drive.guarded():
+        set_folder = drive.root.child(set_name)
+        chosen = choose_snapshot(args.when, survey(set_folder))
+        was = unpin(set_folder, chosen.name)
+    said = f"{chosen.name} is not pinned any more: it is deleted when its time comes." if was else f"{chosen.name} was not pinned."
+    return Answer(Exit.DONE, [*passed_over(args.when, chosen.name), said], (), {"snapshot": chosen.name, "pinned": False})
+
+
 class Command(NamedTuple):
     """One command: what it is for, its options, and what carries it out."""
 
@@ -6566,8 +7131,14 @@ COMMANDS: Dict[str, Command] = {
                       "snapback.py verify latest --drive /media/usb"),
     "restore": Command("give files back, into a new folder", add_restore, run_restore,
                        "snapback.py restore 2026-11-20 Documents/letter.odt --drive /media/usb"),
+    "rotate": Command("delete old dated copies by rule, the newest never", add_rotate, run_rotate,
+                      "snapback.py rotate -n --keep-daily 7 --keep-monthly 12 --drive /media/usb"),
+    "pin": Command("protect a dated copy from deletion", add_pin, run_pin,
+                   "snapback.py pin 2026-11-20 --note 'before the move' --drive /media/usb"),
+    "unpin": Command("take that protection back", add_unpin, run_unpin, "snapback.py unpin 2026-11-20 --drive /media/usb"),
 }
-VALUE_OPTIONS = frozenset(("--set", "--drive", "--jobs", "--to", "--label", "--exclude", "--exclude-from", "--exclude-if-present"))
+VALUE_OPTIONS = frozenset(("--set", "--drive", "--jobs", "--to", "--label", "--note", "--exclude", "--exclude-from", "--exclude-if-present",
+                           "--min-free", *(f"--keep-{rule}" for rule in Retention._fields)))
 
 
 def default_jobs() -> int:
