@@ -247,7 +247,7 @@ def test_asked_to_stop_it_says_in_one_line_that_earlier_copies_are_untouched(
     wait_until(lambda: copied_so_far(box) > 10_000_000, run)
     asked_at = time.monotonic()
     run.send_signal(asked)
-    ended = cli.ended(run, timeout=20)
+    ended = cli.ended(run, timeout=60)
     assert (ended.code, ended.err.count("\n")) == (130, 1), ended
     assert "untouched" in ended.err
     assert time.monotonic() - asked_at < 5
@@ -263,7 +263,7 @@ def test_a_reader_asked_to_stop_ends_with_130_and_one_line(box: Box, cli: Cli, t
     run = cli.start(*words, "--drive", box.drive)
     wait_until(lambda: bytes_read_by(run.pid) > 20_000_000, run)  # of 150 MB
     run.send_signal(signal.SIGINT)
-    ended = cli.ended(run, timeout=20)
+    ended = cli.ended(run, timeout=60)
     assert (ended.code, ended.err.count("\n")) == (130, 1), ended
     whole(box, first)
 
@@ -278,7 +278,7 @@ def test_a_restore_asked_to_stop_leaves_no_half_file_under_its_name(box: Box, cl
     run = cli.start("restore", "latest", "--to", back, "--drive", box.drive, "--jobs", jobs)
     wait_until(lambda: back.exists() and bytes_in([back]) > 5_000_000, run)
     run.send_signal(signal.SIGINT)
-    ended = cli.ended(run, timeout=20)
+    ended = cli.ended(run, timeout=60)
     assert (ended.code, "--merge to go on" in ended.err) == (130, True), ended
     for path in back.rglob("large *"):
         assert path.read_bytes() == (box.source / path.name).read_bytes()
@@ -332,7 +332,7 @@ def test_a_worker_that_does_not_move_keeps_nobody_waiting(box: Box, cli: Cli) ->
     for worker in Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split():
         os.kill(int(worker), signal.SIGSTOP)
     run.send_signal(signal.SIGINT)
-    ended = cli.ended(run, timeout=30)
+    ended = cli.ended(run, timeout=60)
     assert (ended.code, ended.err.count("\n")) == (130, 1), ended
     carries_on(box, {})
 
@@ -346,11 +346,10 @@ def goes_on(process: str) -> bool:
 
 
 def wait_for_end(processes: Sequence[str]) -> None:
-    for _ in range(1000):
-        if not any(goes_on(one) for one in processes):
-            return
+    end = time.monotonic() + 20
+    while any(goes_on(one) for one in processes):
+        assert time.monotonic() < end, "they go on"
         time.sleep(0.001)
-    pytest.fail("they go on")
 
 
 # --- What a killed run had done is not done again ------
@@ -377,7 +376,7 @@ def bytes_written_by(argv: Sequence[str]) -> int:
 def test_killed_at_nine_tenths_the_next_run_writes_little_again(box: Box, cli: Cli) -> None:
     many_files(box, 200, 500_000)
     total = bytes_in([box.source])
-    for _ in range(5):  # the moment cannot be hit exactly
+    for _ in range(20):  # the moment cannot be hit exactly
         remove_tree(box.set_folder)
         run = cli.start(*box.argv())
         wait_until(lambda: copied_so_far(box) > 0.88 * total, run)
