@@ -1,5 +1,8 @@
 """What every test may ask for.
 
+LOOPS       LOOPS=coarse in the environment: the longest loops try fewer of their moments, faults, seeds (`COARSE`, `thinned`).
+            `make check` says so to the newest of two Pythons: the oldest runs every loop in full, and what these loops
+            look for, the order of system calls, is the same on any
 needs       `@pytest.mark.needs("root", "rsync")`: skipped, with the reason, where one of them is missing. Where CI=true
             is set nothing may be missing but what NEVER_IN_CI names, so that no test is skipped for good unnoticed.
 run, cli    the program by `snapback.main([...])`, and as a process of its own
@@ -27,7 +30,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
 
 import pytest
 
@@ -39,7 +42,17 @@ SNAPBACK = Path(snapback.__file__).resolve()
 NOBODY = 65534
 MIB = 1 << 20
 
+COARSE = os.environ.get("LOOPS") == "coarse"
+
 Argument = Union[str, "os.PathLike[str]"]
+
+
+Thing = TypeVar("Thing")
+
+
+def thinned(things: Sequence[Thing], step: int = 4) -> Sequence[Thing]:
+    """Give all that a long loop is to try; in coarse loops only every so many-th."""
+    return things[::step] if COARSE else things
 
 
 # --- Needs ------

@@ -17,6 +17,7 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Set, Tu
 
 import pytest
 
+from conftest import COARSE
 from faults import Call, Fault, Hit, is_below, nothing, watched
 from trees import Outcome, Twin, ask, dates, differences, later, remove_tree, set_time, shown, text_of, twin
 
@@ -27,7 +28,8 @@ DOCUMENTED = {0, 1, 2, 3, 4, 11, 75}
 ON_DRIVES = [errno.EIO, errno.ENOSPC, errno.EROFS, errno.ENOENT, errno.EACCES]
 IN_SOURCES = [errno.EIO, errno.ENOENT, errno.EACCES]
 ALL_OF_THEM = os.environ.get("FAULTS") == "all"
-CLOSELY, STEP = 60, 4  # so many calls are tried one by one, then every fourth; of less usual runs only every fourth
+# So many calls are tried one by one, then every fourth, and of less usual runs only every fourth; coarsely every twelfth.
+CLOSELY, STEP = (0, 12) if COARSE else (60, 4)
 
 
 # --- A source, and drives in several states ------

@@ -15,7 +15,7 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence
 
 import pytest
 
-from conftest import MIB, SNAPBACK, Cli
+from conftest import COARSE, MIB, SNAPBACK, Cli
 from trees import (
     Twin,
     ask,
@@ -69,13 +69,16 @@ def box(tmp_path: Path) -> Iterator[Box]:
     tmp_path.mkdir()
 
 
+STRACE = ["strace", "-f", "-qq"]
+
+
 def killed_at(cli: Cli, nth: int, calls: str, argv: Sequence[str]) -> bool:
     """Run snapback and kill it at the nth of these system calls, in whichever process; False if it ended before.
 
     When a process is killed that it had forked, it says so and fails.
     """
     inject = f"inject={calls}:signal=KILL:when={nth}"
-    strace = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={calls}", "-e", inject]
+    strace = [*STRACE, "-o", os.devnull, "-e", f"trace={calls}", "-e", inject]
     ended = cli(*argv, before=strace)
     forked_one_died = ended.code == 1 and "the system ended a part of this run" in ended.err
     assert forked_one_died or ended.code in (0, 5, -signal.SIGKILL), ended
@@ -137,15 +140,15 @@ CALLS = [  # what changes a disk, and what makes it last
 ]
 
 
-def moments(calls: str) -> Iterator[int]:
+def moments(calls: str, coarse: bool = COARSE) -> Iterator[int]:
     """Count calls at which to kill, in ever larger steps; Python's own start opens and closes over a hundred files.
 
-    >>> [nth for nth, _ in zip(moments("write"), range(9))]
+    >>> [nth for nth, _ in zip(moments("write", coarse=False), range(9))]
     [1, 2, 4, 8, 16, 32, 64, 128, 256]
     """
     if calls in ("openat", "close"):
-        yield from itertools.count(150, 25)
-    yield from (2**power for power in itertools.count())
+        yield from itertools.count(150, 100 if coarse else 25)
+    yield from (2**power for power in itertools.count(0, 2 if coarse else 1))
 
 
 @pytest.mark.needs("strace", "sha256sum")
@@ -229,10 +232,11 @@ def copied_so_far(box: Box) -> int:
 
 
 def many_files(box: Box, count: int, size: int) -> None:
+    texts = [text_of(nth, size) for nth in range(7)]
     for nth in range(count):
         folder = box.source / f"folder {nth // 10}"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"file {nth}").write_bytes(text_of(nth % 7, size) + b"%d" % nth)
+        (folder / f"file {nth}").write_bytes(texts[nth % 7] + b"%d" % nth)
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
@@ -301,7 +305,7 @@ def test_asked_to_stop_at_any_moment_it_never_passes_over_it(box: Box, cli: Cli,
         assert ask("init", box.drive).code == 0
         inject = f"inject={calls}:signal=INT:when={nth}"
         trace = box.drive.with_name("trace")
-        strace = ["strace", "-f", "-qq", "-o", str(trace), "-e", f"trace={calls}", "-e", inject]
+        strace = [*STRACE, "-o", str(trace), "-e", f"trace={calls}", "-e", inject]
         ended = cli(*box.argv("--jobs", jobs), before=strace)
         asked = trace.read_text().count("--- SIGINT")
         if not asked:
