@@ -1,5 +1,8 @@
 """What every test may ask for.
 
+LOOPS       LOOPS=coarse in the environment: the longest loops try fewer of their moments, faults, seeds (`COARSE`, `thinned`).
+            `make check` says so to the newest of two Pythons: the oldest runs every loop in full, and what these loops
+            look for, the order of system calls, is the same on any
 needs       `@pytest.mark.needs("root", "rsync")`: skipped, with the reason, where one of them is missing. Where CI=true
             is set nothing may be missing but what NEVER_IN_CI names, so that no test is skipped for good unnoticed.
 run, cli    the program by `snapback.main([...])`, and as a process of its own
@@ -12,7 +15,9 @@ A developer's own home folder, settings, time zone, umask and network have no sa
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
+import gc
 import itertools
 import os
 import shlex
@@ -25,7 +30,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
 
 import pytest
 
@@ -37,7 +42,17 @@ SNAPBACK = Path(snapback.__file__).resolve()
 NOBODY = 65534
 MIB = 1 << 20
 
+COARSE = os.environ.get("LOOPS") == "coarse"
+
 Argument = Union[str, "os.PathLike[str]"]
+
+
+Thing = TypeVar("Thing")
+
+
+def thinned(things: Sequence[Thing], step: int = 4) -> Sequence[Thing]:
+    """Give all that a long loop is to try; in coarse loops only every so many-th."""
+    return things[::step] if COARSE else things
 
 
 # --- Needs ------
@@ -163,6 +178,41 @@ def pytest_configure() -> None:
         time.tzset()
     os.umask(0o022)
     os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    if not os.environ.get("TMPDIR") and is_root() and memory() and not why_missing("ext4"):
+        put_temporary_folders(_DISK)
+
+
+def pytest_unconfigure() -> None:
+    """Give the session's disk back."""
+    _DISK.close()
+
+
+# --- A disk of the session's own ------
+
+_DISK = contextlib.ExitStack()
+CLONE_NEWNS = 0x00020000
+DISK_SIZE = "3G"  # of which a few hundred megabytes are used at any time
+
+
+def put_temporary_folders(disk: contextlib.ExitStack) -> None:
+    """Let all temporary folders lie on an ext4 in memory, until `disk` is closed.
+
+    Hundreds of runs flush what they write. On a disk that others use as well they would wait for all that those have
+    written: that was half of the tests' time. The mount is seen by this session only, and gone when it is killed.
+    """
+    if ctypes.CDLL(None).unshare(CLONE_NEWNS) != 0:
+        return
+    command("mount", "--make-rprivate", "/")
+    folder = tempfile.mkdtemp(prefix="snapback-disk-")
+    disk.callback(os.rmdir, folder)
+    with tempfile.NamedTemporaryFile(dir=memory()) as image:  # its name can go as soon as it is mounted
+        command("truncate", "-s", DISK_SIZE, image.name)
+        command("mkfs.ext4", "-q", "-F", image.name)
+        command("mount", "-o", "loop,discard,noinit_itable", image.name, folder)
+    disk.callback(command, "umount", "-l", folder)
+    os.chmod(folder, 0o1777)
+    disk.callback(setattr, tempfile, "tempdir", tempfile.tempdir)
+    tempfile.tempdir = folder
 
 
 @pytest.fixture(scope="session")
@@ -385,12 +435,26 @@ class Mount:
         command(*FILE_SYSTEMS[self.kind].mount, *flags, *source, self.path)
 
     def _detach(self) -> None:
-        if subprocess.run(["umount", self.path], capture_output=True).returncode != 0 and os.path.ismount(self.path):
+        """Unmount it, whoever may still be at work there, and give its device back."""
+        gc.collect()  # a run in this process that failed left its folders open, in the circle of its error and the error's frames
+        daemon = self._daemon()
+        if not _comes_true(self._unmounted, 10):  # a killed run's workers hold their files for a moment longer
             command("umount", "-l", self.path)
-        _wait_until(lambda: self._daemon() is None)  # exfat-fuse goes on writing after umount has returned
+        if daemon and not _comes_true(lambda: self._daemon() is None, 30):  # it goes on writing after umount has returned
+            os.kill(daemon, signal.SIGKILL)
+            _wait_until(lambda: self._daemon() is None)
         if self.device:
             command("losetup", "-d", self.device)
             self.device = None
+
+    def _unmounted(self) -> bool:
+        """Try to unmount it; say whether it is unmounted now, be it since long."""
+        return subprocess.run(["umount", self.path], capture_output=True).returncode == 0 or not self._is_mounted()
+
+    def _is_mounted(self) -> bool:
+        """Look into the system's own list: os.path.ismount takes a mount whose daemon has died for none."""
+        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+        return os.fsencode(self.path) in [line.split(b" ")[4] for line in lines]
 
     def _daemon(self) -> Optional[int]:
         """Return the process id of the FUSE daemon that serves this device, if one does."""
@@ -409,7 +473,10 @@ class Mount:
             self._detach()
             self._attach(["ro", *self.options])
         else:
-            command("mount", "-o", "remount,ro", self.path)
+            gc.collect()
+            again = ["mount", "-o", "remount,ro", os.fspath(self.path)]
+            if not _comes_true(lambda: subprocess.run(again, capture_output=True).returncode == 0, 10):
+                command(*again)  # for its words
 
     def remount(self) -> None:
         """Unmount it and mount it again, writable: what was not written to the device is gone from the cache."""
@@ -453,22 +520,45 @@ class Mount:
 
     def close(self) -> None:
         """Unmount it, whatever state it is in; rmdir makes sure of it, before somebody empties the folder."""
-        if self.device or os.path.ismount(self.path):
+        if self.device or self._is_mounted():
             self._detach()
         self.path.rmdir()
 
 
-def _wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
+def _comes_true(true: Callable[[], bool], seconds: float) -> bool:
+    """Wait, but not longer than that, for something to be so; say whether it is."""
     end = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < end, f"not so after {seconds} s"
+        if time.monotonic() > end:
+            return False
         time.sleep(0.02)
+    return True
+
+
+def _wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
+    assert _comes_true(true, seconds), f"not so after {seconds} s"
+
+
+MEMORY = Path("/dev/shm")
+ENOUGH_MEMORY = 2048 * MIB  # free there, or its disk is used: in a container it may hold next to nothing
+
+
+@functools.lru_cache(maxsize=None)
+def memory() -> Optional[str]:
+    """Say where folders in memory can be made, as large as tests need and with attributes; None where there is no such place."""
+    try:
+        with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+            os.setxattr(folder, "user.test", b"")  # refused by Linux up to 6.5
+            room = os.statvfs(folder)
+    except (AttributeError, OSError):
+        return None
+    return os.fspath(MEMORY) if room.f_bavail * room.f_frsize >= ENOUGH_MEMORY else None
 
 
 @contextlib.contextmanager
 def folder_in_memory() -> Iterator[Path]:
     """Give a folder in memory, where that can be had: hundreds of runs flush what they write."""
-    root = Path(tempfile.mkdtemp(prefix="snapback-test-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
+    root = Path(tempfile.mkdtemp(prefix="snapback-test-", dir=memory()))
     yield root
     remove_tree(root)
 
@@ -498,10 +588,11 @@ def reachable() -> Iterator[Path]:
 
 
 @pytest.fixture
-def mounted(reachable: Path) -> Iterator[Callable[..., Mount]]:
+def mounted(reachable: Path, in_memory: Path) -> Iterator[Callable[..., Mount]]:
     """Return `mounted(kind, size=..., image_in=..., options=...) -> Mount`; skips by itself where it cannot be made.
 
-    `image_in` is a folder for the image. A drive whose device can fail:
+    `image_in` is a folder for the image, which otherwise lies in memory: a busy disk would keep everybody waiting for
+    what is written to it. A drive whose device can fail:
 
         disk = mounted("ext4", "400M")
         drive = mounted("xfs", image_in=disk.path)
@@ -512,7 +603,7 @@ def mounted(reachable: Path) -> Iterator[Callable[..., Mount]]:
         def mount(kind: str, size: str = "", image_in: Optional[Path] = None, options: Sequence[str] = ()) -> Mount:
             require(kind)
             path = Path(tempfile.mkdtemp(prefix=kind, dir=reachable))
-            image = (image_in or reachable) / f"{path.name}.img"
+            image = (image_in or in_memory) / f"{path.name}.img"
             drive = Mount(kind, size or FILE_SYSTEMS[kind].size, image, path, options)
             stack.callback(drive.close)
             drive.make()

@@ -106,7 +106,7 @@ ROWS: Sequence[Row] = (
         "9: two copies of one second have two names",
         "    return next(name for name in names if name not in in_use)\n",
         "    return base\n",
-        "test_names.py",
+        "test_names.py::test_a_dated_copy_is_named_by_local_time_and_never_as_another_is",
     ),
     Row(
         "10: restore asks for a new folder",
@@ -154,7 +154,7 @@ ROWS: Sequence[Row] = (
         "13: names are shown with control characters escaped",
         "    if text.isprintable():\n        return text\n",
         "    return text\n",
-        "test_names.py",
+        "test_names.py::test_nothing_that_is_shown_can_drive_a_terminal_or_deceive_the_eye",
     ),
     Row(
         "section 3: a set belongs to one machine",
@@ -292,7 +292,7 @@ ROWS: Sequence[Row] = (
         "the drive inside a source is left out",
         "        inside = [name for name in below if stamp(below[name]) != drive]",
         "        inside = list(below)",
-        "test_fake_disks.py",
+        "test_fake_disks.py::test_a_dry_run_leaves_out_what_is_excluded_and_the_drive",
     ),
     Row(
         "-x: other disks are not entered",

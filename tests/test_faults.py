@@ -12,14 +12,14 @@ import itertools
 import json
 import os
 import subprocess
-import time
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
 
 import pytest
 
+from conftest import COARSE
 from faults import Call, Fault, Hit, is_below, nothing, watched
-from trees import Outcome, Twin, ask, dates, differences, remove_tree, set_time, shown, text_of, twin
+from trees import Outcome, Twin, ask, dates, differences, later, remove_tree, set_time, shown, text_of, twin
 
 pytestmark = pytest.mark.needs("linux")
 
@@ -28,7 +28,8 @@ DOCUMENTED = {0, 1, 2, 3, 4, 11, 75}
 ON_DRIVES = [errno.EIO, errno.ENOSPC, errno.EROFS, errno.ENOENT, errno.EACCES]
 IN_SOURCES = [errno.EIO, errno.ENOENT, errno.EACCES]
 ALL_OF_THEM = os.environ.get("FAULTS") == "all"
-CLOSELY, STEP = 60, 4  # so many calls are tried one by one, then every fourth; of less usual runs only every fourth
+# So many calls are tried one by one, then every fourth, and of less usual runs only every fourth; coarsely every twelfth.
+CLOSELY, STEP = (0, 12) if COARSE else (60, 4)
 
 
 # --- A source, and drives in several states ------
@@ -88,9 +89,12 @@ def settle(source: Path) -> None:
     set_time(source, 1_500_000_000, 1)
 
 
-def quick(*argv: object, hook: Callable[[Call], None] = nothing, syncfs: bool = True) -> Outcome:
+FIRST, SECOND, THIRD, AT_LAST = 10, 20, 30, 40  # seconds later than it is, so that nothing is young enough to be read again
+
+
+def quick(*argv: object, hook: Callable[[Call], None] = nothing, syncfs: bool = True, after: int = AT_LAST) -> Outcome:
     """Run a command with one worker, without waiting for a disk to be flushed; tell of an error that escapes it."""
-    with watched(hook, syncfs):
+    with watched(hook, syncfs), later(after):
         try:
             return ask(*argv, "--jobs", "1")
         except OSError as err:
@@ -108,19 +112,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     keep(made, "new")
     make_source(source)
     settle(source)
-    time.sleep(3.2)  # so that the next run need not read again what was touched just before this one
-    assert quick(*made.backup()).code == 0
+    assert quick(*made.backup(), after=FIRST).code == 0
     keep(made, "second")
     (date,) = dates(made.a_set)
     first = twin(made.a_set / date)
     edit(source)
     settle(source)
-    outcome = quick(*made.backup(), hook=refuse_to_publish)
+    outcome = quick(*made.backup(), hook=refuse_to_publish, after=SECOND)
     assert outcome.code == 1, outcome
     keep(made, "interrupted")
     made = made._replace(tree=twin(source), first=first)
-    time.sleep(3.2)
-    assert quick(*made.backup()).code == 0
+    assert quick(*made.backup(), after=THIRD).code == 0
     keep(made, "third")
     yield made
     remove_tree(folder)

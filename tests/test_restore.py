@@ -1051,7 +1051,7 @@ def test_a_fifo_hangs_nobody_wherever_it_stands(world: World, cli: Cli, case: st
         ["restore", "latest", *there, "--to", world.out / "x"],
         ["backup", "--set", "box", world.source, world.drive],
     ):
-        ended = cli(*words, timeout=20)
+        ended = cli(*words, timeout=60)
         codes = CODES[str(words[0])] | ({75} if case == "marker" else set())
         assert (ended.code in codes, "Traceback" in ended.err) == (True, False), ended
 
@@ -1063,7 +1063,7 @@ def test_a_device_in_the_place_of_a_file_is_not_read(world: World, cli: Cli) -> 
         (world.box / DATE / place).unlink()
         os.mknod(world.box / DATE / place, 0o666 | stat.S_IFCHR, os.makedev(1, 5))  # /dev/zero never ends
         for words in (["list"], ["verify"], ["restore", DATE, "--to", str(world.out / place[:3])]):
-            ended = cli(*words, "--drive", world.drive, "--set", "box", timeout=20)
+            ended = cli(*words, "--drive", world.drive, "--set", "box", timeout=60)
             assert (ended.code in CODES[words[0]], "Traceback" in ended.err) == (True, False), (place, ended)
 
 

@@ -8,7 +8,7 @@ import itertools
 import json
 import os
 import shutil
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 from unittest import mock
@@ -18,7 +18,7 @@ import pytest
 import snapback
 from conftest import Cli
 from faults import Call, nothing, watched
-from trees import Outcome, ask, dates, differences, opened_folder, remove_tree, stock_check, text_of, twin, without
+from trees import Outcome, ask, dates, differences, later, opened_folder, remove_tree, stock_check, text_of, twin, without
 
 pytestmark = pytest.mark.needs("linux", "sha256sum")
 
@@ -36,6 +36,7 @@ class Box:
         self.drive.mkdir()
         self.secret.write_bytes(b"not to be copied")
         self.runs = 0
+        self.since: Optional[datetime] = None  # the clock goes on
 
     def write(self, name: str, content: bytes, when: int = OLD) -> Path:
         path = self.source / name
@@ -50,7 +51,7 @@ class Box:
         There is always room enough for it to do without a first look, so that hooks meet the one walk only.
         """
         self.runs += after
-        with later(self.runs), watched(hook), mock.patch.object(snapback, "used_on_disks", return_value={}):
+        with later(self.runs, self.since), watched(hook), mock.patch.object(snapback, "used_on_disks", return_value={}):
             outcome = ask(*words)
         assert outcome.code == code, outcome
         return outcome
@@ -70,23 +71,6 @@ class Box:
         for date, was in before.items():
             assert differences(twin(self.drive / "box" / date), was) == []
         return copy
-
-
-@contextlib.contextmanager
-def later(seconds: int) -> Iterator[None]:
-    """Let the clock be ahead."""
-
-    class Clock(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> Any:
-            return datetime.now(tz) + timedelta(seconds=seconds)
-
-    before = snapback.datetime
-    snapback.datetime = Clock  # type: ignore[misc]
-    try:
-        yield
-    finally:
-        snapback.datetime = before  # type: ignore[misc]
 
 
 @pytest.fixture
@@ -398,10 +382,9 @@ def test_a_file_younger_than_three_seconds_at_the_last_run_is_read_again(
 ) -> None:
     """It may have changed once more in the same tick of a coarse clock, and its times would not tell."""
     monkeypatch.setattr(snapback, "WITH_CTIME", False)
-    began = datetime.now(timezone.utc).timestamp()
-    box.runs = 100  # the next run starts at began + 100 s
+    box.since, box.runs = datetime.now(timezone.utc), 100
     for age in (1, 2, 6):
-        moment = int((began + 100 - age) * 10**9)
+        moment = int((box.since.timestamp() + 100 - age) * 10**9)
         box.write(f"{age} s", text_of("before", SMALL), moment)
     first = box.back_up(after=0)
     for path in box.source.iterdir():

@@ -26,8 +26,9 @@ import socket
 import stat
 import struct
 import subprocess
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Callable, Collection, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple, Union
+from typing import Any, Callable, Collection, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
 import snapback
 
@@ -1046,6 +1047,26 @@ def ask(*argv: object) -> Outcome:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = snapback.main(arguments)
     return Outcome(code, written_to(out), written_to(err))
+
+
+@contextlib.contextmanager
+def later(seconds: int, since: Optional[datetime] = None) -> Iterator[None]:
+    """Let snapback's clock be ahead: what was just written has rested so long, and nobody has to wait.
+
+    With `since` it stands still, so many seconds after that moment.
+    """
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return (since.astimezone(tz) if since else datetime.now(tz)) + timedelta(seconds=seconds)
+
+    before = snapback.datetime
+    snapback.datetime = Clock  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        snapback.datetime = before  # type: ignore[misc]
 
 
 def new_copy(drive: Path, *words: object, codes: Collection[int] = (0,)) -> Path:
