@@ -117,6 +117,7 @@ RACY_NS = 3 * 10**9          # FAT keeps two seconds: a file this young may chan
 READ_ATTEMPTS = 3            # how often a file that changes under our hands is read again
 ANY_DISK_NS = 2**31 * 10**9  # times this far from 1970 are moved to others by some file systems
 COUNT_LIMIT = 1 << 53        # the largest number that is believed: what every JSON reader can hold
+GZIP = 31                    # zlib's wbits for a stream with a header as gzip writes it
 TWIN_RATIO = 200             # a twin that unpacks to more than so many times its size is no list of names
 LINE_LIMIT = 4 * MIB         # the longest manifest line that is believed
 HEAD_LIMIT = 64 * KIB        # the longest marker or settings text that is read
@@ -297,6 +298,7 @@ class Counts:
         self.files: Dict[Same, int] = dict.fromkeys(Same, 0)
         self.dirs: Dict[Same, int] = dict.fromkeys(Same, 0)
         self.bytes = self.added = self.other = self.sockets = self.excluded = self.gone = self.kept = self.skipped = 0
+        self.mended = 0
 
     @property
     def total_files(self) -> int:
@@ -502,7 +504,7 @@ def choose_snapshot(when: str, snapshots: Sequence[Snapshot]) -> Snapshot:
     if not WHEN.fullmatch(text):
         raise UsageError(f"{quoted(when)} is no date; say a date first: restore latest {show(when)}")
     if any(one.name == text and one.state is State.DAMAGED for one in snapshots):
-        raise DamagedCopy(f"the manifest of {text} and its twin are damaged, so nothing of it can be proved; take another date, "
+        raise DamagedCopy(f"the list of {text} and its second list are damaged, so nothing of it can be proved; take another date, "
                           "or copy its folder by hand")
     begins = [one for one in whole if one.name == text] or [one for one in whole if one.name.startswith(text)]
     before = [one for one in whole if one.name < text]
@@ -1948,8 +1950,10 @@ def trace_upwards(path: str) -> List[Tuple[str, Sequence[str]]]:
         path = os.path.dirname(path)
 
 
-def reason(err: OSError) -> str:
-    """Give the system's own words for a failure, with the name it is about."""
+def reason(err: Exception) -> str:
+    """Give the system's own words for a failure, with the name it is about; or what any other error says."""
+    if not isinstance(err, OSError):
+        return str(err)
     name = f": {show(str(err.filename)[-200:])}" if err.filename is not None and not isinstance(err.filename, int) else ""
     return f"{err.strerror or type(err).__name__}{name}"
 
@@ -2024,7 +2028,7 @@ def write_sparse(fd: int, data: Union[bytes, memoryview]) -> None:
 
 def set_length(fd: int, length: int) -> None:
     """Set the length of a file whose last bytes were stepped over."""
-    os.truncate(fd, length) if os.truncate in os.supports_fd else os.ftruncate(fd, length)
+    os.ftruncate(fd, length)
 
 
 def is_sparse(info: os.stat_result) -> bool:
@@ -2251,15 +2255,18 @@ def pour_whole(fd: int, out: int, file: SourceFile, care: Care) -> Copied:
 def copy_once(file: SourceFile, target: Folder, new_name: str, care: Care) -> Copied:
     """Copy one file, whether it changes meanwhile (then the result says so) or not."""
     fd = from_source(file.folder.open_file, file.name)
+    whole = False
     try:
         out = target.create_file(new_name)
         try:
             copied = pour_whole(fd, out, file, care)
             set_metadata_closed(target, new_name, meta_from(file.info, copied.xattrs))
+            whole = True
             return copied
-        except SourceError:
-            target.unlink(new_name)  # closed by now: Windows removes no open file
-            raise
+        finally:
+            if not whole:  # also when the run is asked to end: half a large file would only fill the drive
+                with contextlib.suppress(OSError):
+                    target.unlink(new_name)  # closed by now: Windows removes no open file
     finally:
         close_read(fd)
 
@@ -2396,15 +2403,6 @@ def hash_file(folder: Folder, name: str, pulse: Pulse) -> str:
             pulse.beat(len(piece))
             sha.update(piece)
         return sha.hexdigest()
-    finally:
-        close_read(fd)
-
-
-@contextlib.contextmanager
-def closing_fd(fd: int) -> Iterator[None]:
-    """Close a descriptor in the end."""
-    try:
-        yield
     finally:
         close_read(fd)
 
@@ -3138,7 +3136,7 @@ def manifest_file(folder: Folder, name: str = MANIFEST) -> BinaryIO:
 def unpacked_twin(set_folder: Folder, name: str) -> Iterator[bytes]:
     """Unpack the twin of a manifest piece by piece. Raises OSError or ManifestDamaged."""
     with manifest_file(set_folder.child(TWINS), name + ".gz") as packed:
-        unpacker = zlib.decompressobj(31)
+        unpacker = zlib.decompressobj(GZIP)
         left = TWIN_RATIO * os.fstat(packed.fileno()).st_size + MIB
         while not unpacker.eof:
             data = unpacker.unconsumed_tail or packed.read(MIB)
@@ -3190,7 +3188,7 @@ def load_manifest(set_folder: Folder, name: str) -> "Manifest":
             return proved_manifest(twin_file(set_folder, name) if is_twin else manifest_file(set_folder.child(name)))
         except (ManifestDamaged, OSError) as err:
             why = why or err
-    raise ManifestDamaged(reason(why) if isinstance(why, OSError) else str(why)) from why
+    raise ManifestDamaged(reason(why) if why else "") from why
 
 
 class ManifestWriter:
@@ -3202,7 +3200,7 @@ class ManifestWriter:
     def __init__(self, folder: Folder, twins: Folder, twin: str) -> None:
         self.fd, self.twin_fd = folder.create_file(MANIFEST), twins.create_file(twin)
         self.open_fds = [self.fd, self.twin_fd]
-        self.packer = zlib.compressobj(1, zlib.DEFLATED, 31)  # higher levels measured: 4 times slower for 15 % less
+        self.packer = zlib.compressobj(1, zlib.DEFLATED, GZIP)  # higher levels measured: 4 times slower for 15 % less
         self.sha = hashlib.sha256()
         self.waiting: List[str] = []
         self.length = 0
@@ -3272,7 +3270,7 @@ def write_twin(set_folder: Folder, twins: Folder, name: str) -> None:
         file.seek(0)
         out = twins.create_file(name + ".gz" + INCOMPLETE)
         try:
-            packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+            packer = zlib.compressobj(1, zlib.DEFLATED, GZIP)
             for data in iter(lambda: file.read(MIB), b""):
                 write_all(out, packer.compress(data))
             write_all(out, packer.flush())
@@ -3831,6 +3829,30 @@ class Drive:
             raise self.trouble(err) from err
 
 
+def looks_like_set(folder: Folder) -> bool:
+    """Tell whether a folder on a drive holds dated copies. Raises OSError where it cannot be read."""
+    return any(SNAPSHOT_NAME.fullmatch(name.partition(".")[0]) or name == TWINS for name in folder.names())
+
+
+def list_sets(root: Folder) -> Tuple[List[str], List[str]]:
+    """List the sets on a drive, and those that this user may not read."""
+    sets, closed = [], []
+    for name, info in root.scan():
+        if is_folder(info) and not why_no_set_name(name):
+            try:
+                if looks_like_set(root.child(name)):
+                    sets.append(name)
+            except PermissionError:
+                closed.append(name)
+    return sorted(sets), sorted(closed)
+
+
+def marker_gone(path: str) -> str:
+    """Say that dated copies are there, and no marker."""
+    return (f"{show(path)} holds dated copies, but its marker, {MARKER}, is gone: nothing was copied; if this is your backup drive, run: "
+            f"snapback.py init {shell_word(path)} (the dated copies stay as they are)")
+
+
 def open_drive(path: str) -> Drive:
     """Open a marked drive for writing. Raises DriveAbsent where there is no marker: nothing may be written there."""
     where = whole_path(path)
@@ -3848,6 +3870,8 @@ def open_drive(path: str) -> Drive:
         raise DriveError(f"the marker of {show(path)}, {MARKER}, is damaged: nothing was copied, and every earlier dated copy is "
                          "untouched; put it back from another place, or remove it and run: snapback.py init "
                          + shell_word(path))
+    if info is not None and is_folder(info) and list_sets(Folder.top(where))[0]:
+        raise DriveAbsent(marker_gone(path))
     if known:
         raise DriveAbsent(f"the drive {show(known.get('label', ''))} is not attached at {show(path)}: nothing was copied; "
                           "attach it and run the same command")
@@ -3937,24 +3961,6 @@ def prepare_drive(path: str, label: str, offline: bool, created: str, plan: Call
 
 
 # -- sets --
-
-
-def looks_like_set(folder: Folder) -> bool:
-    """Tell whether a folder on a drive holds dated copies. Raises OSError where it cannot be read."""
-    return any(SNAPSHOT_NAME.fullmatch(name.partition(".")[0]) or name == TWINS for name in folder.names())
-
-
-def list_sets(root: Folder) -> Tuple[List[str], List[str]]:
-    """List the sets on a drive, and those that this user may not read."""
-    sets, closed = [], []
-    for name, info in root.scan():
-        if is_folder(info) and not why_no_set_name(name):
-            try:
-                if looks_like_set(root.child(name)):
-                    sets.append(name)
-            except PermissionError:
-                closed.append(name)
-    return sorted(sets), sorted(closed)
 
 
 def describe(set_folder: Folder, name: str) -> Snapshot:
@@ -4800,6 +4806,7 @@ class Comparison:
     def __init__(self, order: Order, suspects: Mapping[str, int], hard_links: bool) -> None:
         self.order, self.suspects, self.hard_links = order, suspects, hard_links
         self.origins = {source.alias: source.path for source in order.sources}
+        self.mended = 0              # stored files known to be damaged, of which a good copy is stored now
         self.claims: Dict[Tuple[str, str], Stamp] = {}
 
     def links_at_once(self, place: Place) -> bool:
@@ -4819,6 +4826,7 @@ class Comparison:
             same = Same.DOUBTFUL
         if self.suspects.get(parse_hash_line(was.hash_line)[0], 0) >= before.seq:
             same, linkable = Same.CHANGED, False  # the stored file is known to be bad
+            self.mended += 1
         if " nlink=" in was.line and (file.info.st_nlink == 1 or not self.claim(was, stamp(file.info))):
             linkable = False  # the last name left of a group: others may have been met in this very run
         return errand._replace(same=same, known=was, old=place.old, linkable=linkable, old_name=before.name,
@@ -5070,6 +5078,7 @@ class Taking:
         for before in set(self.earlier.values()):
             before.pass_all()
             self.run.counts.gone += before.gone
+        self.run.counts.mended = self.comparison.mended
 
     def _take_file(self, source: Source, lines: List[str]) -> None:
         parent, name = Folder.top(parent_path(source.path)), path_parts(source.path)[-1]
@@ -5190,7 +5199,7 @@ def sound_manifests() -> Iterator[None]:
     try:
         yield
     except ManifestDamaged as err:
-        raise DamagedCopy(f"an earlier dated copy's manifest is not what snapback writes ({err}): no dated copy was made; "
+        raise DamagedCopy(f"an earlier dated copy's list is not what snapback writes ({err}): no dated copy was made; "
                           "run: snapback.py verify, and move the dated copy that it names out of the set") from err
 
 
@@ -5210,7 +5219,7 @@ def find_earlier(set_folder: Folder, snapshots: Sequence[Snapshot], sources: Seq
             found.update(dict.fromkeys(aliases, Earlier(manifest, snapshot.name, set_folder, aliases)))
             wanted -= aliases
         except ManifestDamaged as err:
-            notes.append(Note("", f"the manifest of {snapshot.name} is damaged ({err}): what it holds was stored anew, or "
+            notes.append(Note("", f"the list of {snapshot.name} is damaged ({err}): what it holds was stored anew, or "
                               "compared with an older copy; run: snapback.py verify"))
     return found
 
@@ -5402,10 +5411,10 @@ class SetRun:
             raise self.drive.trouble(err, look.bytes - counts.added) from err
         finally:
             writer.close()
-        late = self._after_publishing(name, counts, left_behind, flush)
+        late_notes, settled = self._after_publishing(name, counts, left_behind, flush)
         where = join_path(self.drive.path, self.set_name, name)
         inside = tuple(source.path for source in self.order.sources if is_inside(self.drive.path, source.path))
-        return Taken(name, self.seq, self.set_name, counts, notes + late[0], where, late[1], None, inside, same_disk)
+        return Taken(name, self.seq, self.set_name, counts, notes + late_notes, where, settled, None, inside, same_disk)
 
     def _header(self, abilities: Abilities) -> Dict[str, Any]:
         return {**self.facts, "seq": self.seq, "taken": self.order.now.isoformat(timespec="seconds"), "layout": "complete",
@@ -5467,7 +5476,7 @@ class SetRun:
             if flush:
                 flush.finish()
         except (OSError, DriveError) as err:
-            why = reason(err) if isinstance(err, OSError) else str(err)
+            why = reason(err)
             return [*notes, Note("", f"the dated copy is whole, but tidying up after it failed ({why})")], False
         return notes, True
 
@@ -5560,6 +5569,7 @@ class Checked(NamedTuple):
     read_bytes: int
     findings: List[Finding]
     strewn: int
+    by_twin: Sequence[str] = ()      # dated copies that were checked by their second list
     interrupted: bool = False        # not all was read
     noted: bool = False              # on the drive, so that the next run knows
 
@@ -5654,6 +5664,7 @@ class Verification:
         self.snapshot = ""
         self.rereading = Rereading(workers)
         self.findings = self.rereading.findings
+        self.by_twin: List[str] = []     # dated copies that were checked by their second list
         self.files = self.strewn = 0
 
     def check(self, name: str) -> None:
@@ -5669,10 +5680,12 @@ class Verification:
         try:
             manifest = proved_manifest(manifest_file(folder))
         except (ManifestDamaged, OSError) as err:
-            self._find(Found.MANIFEST, MANIFEST, reason(err) if isinstance(err, OSError) else str(err))
+            self._find(Found.MANIFEST, MANIFEST, reason(err))
             try:
                 manifest = load_manifest(self.set_folder, name)  # the twin still tells what should be there
+                self.by_twin.append(name)
             except ManifestDamaged:
+                self._find(Found.UNREADABLE, "", "its second list is damaged, too: NO file of this date could be checked")
                 return
         else:
             self._check_twin(manifest)
@@ -5686,15 +5699,15 @@ class Verification:
     def _check_twin(self, manifest: Manifest) -> None:
         """Compare the twin, if there is one, with the manifest that is whole; the next run makes up for one that is missing."""
         try:
-            why = "" if same_as_twin(manifest, self.set_folder, self.snapshot) else "it is not the same as the first"
+            why = "" if same_as_twin(manifest, self.set_folder, self.snapshot) else "it is not the same as the first list"
         except FileNotFoundError:
             return
         except (ManifestDamaged, OSError) as err:
             if isinstance(err, OSError) and err.errno in OWN_LIMITS:
                 raise
-            why = reason(err) if isinstance(err, OSError) else str(err)
+            why = reason(err)
         if why:
-            self.findings.append(Finding(Found.MANIFEST, TWINS, f"{self.snapshot}.gz", f"the second copy of a list: {why}"))
+            self.findings.append(Finding(Found.MANIFEST, TWINS, f"{self.snapshot}.gz", f"the second list: {why}"))
 
     def miss(self, name: str) -> None:
         """Note a dated copy of which only the list is left."""
@@ -5831,14 +5844,15 @@ def verify(drive: Drive, order: Check, watch: Watch) -> Checked:
         if run.findings:
             drive.check()
         findings = sorted(set(run.findings), key=lambda one: (one.snapshot, name_bytes(one.path)))
-        return Checked(list(order.names), run.files, run.rereading.files, run.rereading.bytes, findings, run.strewn, interrupted)
+        return Checked(list(order.names), run.files, run.rereading.files, run.rereading.bytes, findings, run.strewn, run.by_twin,
+                       interrupted)
 
 
 def list_damage(set_folder: Folder, order: Check, checked: Checked, seqs: Mapping[str, int], time: str) -> None:
     """Bring damaged.txt up to date; `seqs` are the numbers of all dated copies. Raises OSError."""
     before = read_text(set_folder, DAMAGED_LIST, 64 * MIB)
-    if order.whole and not order.quick and not checked.interrupted and set(seqs) <= {*order.names, *(
-            name for name, seq in seqs.items() if not SNAPSHOT_NAME.fullmatch(name))}:
+    dated = {name for name in seqs if SNAPSHOT_NAME.fullmatch(name)}
+    if order.whole and not order.quick and not checked.interrupted and dated <= set(order.names):
         text = damaged_text(checked.damage, time, seqs)
     else:  # dates that were not read now may share the bad file: it counts for all of them
         listed = set((before or "").split("\n"))
@@ -5860,7 +5874,7 @@ def mend_twins(set_folder: Folder, checked: Checked) -> str:
         with contextlib.suppress(ManifestDamaged):
             write_twin(set_folder, twins, name)
             mended.append(name)
-    return f"the second copy of the list was made anew for: {', '.join(mended)}" if mended else ""
+    return f"the second list was made anew for: {', '.join(mended)}" if mended else ""
 
 
 def note_check(drive: Drive, order: Check, checked: Checked) -> Tuple[bool, str]:
@@ -6002,10 +6016,12 @@ def give_back(pulse: Pulse, piece: Piece) -> Outcome:
     except OSError as err:
         return Outcome(kind=Found.MISSING if err.errno == errno.ENOENT else Found.UNREADABLE, why=reason(err))
     try:
-        with closing_fd(fd), restoring(piece.folder, piece.name):
+        with restoring(piece.folder, piece.name):
             return write_piece(fd, info, piece, pulse)
     except NameRefused:
         return Outcome(refused=True)
+    finally:
+        close_read(fd)
 
 
 class Landing:
@@ -6050,7 +6066,7 @@ class Landing:
                         return
                     self.set_aside.append(put_aside(folder, name, self.wish.merge))
                 if not make_entry(folder, name, known.line):
-                    self.notes.append(Note(path, "it could not be made here; its description is in the manifest"))
+                    self.notes.append(Note(path, "it could not be made here; its description is in the list of the dated copy"))
         except NameRefused:
             self.refuse(path)
 
@@ -6236,7 +6252,18 @@ class Restoration:
         self.workers.after(finish)
 
 
-def check_wishes(manifest: Manifest, wanted: Sequence[str], said: Sequence[str]) -> None:
+def newest_with(set_folder: Folder, path: str) -> str:
+    """Find the newest dated copy that has a path; empty where none has it."""
+    in_hash_line = hash_line("", path)
+    endings = in_hash_line[in_hash_line.index("  "):], f" path={escape(path)}"
+    for snapshot in reversed([one for one in survey(set_folder) if one.state is State.WHOLE]):
+        with contextlib.suppress(ManifestDamaged), load_manifest(set_folder, snapshot.name) as manifest:
+            if any(line.endswith(endings) and not line.startswith("# type=skipped ") for line in manifest.lines()):
+                return snapshot.name
+    return ""
+
+
+def check_wishes(manifest: Manifest, wanted: Sequence[str], said: Sequence[str], set_folder: Folder) -> None:
     """Raise UsageError for a path that the dated copy does not have, before anything is made."""
     missing = set(wanted)
     for block in read_blocks(manifest.lines()) if missing else ():
@@ -6244,8 +6271,10 @@ def check_wishes(manifest: Manifest, wanted: Sequence[str], said: Sequence[str])
         missing -= {f"{block.path}/{name}" if block.path else name for name in block.entries} if missing else set()
     for wish, word in zip(wanted, said):
         if wish in missing:
-            raise UsageError(f"there is no {show(word)} in that dated copy; it has: "
-                             f"{', '.join(sorted(map(show, manifest.header['sources'])))}")
+            other = newest_with(set_folder, wish)
+            raise UsageError(f"there is no {show(word)} in that dated copy; " + (
+                f"the newest that has it is {other}: restore {other} {shell_word(word)}" if other else
+                f"it has: {', '.join(sorted(map(show, manifest.header['sources'])))}; no other has it, either"))
 
 
 def make_target(wish: Wish, drive: Drive, set_name: str) -> "Folder":
@@ -6253,7 +6282,7 @@ def make_target(wish: Wish, drive: Drive, set_name: str) -> "Folder":
     where, said = whole_path(wish.target), show(wish.target)
     sets = {set_name, *list_sets(drive.root)[0]}
     if where == drive.path or any(is_inside(where, join_path(drive.path, one)) for one in sets):
-        raise UsageError(f"{said} lies among the dated copies, which must stay as they are; take another place")
+        raise UsageError(f"{said} lies among the dated copies, which must stay as they are; take another place with --to")
     if leads_nowhere(wish.target):
         raise TargetError(f"{said} is a link that leads nowhere; take another place with --to")
     try:
@@ -6283,13 +6312,13 @@ def restore(drive: Drive, set_name: str, wish: Wish, expect: Expect) -> Restored
                 manifest = opened.enter_context(load_manifest(set_folder, wish.snapshot))
                 pulse = new_pulse(expect(0, 0 if wish.paths else int(manifest.end["bytes"])), wish.jobs)
                 paths = tuple(path_in_copy(slashes(path), manifest.header["sources"]) for path in wish.paths)
-                check_wishes(manifest, paths, wish.paths)
+                check_wishes(manifest, paths, wish.paths, set_folder)
                 target = make_target(wish, drive, set_name)
                 workers = opened.enter_context(Workers(wish.jobs, pulse, functools.partial(give_back, pulse)))
                 run = Restoration(set_folder, target, wish._replace(paths=paths), workers)
                 run.run(manifest)
         except ManifestDamaged as err:
-            raise DamagedCopy(f"the manifest of {wish.snapshot} is damaged ({err}) and so is its twin: nothing can be proved; take "
+            raise DamagedCopy(f"the list of {wish.snapshot} is damaged ({err}) and so is its second list: nothing can be proved; take "
                               "another date or, to have the files as they lie there, copy the folder itself") from err
         if run.landing.findings:
             drive.check()
@@ -6372,12 +6401,18 @@ def span_text(seconds: float) -> str:
 
 
 def age_text(taken: Optional[datetime], now: datetime) -> str:
-    """Write how long ago something was."""
+    """Write how long ago something was.
+
+    >>> now = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
+    >>> [age_text(now - timedelta(seconds=one), now) for one in (30, 3599.7, 3900, 90000)]
+    ['now', '59 min ago', '1 h 5 min ago', '1 day 1 h ago']
+    """
     if taken is None:
         return "?"
     seconds = (now - taken).total_seconds()
-    return "in the future" if seconds < -60 else "now" if seconds < 60 else span_text(seconds).split(" min")[0].rstrip() + (
-        " min ago" if seconds < 3600 else " ago")
+    if seconds < 60:
+        return "in the future" if seconds < -60 else "now"
+    return span_text(seconds if seconds >= 3600 else seconds // 60 * 60) + " ago"
 
 
 def ability_lines(prepared: Prepared) -> List[str]:
@@ -6443,13 +6478,13 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str) -> An
     lines = [f"Dated copy {taken.name} made on {label}: {show(taken.path)}",
              f"{total}: {numbers}; {size_text(counts.added)} copied in {span_text(seconds)}"]
     asides = [(counts.skipped, "not in this copy"), (counts.kept, "kept from an earlier copy"), (counts.excluded, "left out as you asked"),
-              (counts.sockets, "sockets left out (they hold nothing)")]
+              (counts.sockets, "sockets left out (they hold nothing)"), (counts.mended, "stored anew, as the older copy is damaged")]
     if any(count for count, _ in asides):
         lines.append("; ".join(f"{count:,} {words}" for count, words in asides if count))
     lines += [f"{label} lies inside {show(source)}: nothing that is on it was copied" for source in taken.inside]
     lines += rotated_lines(taken.rotated) if taken.rotated else []
     if schedule:
-        lines += ["From now on, run (by hand, or from cron):", "  " + schedule]
+        lines += ["From now on, by hand or from cron:", "  " + schedule]
     unplug = f"safe to unplug {label}" if taken.settled else f"do not unplug {label} yet: eject it first"
     if taken.same_disk:
         unplug = f"{label} is on the same disk as what was copied: this helps against mistakes, not when that disk dies"
@@ -6466,12 +6501,14 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str) -> An
 
 def preview_answer(look: Look, set_name: str, label: str, free: int) -> Answer:
     """Report what a dry run found; `free` is the space on the drive, in bytes."""
-    words = {Same.NEW: "new", Same.CHANGED: "changed", Same.DOUBTFUL: "to be read"}
+    words = {Same.NEW: "new", Same.CHANGED: "changed", Same.DOUBTFUL: "read again"}
     lines = [f"{words[same]:<10} {size_text(size):>8}  {show(path)}" for same, size, path in look.entries]
     new = sum(1 for same, _, _ in look.entries if same is Same.NEW)
     changed = sum(1 for same, _, _ in look.entries if same is Same.CHANGED)
+    doubtful = len(look.entries) - new - changed
     lines.append(f"Would copy {size_text(look.bytes)} to {label}, set {set_name}: {new:,} new and {changed:,} changed of "
-                 f"{count_text(look.files, 'file')} ({size_text(look.total)}). Nothing was written.")
+                 f"{count_text(look.files, 'file')} ({size_text(look.total)})"
+                 + (f"; {doubtful:,} would be read again, to see whether they changed" if doubtful else "") + ". Nothing was written.")
     problems = [f"cannot be read: {line}" for line in note_lines(look.notes, ALL_IN_JSON)]
     if look.bytes > free:
         problems.append(f"this copy would not fit: it needs {size_text(look.bytes)}, and {size_text(free)} are free on {label}")
@@ -6494,6 +6531,23 @@ class Listed(NamedTuple):
     snapshots: Sequence[Snapshot]
     bad: Mapping[str, int]
     pins: Mapping[str, str]
+
+
+def newest_is_bad(listed: Listed) -> bool:
+    """Tell whether the newest dated copy of a set has files that are known to be damaged."""
+    newest = newest_whole(listed.snapshots)
+    return newest is not None and newest.name in listed.bad
+
+
+def damage_lines(name: str, listed: Listed) -> List[str]:
+    """Say what of a set is damaged, and the way out."""
+    lines = [f"{name}/{one.name}: its list and its second list are damaged; the files are there, but nothing proves them: copy by hand "
+             "what you need" for one in listed.snapshots if one.state is State.DAMAGED]
+    lines += [f"{name}/{one.name}: its list is damaged, and its second list serves; put it back, in the set's folder, with: "
+              f"{put_back(one.name)}" for one in listed.snapshots if one.by_twin]
+    if newest_is_bad(listed):
+        lines.append(f"{name}: a check found damaged files, which the next backup stores anew if the source still has them")
+    return lines
 
 
 def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, now: datetime) -> Answer:
@@ -6519,15 +6573,12 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
                           "taken": one.header.get("taken"), "files": one.end.get("files"), "bytes": one.end.get("bytes"),
                           "added": one.end.get("added"), "skipped": one.end.get("skipped"), "kept": one.end.get("kept"),
                           "damaged": bad.get(one.name, 0), "pinned": pins.get(one.name), "sources": dict(one.sources)})
-    damaged = [f"{name}/{one.name}: its manifest is damaged; the files are there, but nothing proves them: run verify"
-               for name, (snapshots, _, _) in sets.items() for one in snapshots if one.state is State.DAMAGED]
-    damaged += [f"{name}/{one.name}: its manifest is damaged; its second copy serves: run verify"
-                for name, (snapshots, _, _) in sets.items() for one in snapshots if one.by_twin]
-    damaged += [f"{name}: a check found damaged files, which the next backup stores anew if the source still has them"
-                for name, (_, bad, _) in sets.items() if bad]
+    problems = [line for name, listed in sets.items() for line in damage_lines(name, listed)]
+    lines += [f"{name}: older dated copies have damaged files; the newest has none that is known: restore from it, and delete the "
+              "older ones if you do not need them" for name, listed in sets.items() if listed.bad and not newest_is_bad(listed)]
     if not sets and not closed:
         lines.append(f"There is no dated copy on {drive} yet.")
-    return Answer(Exit.ATTENTION if damaged or closed else Exit.DONE, lines, [*damaged, *closed_lines(closed)], {"snapshots": facts})
+    return Answer(Exit.ATTENTION if problems or closed else Exit.DONE, lines, [*problems, *closed_lines(closed)], {"snapshots": facts})
 
 
 def plan_lines(plan: Plan) -> List[str]:
@@ -6579,20 +6630,36 @@ def passed_over(when: str, snapshot: str) -> List[str]:
     return [f"There is no dated copy of {show(when)}; the newest before it is {snapshot}"]
 
 
+def put_back(name: str) -> str:
+    """Say how the list of a dated copy is put back from the second one."""
+    return f"gunzip -c {TWINS}/{name}.gz > {name}/{MANIFEST}"
+
+
+def after_damage(checked: Checked) -> List[str]:
+    """Say what becomes of what a verification found damaged, and what a person can do."""
+    then = []
+    if any(one.digest for one in checked.damage):
+        then.append("the next backup stores good copies of what the source still has" if checked.noted else
+                    "this could not be noted, so the next backup does not know of it: run verify again before it")
+        then.append("an old dated copy that you do not need may be deleted")
+    if checked.by_twin:
+        then.append(f"a damaged list is put back, in the set's folder, with: {put_back(checked.by_twin[0])}")
+    if any(one.kind is Found.MANIFEST and one.snapshot not in (TWINS, *checked.by_twin) for one in checked.damage):
+        then.append("of a date whose two lists are damaged, copy by hand what you need")
+    return then
+
+
 def verify_verdict(checked: Checked, order: Check) -> Tuple[Exit, str]:
     """Say in one line what a verification comes to."""
     damage = checked.damage
     number = count_text(len(damage), "damaged entry", "damaged entries")
-    then = ("the next backup stores good copies of what the source still has" if checked.noted else
-            "this could not be noted, so the next backup does not know of it: run verify again before it")
-    then += "; an old dated copy that you do not need may be deleted"
     if checked.interrupted:
-        found = f"{number} so far; {then}" if damage else "nothing bad was found by then"
+        found = "; ".join([f"{number} so far", *after_damage(checked)]) if damage else "nothing bad was found by then"
         return Exit.INTERRUPTED, f"snapback: interrupted; not everything was read; {found}"
     if damage:
         unproved = any(one.kind is Found.MANIFEST for one in damage)
-        rest = "there" if order.quick else "good, as far as the manifests tell" if unproved else "good"
-        return Exit.DAMAGED, f"NOT OK - {number}; what was not named is {rest}; {then}"
+        rest = "there" if order.quick else "good, as far as the lists tell" if unproved else "good"
+        return Exit.DAMAGED, "; ".join([f"NOT OK - {number}", f"what was not named is {rest}", *after_damage(checked)])
     everything = "everything" if order.whole else "everything of this date"
     how = " (names and sizes; no file was read)" if order.quick else " and has the bytes that were written"
     return Exit.DONE, f"OK - {everything} is there{how}"
@@ -6805,6 +6872,8 @@ def init_for_backup(place: str, sources: Sequence[str], dry_run: bool, now: date
     info = stat_path(where)
     if info is not None and is_folder(info) and read_marker(Folder.top(where)):
         return False
+    if info is not None and is_folder(info) and list_sets(Folder.top(where))[0]:
+        raise DriveAbsent(marker_gone(place))
     known = known_drives().get(where)
     if known:
         raise DriveAbsent(f"the drive {show(known.get('label', ''))} was at {show(place)}, and is not attached now; attach it; or, to make "
@@ -6865,6 +6934,9 @@ def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
     if drive.marker:
         remember_drive(drive.path, drive.marker)
     schedule = " ".join(map(shell_word, schedule_words(args, sources, drive))) if made else ""
+    if made and is_inside(script_path(), drive.path):
+        schedule = (f"first copy {TOOL} from the drive to this computer, as nothing can start it while the drive is away; then run it "
+                    "there by hand")
     return backup_answer(taken, drive.label, scene.clock() - began, schedule)
 
 
@@ -7012,10 +7084,13 @@ def default_target(date: str, merging: bool) -> str:
 
     A link of that name is not it: who stands on a strange drive must not write where its links lead.
     """
-    if merging and is_real_folder(join_path(current_folder(), f"restored-{date}")):
-        return f"restored-{date}"
-    names = itertools.chain([f"restored-{date}"], (f"restored-{date}_{count}" for count in itertools.count(2)))
-    return next(name for name in names if not is_taken(join_path(current_folder(), name)))
+    begun = ""
+    for name in itertools.chain([f"restored-{date}"], (f"restored-{date}_{count}" for count in itertools.count(2))):
+        if not is_taken(join_path(current_folder(), name)):
+            return begun or name
+        if merging and is_real_folder(join_path(current_folder(), name)):
+            begun = name
+    raise AssertionError("not reached")
 
 
 def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
@@ -7030,7 +7105,7 @@ def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
     began = scene.clock()
     done = restore(drive, set_name, wish, scene.expect)
     lost = [one.name for one in snapshots if one.state is State.DAMAGED and one.name > chosen.name]
-    done.notes.extend(Note("", f"{name} is newer, but its manifest is damaged, so it was passed over; copy what you need from "
+    done.notes.extend(Note("", f"{name} is newer, but its list is damaged, so it was passed over; copy what you need from "
                            f"its folder by hand: {show(join_path(drive.path, set_name, name))}") for name in lost)
     asides = passed_over(args.when, chosen.name) + elsewhere_lines(chosen, {} if args.paths else held_elsewhere(chosen, snapshots))
     if chosen != choose_snapshot(args.when, snapshots):
@@ -7149,8 +7224,9 @@ def default_jobs() -> int:
 def parser_of(name: str) -> Parser:
     """Build the parser of one command."""
     command = COMMANDS[name]
-    parser = Parser(prog=f"snapback.py {name}", description=command.purpose, epilog=f"example:  {command.example}",
-                    add_help=False, allow_abbrev=False)
+    usage = "%(prog)s [options] SOURCE... DRIVE" if name == "backup" else None
+    parser = Parser(prog=f"snapback.py {name}", description=command.purpose, epilog=f"example:  {command.example}", usage=usage,
+                    formatter_class=argparse.RawDescriptionHelpFormatter, add_help=False, allow_abbrev=False)
     parser.add_argument("-h", "--help", action=Help, nargs=0, help="show this and do nothing")
     parser.add_argument("--json", action="store_true", help="print one JSON object for machines")
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing when all is well")
