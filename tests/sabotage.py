@@ -378,6 +378,78 @@ ROWS: Sequence[Row] = (
         "            finally:\n                pass\n",
         "test_verify.py::test_what_a_check_found_before_it_was_interrupted_is_said_and_noted",
     ),
+    Row(
+        "3: the newest copy of a group stays, whatever the rules",
+        "    reasons[group[0].name].append(\"newest copy\")     # whatever the rules say\n",
+        "",
+        "test_retention.py::test_that_the_newest_stays_is_a_reason_of_its_own",
+    ),
+    Row(
+        "3: groups of same sources are counted by themselves",
+        "        groups.setdefault(copy.sources, []).append(copy)\n",
+        "        groups.setdefault(frozenset(), []).append(copy)\n",
+        "test_retention.py::test_each_group_of_same_sources_is_counted_by_itself",
+    ),
+    Row(
+        "3: a pinned copy stays",
+        "        if copy.pinned is not None:\n",
+        "        if False:\n",
+        "test_retention.py::test_a_pinned_copy_stays_whatever_the_rules",
+    ),
+    Row(
+        "9: a copy dated in the future stays",
+        "        if copy.name in ahead:\n",
+        "        if False:\n",
+        "test_retention.py::test_a_copy_dated_in_the_future_stays_and_takes_no_slot",
+    ),
+    Row(
+        "9: a copy dated in the future takes no slot",
+        "        counted = [copy for copy in group if copy.name not in ahead]\n        slots",
+        "        counted = group\n        slots",
+        "test_retention.py::test_a_copy_dated_in_the_future_stays_and_takes_no_slot",
+    ),
+    Row(
+        "9: rotation goes by number, not by date",
+        "key=lambda copy: (copy.seq, copy.taken, copy.name))",
+        "key=lambda copy: (copy.taken, copy.seq, copy.name))",
+        "test_retention.py::test_the_order_is_that_of_the_numbers_not_of_dates_or_names",
+    ),
+    Row(
+        "9: a clock set back takes no slot from a copy of that time",
+        "            slots[slot] = made, (copy if copy.taken > dated.taken else dated)\n",
+        "            slots[slot] = made, dated\n",
+        "test_retention.py::test_a_clock_set_back_for_one_run_takes_no_slot_from_the_copies_that_are_really_of_that_day",
+    ),
+    Row(
+        "9: --keep-within takes no copy for older than one made before it",
+        "itertools.accumulate((copy.taken for copy in reversed(newest_first)), max)",
+        "(copy.taken for copy in reversed(newest_first))",
+        "test_retention.py::test_a_copy_made_while_the_clock_stood_at_its_beginning_is_not_old",
+    ),
+    Row(
+        "13: an empty policy is refused",
+        "    if not any(getattr(retention, period.rule) for period in PERIODS) and not any(retention.within):\n",
+        "    if False:\n",
+        "test_retention.py::test_an_empty_policy_is_refused",
+    ),
+    Row(
+        "section 7: an ISO week has its own year",
+        "\"%G-W%V\"",
+        "\"%Y-W%V\"",
+        "test_retention.py::test_the_year_of_a_week_is_not_that_of_its_days",
+    ),
+    Row(
+        "section 7: the slots of retention are of local time",
+        "    return copy.taken.strftime(period.slot)",
+        "    return copy.taken.astimezone(timezone.utc).strftime(period.slot)",
+        "test_retention.py::test_slots_are_of_local_time",
+    ),
+    Row(
+        "section 7: the retention rules are restic's",
+        "        elif count == UNLIMITED or len(slots) < count:\n",
+        "        elif count == UNLIMITED or len(slots) <= count:\n",
+        "test_retention.py::test_restic_keeps_the_same",
+    ),
 )
 
 
