@@ -27,6 +27,7 @@ if __name__ == "__main__":
 
 import argparse
 import base64
+import bisect
 import contextlib
 import errno
 import functools
@@ -50,6 +51,7 @@ from typing import (
     Any,
     BinaryIO,
     Callable,
+    Collection,
     Deque,
     Dict,
     FrozenSet,
@@ -119,7 +121,7 @@ ANY_DISK_NS = 2**31 * 10**9  # times this far from 1970 are moved to others by s
 COUNT_LIMIT = 1 << 53        # the largest number that is believed: what every JSON reader can hold
 GZIP = 31                    # zlib's wbits for a stream with a header as gzip writes it
 TWIN_RATIO = 200             # a twin that unpacks to more than so many times its size is no list of names
-LINE_LIMIT = 4 * MIB         # the longest manifest line that is believed
+LINE_LIMIT = 16 * MIB        # the longest manifest line that is believed, or written
 HEAD_LIMIT = 64 * KIB        # the longest marker or settings text that is read
 
 PATH_ONLY = frozenset(("", ".", ".."))  # parts of a path that name nothing
@@ -1089,7 +1091,7 @@ def why_no_rotation(snapshots: Sequence[Snapshot]) -> str:
     """Say why nothing of a set may be deleted, or give an empty text."""
     unreadable = [one.name for one in snapshots if one.state is State.DAMAGED]
     if unreadable:
-        return (f"the list of {unreadable[0]} is damaged, and its second copy too, so it is not known what that date needs; copy what "
+        return (f"the list of {unreadable[0]} is damaged, and its second list too, so it is not known what that date needs; copy what "
                 "you need of it by hand, then remove its folder")
     if newest_whole(snapshots) is None:
         return "there is no whole dated copy"
@@ -2356,6 +2358,34 @@ def same_bytes(fd: int, file: SourceFile, pulse: Pulse) -> Optional[Copied]:
         close_read(other)
 
 
+def make_writable(folder: Folder) -> None:
+    """Let entries of a folder be removed or moved away, whatever its mode."""
+    if folder.fd is not None and not folder.own_stat().st_mode & stat.S_IWUSR:
+        os.chmod(folder.fd, 0o700)
+
+
+def link_refused(err: OSError) -> bool:
+    """Tell whether a hard link cannot be had, as far as that is no reason to stop."""
+    return err.errno in LINK_REFUSED or getattr(err, "winerror", None) in WINDOWS_LINK_REFUSED
+
+
+def move_to_free(folder: Folder, name: str, other: Folder, new_name: str) -> bool:
+    """Move a file; False where something has the new name already, which a plain rename would replace."""
+    try:
+        folder.link(name, other, new_name)
+    except FileExistsError:
+        return False
+    except OSError as err:
+        if not link_refused(err):
+            raise
+        if other.has(new_name):
+            return False
+        folder.rename(name, other, new_name)
+    else:
+        folder.unlink(name)
+    return True
+
+
 def adopt_leftover(leftover: Folder, file: SourceFile, target: Folder, new_name: str, care: Care) -> Optional[Copied]:
     """Move a file of an interrupted run into the new one, if its bytes prove to be the source's; else None.
 
@@ -2380,8 +2410,9 @@ def adopt_leftover(leftover: Folder, file: SourceFile, target: Folder, new_name:
         os.fsync(fd)
     finally:
         close_read(fd)
-    leftover.rename(new_name, target, new_name)  # after the close: Windows moves no open file
-    return copied
+    make_writable(leftover)
+    # after the close: Windows moves no open file
+    return copied if move_to_free(leftover, new_name, target, new_name) else None
 
 
 def open_regular(folder: Folder, name: str) -> Tuple[int, os.stat_result]:
@@ -2394,11 +2425,13 @@ def open_regular(folder: Folder, name: str) -> Tuple[int, os.stat_result]:
     return fd, info
 
 
-def hash_file(folder: Folder, name: str, pulse: Pulse) -> str:
-    """Read a regular file and give its SHA-256. Raises OSError, or Stopped."""
+def hash_file(folder: Folder, name: str, pulse: Pulse, from_disk: bool = False) -> str:
+    """Read a regular file, `from_disk` if possible rather than from memory, and give its SHA-256. Raises OSError, or Stopped."""
     fd, info = open_regular(folder, name)
     try:
         sha = hashlib.sha256()
+        if from_disk:
+            forget_cached(fd)
         for piece in chunks(fd, info.st_size):
             pulse.beat(len(piece))
             sha.update(piece)
@@ -2444,21 +2477,6 @@ def taken_for_another(folder: Folder, name: str) -> bool:
     return other != name and folder.has(other) and name not in folder.names()
 
 
-def move_to_free(folder: Folder, name: str, new_name: str) -> bool:
-    """Rename an entry; False where something has the new name already, which a plain rename would replace."""
-    try:
-        folder.link(name, folder, new_name)
-    except FileExistsError:
-        return False
-    except OSError as err:
-        if err.errno not in LINK_REFUSED and getattr(err, "winerror", None) not in WINDOWS_LINK_REFUSED:
-            raise
-        if folder.has(new_name):
-            return False
-        folder.rename(name, folder, new_name)
-    else:
-        folder.unlink(name)
-    return True
 
 
 def put_aside(folder: Folder, name: str, date: str) -> str:
@@ -2480,7 +2498,7 @@ def link_same(old: Folder, new: Folder, name: str, size: int, time: Optional[int
             return False
         old.link(name, new, name)
     except OSError as err:
-        if err.errno not in LINK_REFUSED and getattr(err, "winerror", None) not in WINDOWS_LINK_REFUSED:
+        if not link_refused(err):
             raise
         return False
     return True
@@ -2620,8 +2638,7 @@ def remove_tree(parent: Folder, name: str) -> None:
         info = folder.own_stat()
         if folder.fd is not None and info.st_dev != device:  # on Windows a mounted disk is no folder to `is_folder`
             raise OSError(errno.EXDEV, "another disk is mounted there", folder.path)
-        if folder.fd is not None and not info.st_mode & stat.S_IWUSR:
-            os.chmod(folder.fd, 0o700)
+        make_writable(folder)
         if parts:
             todo.append((parts, True))
         for entry, found in folder.scan():
@@ -2692,7 +2709,10 @@ def append_line(folder: Folder, name: str, line: str) -> None:
     """Add a line to a file of the set, on a line of its own even if the last one was torn by a power cut."""
     fd = os.open(folder.at(name), os.O_RDWR | os.O_APPEND | os.O_CREAT | NOFOLLOW | BINARY, 0o600, dir_fd=folder.fd)
     try:
-        size = os.fstat(fd).st_size
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode) or info.st_nlink > 1:
+            raise OSError(errno.EMLINK, "it has another name, perhaps in a dated copy", name)
+        size = info.st_size
         torn = False
         if size:
             os.lseek(fd, size - 1, os.SEEK_SET)
@@ -2854,7 +2874,7 @@ def try_drive(folder: Folder) -> Abilities:
         try:
             trial.link("a", trial, "b")
         except OSError as err:
-            if err.errno not in LINK_REFUSED:
+            if not link_refused(err):
                 raise
             links = False
         counts = links and trial.stat("b").st_nlink == 2
@@ -3152,6 +3172,17 @@ def unpacked_twin(set_folder: Folder, name: str) -> Iterator[bytes]:
             yield piece
 
 
+def twin_first_line(set_folder: Folder, name: str) -> bytes:
+    """Read the first line of the twin of a manifest; empty where there is none to be had, or it is long."""
+    try:
+        with manifest_file(set_folder.child(TWINS), name + ".gz") as packed:
+            text = zlib.decompressobj(GZIP).decompress(packed.read(HEAD_LIMIT), HEAD_LIMIT)
+    except (OSError, zlib.error):
+        return b""
+    line, end, _rest = text.partition(b"\n")
+    return line + end if end else b""
+
+
 def twin_file(set_folder: Folder, name: str) -> BinaryIO:
     """Unpack the twin of a manifest into a nameless file. Raises OSError or ManifestDamaged."""
     import tempfile  # here, because a twin is read only when something is wrong
@@ -3213,10 +3244,14 @@ class ManifestWriter:
             self.thread = ThreadPoolExecutor(1)
 
     def add(self, lines: List[str]) -> None:
-        """Write lines (without their ends)."""
+        """Write lines (without their ends). Raises SourceGone for one that no reader would believe."""
         if not lines:
             return
         text = "\n".join(lines)
+        if len(text) > LINE_LIMIT // 4 and any(len(line) > LINE_LIMIT // 4 for line in lines):  # of a character, four bytes at most
+            line = max(lines, key=len)
+            raise SourceGone(f"what is to be noted of {show(line.rpartition(' path=')[2][-200:])} (its attributes, its path, or the "
+                             "excludes) is too long to be read again: no dated copy was made; leave it out with --exclude")
         self.waiting.append(text)
         self.length += len(text)
         if self.length > CHUNK:
@@ -3336,8 +3371,8 @@ def keep_wanted(folder: Folder, parts: Tuple[str, ...], found: List[Tuple[str, o
     return [(name, info) for name, info in found if not excluded(prefix + name, is_folder(info), rules.patterns)]
 
 
-def walk(top: Folder, rules: Rules, drive: Stamp) -> Iterator[Visit]:
-    """Visit a source folder by folder, in the order of a manifest; links and the drive itself are not entered."""
+def walk(top: Folder, rules: Rules, closed: Collection[Stamp] = ()) -> Iterator[Visit]:
+    """Visit a source folder by folder, in the order of a manifest; links and what is `closed`, as the drive, are not entered."""
     trail, top_info = Trail(top), top.own_stat()
     todo: List[Tuple[Tuple[str, ...], os.stat_result, Union[bool, OSError]]] = [((), top_info, False)]
     while todo:
@@ -3362,7 +3397,7 @@ def walk(top: Folder, rules: Rules, drive: Stamp) -> Iterator[Visit]:
         files, below = dict(wanted), {}  # type: Dict[str, os.stat_result], Dict[str, os.stat_result]
         for name in [name for name, one in wanted if is_folder(one)]:
             below[name] = files.pop(name)
-        inside = [name for name in below if stamp(below[name]) != drive]
+        inside = [name for name in below if stamp(below[name]) not in closed]
         todo.append((parts, info, True))
         inside += unreadable  # perhaps a folder: the earlier copy will tell
         for name in sorted(inside, key=byte_order(inside), reverse=True):
@@ -3847,6 +3882,11 @@ def list_sets(root: Folder) -> Tuple[List[str], List[str]]:
     return sorted(sets), sorted(closed)
 
 
+def closed_to_walks(drive: "Drive") -> Set[Stamp]:
+    """Give the drive and its sets, which no copy may hold, wherever they are met: a set may be mounted a second time elsewhere."""
+    return {drive.stamp, *(stamp(drive.root.stat(name)) for name in list_sets(drive.root)[0])}
+
+
 def marker_gone(path: str) -> str:
     """Say that dated copies are there, and no marker."""
     return (f"{show(path)} holds dated copies, but its marker, {MARKER}, is gone: nothing was copied; if this is your backup drive, run: "
@@ -3964,11 +4004,15 @@ def prepare_drive(path: str, label: str, offline: bool, created: str, plan: Call
 
 
 def describe(set_folder: Folder, name: str) -> Snapshot:
-    """Read a dated copy's first and last line, from its manifest or the twin; nothing else is proved here."""
+    """Read a dated copy's first and last line, from its manifest or the twin.
+
+    A first line that is not the twin's is a reason to prove every byte: the order of dates hangs on it.
+    """
     for is_twin in (False, True):
         try:
             with twin_file(set_folder, name) if is_twin else manifest_file(set_folder.child(name)) as file:
-                manifest = open_manifest(file, prove=False)
+                other = b"" if is_twin else twin_first_line(set_folder, name)
+                manifest = open_manifest(file, prove=is_twin or (bool(other) and file.readline(LINE_LIMIT) != other))
                 return Snapshot(name, State.WHOLE, manifest.header, manifest.end, is_twin)
         except (ManifestDamaged, OSError):
             continue
@@ -4037,6 +4081,9 @@ def find_set(root: Folder, wanted: str, host: str, machine: str, adopt: bool) ->
                 raise UsageError(f"several sets on this drive could be meant: {', '.join(mine)}; add --set NAME")
             name = mine[0] if mine else name
         owner = set_owner(root, name)
+    if not owner and not adopt and root.has(name) and any(one.state is State.DAMAGED for one in survey(root.child(name))):
+        raise UsageError(f"every list in the set {name} on this drive is damaged, so it cannot be told whose it is; to begin a new one add "
+                         "--set NEW-NAME; if it is this computer's add --adopt")
     if owner and owner.get("machine") != machine and not adopt:
         raise UsageError(f"the set {name} on this drive belongs to another computer ({show(str(owner.get('host', '?')))}); "
                          "to begin a new one add --set NEW-NAME; if this computer goes on with its history add --adopt")
@@ -4167,8 +4214,7 @@ class Deletion:
         if folder.fd is not None and info.st_dev != self.device:
             self.failed.append(Note(f"{self.name}/{path}", "another disk is mounted there"))
             return None
-        if folder.fd is not None and not info.st_mode & stat.S_IWUSR:
-            os.chmod(folder.fd, 0o700)
+        make_writable(folder)
         return folder
 
     def _remove(self, folder: Folder, block: Block) -> Set[str]:
@@ -4773,7 +4819,7 @@ class Groups:
         try:
             self.run.target.reach(folders).link(first, folder, name)
         except OSError as err:
-            if err.errno not in LINK_REFUSED:
+            if not link_refused(err):
                 raise
             return False
         return True
@@ -4831,6 +4877,12 @@ class Comparison:
             linkable = False  # the last name left of a group: others may have been met in this very run
         return errand._replace(same=same, known=was, old=place.old, linkable=linkable, old_name=before.name,
                                rot=expected and self.order.checksum)
+
+    def may_keep(self, was: Known, before: Earlier) -> bool:
+        """Tell whether the stored file of something that cannot be looked at may get one more name."""
+        if self.suspects.get(parse_hash_line(was.hash_line)[0], 0) >= before.seq:
+            return False  # known to be bad: it must not pass for good on a newer date
+        return " nlink=" not in was.line or self.claim(was, KEPT)
 
     def claim(self, was: Known, who: Stamp) -> bool:
         """Let one file of today have the stored file of a hard-linked group; two files must not share it."""
@@ -4891,8 +4943,8 @@ class Keeping:
         for name, known in block.entries.items():
             path = f"{block.path}/{name}"
             if known.hash_line:
-                linkable = " nlink=" not in known.line or self.comparison.claim(known, KEPT)
-                errand = Errand(SourceFile(new, name, info), new, path, Same.UNCHANGED, known, old, linkable, before.name)
+                errand = Errand(SourceFile(new, name, info), new, path, Same.UNCHANGED, known, old,
+                                self.comparison.may_keep(known, before), before.name)
                 lines += self.tally.stored(path, self.run.store.keep(errand, "its folder cannot be read")._replace(note=""))
             else:
                 line = keep_line(known.line, before.name)
@@ -4976,7 +5028,7 @@ class Entries:
             self._keep_special(place, name, was, why, lines)
             return
         errand = Errand(SourceFile(place.source, name, place.new.own_stat()), place.new, place.of(name), Same.UNCHANGED, was,
-                        place.old, " nlink=" not in was.line or self.comparison.claim(was, KEPT), place.before.name)
+                        place.old, self.comparison.may_keep(was, place.before), place.before.name)
         lines += self.tally.stored(place.of(name), self.run.store.keep(errand, why))
 
     def _keep_special(self, place: Place, name: str, was: Known, why: str, lines: List[str]) -> None:
@@ -5096,7 +5148,7 @@ class Taking:
         before = self.earlier.get(source.alias)
         metas: List[Meta] = []
         passed_over = ""
-        for visit in walk(top, self.run.order.rules, self.run.drive.stamp):
+        for visit in walk(top, self.run.order.rules, closed_to_walks(self.run.drive)):
             path = "/".join((source.alias, *visit.parts))
             if passed_over and (path + "/").startswith(passed_over):
                 continue
@@ -5210,6 +5262,8 @@ def find_earlier(set_folder: Folder, snapshots: Sequence[Snapshot], sources: Seq
     The manifests stay open until `manifests` is closed; `notes` gets those that are damaged.
     """
     wanted, found = {source.alias for source in sources}, {}  # type: Set[str], Dict[str, Earlier]
+    notes.extend(Note("", f"the list of {one.name} is damaged, and so is its second list: it was not used; run: snapback.py verify")
+                 for one in snapshots if one.state is State.DAMAGED)
     for snapshot in reversed([one for one in snapshots if one.state is State.WHOLE]):
         aliases = wanted & set(snapshot.sources)
         if not aliases:
@@ -5292,7 +5346,7 @@ def walk_files(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
             yield Sight(source.alias, parent, name, from_top(source, parent.stat, name), before,
                         block.entries.get(source.alias) if block else None)
             continue
-        for visit in walk(from_top(source, Folder.top, source.path), order.rules, drive.stamp):
+        for visit in walk(from_top(source, Folder.top, source.path), order.rules, closed_to_walks(drive)):
             path = "/".join((source.alias, *visit.parts))
             block = before.at(path) if before and not visit.leaving else None
             if visit.error:
@@ -5335,7 +5389,7 @@ def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
 
 def tree_size(top: Folder) -> int:
     """Add up the bytes of the regular files with one name in a folder, which a next run could use."""
-    return sum(info.st_size for visit in walk(top, Rules(), (0, 0)) for _, info in visit.files
+    return sum(info.st_size for visit in walk(top, Rules()) for _, info in visit.files
                if info is not None and stat.S_ISREG(info.st_mode) and info.st_nlink == 1)
 
 
@@ -5362,6 +5416,9 @@ class SetRun:
             self.twins = set_folder.child(TWINS)
             self.snapshots = survey(set_folder)
             self.seq = next_seq(set_folder, self.snapshots)
+            if self.seq > COUNT_LIMIT:
+                raise DamagedCopy(f"the numbers of the dated copies in {set_name} have come to their end, which no run of snapback does: "
+                                  "nothing was copied; begin a new set with --set NEW-NAME")
             self.suspects = parse_damaged(read_text(set_folder, DAMAGED_LIST, 64 * MIB) or "")
 
     def take(self, expect: Expect) -> Taken:
@@ -5553,9 +5610,11 @@ def preview(drive: Drive, order: Order) -> Tuple[Look, str]:
             return look_ahead(order, drive, None, {}), set_name
         set_folder = drive.root.child(set_name)
         with contextlib.ExitStack() as manifests, sound_manifests():
-            earlier = find_earlier(set_folder, survey(set_folder), order.sources, [], manifests)
+            notes: Notes = []
+            earlier = find_earlier(set_folder, survey(set_folder), order.sources, notes, manifests)
             refuse_empty(order, earlier)
-            return look_ahead(order, drive, set_folder, earlier), set_name
+            look = look_ahead(order, drive, set_folder, earlier)
+            return look._replace(notes=[*notes, *look.notes]), set_name
 
 
 # -- verifying --
@@ -5602,7 +5661,7 @@ def read_again(pulse: Pulse, reading: Reading) -> List[Tuple[int, Found, str]]:
     bad = []
     for at, (name, digest) in enumerate(zip(reading.names, reading.digests)):
         try:
-            if hash_file(reading.folder, name, pulse) != digest:
+            if hash_file(reading.folder, name, pulse, from_disk=True) != digest:
                 bad.append((at, Found.DIFFERS, "its bytes are not those that were written"))
         except OSError as err:
             if err.errno in OWN_LIMITS:
@@ -5614,7 +5673,7 @@ def read_again(pulse: Pulse, reading: Reading) -> List[Tuple[int, Found, str]]:
 class Rereading:
     """Has stored files read by workers, each of them once, however many dates and names share it."""
 
-    BATCH = 64  # files of one folder that are read by the same worker
+    BATCH = 64  # files of one folder, at most, that are read by the same worker; and so many bytes, as the result comes at the end
 
     def __init__(self, workers: Workers) -> None:
         self.workers, self.findings = workers, []  # type: Workers, List[Finding]
@@ -5636,10 +5695,12 @@ class Rereading:
             to_read.append(suspect)
             self.bytes += info.st_size
         self.files += len(to_read)
-        for at in range(0, len(to_read), self.BATCH):
-            part = to_read[at:at + self.BATCH]
+        while to_read:
+            costs = list(itertools.accumulate(one.cost for one in to_read[:self.BATCH]))
+            count = max(1, bisect.bisect_right(costs, Workers.PARCEL))
+            part, to_read = to_read[:count], to_read[count:]
             reading = Reading(folder, [one.name for one in part], [one.digest for one in part])
-            self.workers.submit(reading, functools.partial(self._note, snapshot, part), (folder,), sum(one.cost for one in part))
+            self.workers.submit(reading, functools.partial(self._note, snapshot, part), (folder,), costs[count - 1])
         if shared:
             self.workers.after(functools.partial(self._share, snapshot, shared))
 
@@ -6004,13 +6065,13 @@ def write_piece(fd: int, info: os.stat_result, piece: Piece, pulse: Pulse) -> Ou
         folder.rename(name, folder, piece.passing)
     if digest != piece.digest:
         return Outcome(digest, why=why)
-    return Outcome(digest, in_place=not piece.merging or move_to_free(folder, piece.passing, name))
+    return Outcome(digest, in_place=not piece.merging or move_to_free(folder, piece.passing, folder, name))
 
 
 def give_back(pulse: Pulse, piece: Piece) -> Outcome:
     """Write one file; on the drive only a regular file is read, and through no link. Raises TargetError."""
     if piece.merging and same_content(piece.folder, piece.name, piece.digest, pulse):
-        return Outcome(in_place=True)
+        return Outcome(refused=True) if taken_for_another(piece.folder, piece.name) else Outcome(in_place=True)
     try:
         fd, info = open_regular(piece.source, piece.stored_name)
     except OSError as err:
@@ -6161,7 +6222,7 @@ class Landing:
             if taken_for_another(folder, name):
                 raise NameRefused
             self.set_aside.append(put_aside(folder, name, self.wish.merge))
-            if not move_to_free(folder, piece.passing, name):
+            if not move_to_free(folder, piece.passing, folder, name):
                 raise FileExistsError(errno.EEXIST, "something took its name", name)
         except (OSError, NameRefused):
             with contextlib.suppress(OSError):
@@ -6509,7 +6570,9 @@ def preview_answer(look: Look, set_name: str, label: str, free: int) -> Answer:
     lines.append(f"Would copy {size_text(look.bytes)} to {label}, set {set_name}: {new:,} new and {changed:,} changed of "
                  f"{count_text(look.files, 'file')} ({size_text(look.total)})"
                  + (f"; {doubtful:,} would be read again, to see whether they changed" if doubtful else "") + ". Nothing was written.")
-    problems = [f"cannot be read: {line}" for line in note_lines(look.notes, ALL_IN_JSON)]
+    unreadable = [one for one in look.notes if one.path]
+    problems = [one.why for one in look.notes if not one.path]
+    problems += [f"cannot be read: {line}" for line in note_lines(unreadable, ALL_IN_JSON)]
     if look.bytes > free:
         problems.append(f"this copy would not fit: it needs {size_text(look.bytes)}, and {size_text(free)} are free on {label}")
     return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
@@ -7099,7 +7162,8 @@ def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
     with drive.guarded():
         set_name = choose_set(drive, named)
         snapshots = survey(drive.root.child(set_name))
-    chosen = choose_snapshot(args.when, holding([slashes(path) for path in args.paths], snapshots))
+    exact = any(one.name == args.when for one in snapshots)
+    chosen = choose_snapshot(args.when, snapshots if exact else holding([slashes(path) for path in args.paths], snapshots))
     wish = Wish(chosen.name, tuple(args.paths), args.to or default_target(chosen.name, args.merge),
                 scene.now.strftime("%Y-%m-%d_%H%M%S") if args.merge else "", args.jobs)
     began = scene.clock()
@@ -7107,7 +7171,9 @@ def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
     lost = [one.name for one in snapshots if one.state is State.DAMAGED and one.name > chosen.name]
     done.notes.extend(Note("", f"{name} is newer, but its list is damaged, so it was passed over; copy what you need from "
                            f"its folder by hand: {show(join_path(drive.path, set_name, name))}") for name in lost)
-    asides = passed_over(args.when, chosen.name) + elsewhere_lines(chosen, {} if args.paths else held_elsewhere(chosen, snapshots))
+    if not args.paths:
+        done.notes.extend(Note("", line) for line in elsewhere_lines(chosen, held_elsewhere(chosen, snapshots)))
+    asides = passed_over(args.when, chosen.name)
     if chosen != choose_snapshot(args.when, snapshots):
         asides.append(f"{chosen.name} is the newest dated copy that holds {', '.join(map(show, args.paths))}")
     return restore_answer(done, chosen.name, asides, scene.clock() - began)
