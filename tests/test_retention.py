@@ -10,7 +10,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Callable, Dict, FrozenSet, Iterator, List, Sequence, Tuple, Union
+from typing import Callable, Dict, FrozenSet, List, Sequence, Tuple, Union
 
 import pytest
 
@@ -492,12 +492,12 @@ def random_history(chance: random.Random) -> List[Dated]:
 
 
 @pytest.fixture
-def chance(timezone: Callable[[str], None]) -> Iterator[random.Random]:
+def chance(timezone: Callable[[str], None]) -> random.Random:
     """Chance whose seed is printed, and can be given as SEED; the time zone is Berlin's."""
     timezone(BERLIN)
     seed = int(os.environ.get("SEED", random.randrange(10**6)))
     print(f"SEED={seed}")
-    return random.Random(seed)  # type: ignore[return-value]
+    return random.Random(seed)
 
 
 HISTORIES = 400
