@@ -9,6 +9,9 @@ dated copies in a separate place.  Each one is a plain folder that any file mana
   snapback.py list --drive DRIVE           show the dated copies
   snapback.py verify [WHEN] --drive DRIVE  read everything again and compare the checksums
   snapback.py restore WHEN [PATH...]       give files back, into a new folder
+  snapback.py rotate --drive DRIVE         delete old dated copies by rule; -n only says which
+  snapback.py pin WHEN --drive DRIVE       protect a dated copy from deletion
+  snapback.py unpin WHEN --drive DRIVE     take that protection back
 
 The first copy on a new drive:  snapback.py backup --init ~/Documents /media/usb
 "snapback.py COMMAND --help" explains one command.
@@ -366,6 +369,20 @@ def snapshot_name(now: datetime, taken: Iterable[str]) -> str:
     base = now.strftime("%Y-%m-%d_%H%M%S")
     names = itertools.chain([base], (f"{base}_{number}" for number in itertools.count(2)))
     return next(name for name in names if name not in in_use)
+
+
+def parse_time(text: str) -> Optional[datetime]:
+    """Read an ISO 8601 time with its offset from UTC; None for anything else.
+
+    >>> parse_time("2026-11-22T23:15:07+01:00").utctimetuple().tm_hour
+    22
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+        moment.astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        return None
+    return moment if moment.tzinfo else None
 
 
 def why_no_set_name(name: str) -> str:
@@ -1523,20 +1540,6 @@ def parse_json_line(line: str, magic: str) -> Dict[str, Any]:
     if not isinstance(value, dict):
         raise ManifestDamaged("its first or last line is missing" if magic == END_MAGIC else "it is no manifest")
     return value
-
-
-def parse_time(text: str) -> Optional[datetime]:
-    """Read an ISO 8601 time with its offset from UTC; None for anything else.
-
-    >>> parse_time("2026-11-22T23:15:07+01:00").utctimetuple().tm_hour
-    22
-    """
-    try:
-        moment = datetime.fromisoformat(text)
-        moment.astimezone(timezone.utc)
-    except (ValueError, OverflowError):
-        return None
-    return moment if moment.tzinfo else None
 
 
 def parse_header(line: str) -> Dict[str, Any]:
@@ -6517,6 +6520,47 @@ def note_lines(notes: Notes, all_are: str) -> List[str]:
     return [*lines, f"... and {rest:,} more; {all_are}"] if rest > 0 else lines
 
 
+def plan_lines(plan: Plan) -> List[str]:
+    """Write a plan, each dated copy with its reasons."""
+    rows = [("keep", plan.keep), ("delete", plan.remove), ("spare", plan.spare)]
+    return [f"{word:<7} {one.name:<20}  {'; '.join(one.reasons)}" for word, verdicts in rows for one in verdicts]
+
+
+def plan_facts(plan: Plan) -> Dict[str, Any]:
+    """Give a plan for machines."""
+    return {word: [{"snapshot": one.name, "reasons": list(one.reasons)} for one in verdicts]
+            for word, verdicts in (("keep", plan.keep), ("remove", plan.remove), ("spare", plan.spare))}
+
+
+def rotated_lines(done: Rotated) -> List[str]:
+    """Say what was deleted, and what was set apart."""
+    number = count_text(len(done.removed), "old dated copy", "old dated copies")
+    lines = [f"Deleted {number}, which freed {size_text(done.freed)}: {', '.join(done.removed)}"] if done.removed else []
+    lines += [f"was in no list, so it was moved to {FOUND}: {show(path)}" for path in done.found[:NOTES_SHOWN]]
+    if done.put_off and not done.attention:
+        lines.append(f"Note: {done.put_off}.")
+    return lines
+
+
+def rotated_notes(done: Rotated) -> Notes:
+    """Give what of a rotation needs a person's attention."""
+    put_off = [Note("", f"no old dated copy was deleted: {done.put_off}")] if done.attention else []
+    return [*put_off, *(Note(note.path, f"could not be deleted ({note.why})") for note in done.notes)]
+
+
+def rotate_answer(done: Rotated, dry_run: bool) -> Answer:
+    """Report a rotation, or what it would do."""
+    lines = plan_lines(done.plan)
+    if dry_run:
+        lines.append(f"Would delete {len(done.plan.remove)} and keep {len(done.plan.keep)}; nothing was deleted.")
+    else:
+        lines += rotated_lines(done) or ["Nothing was deleted."]
+    problems = note_lines(rotated_notes(done), ALL_IN_JSON)
+    return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
+        **plan_facts(done.plan), "dry_run": dry_run, "removed": done.removed, "freed": done.freed, "found": done.found,
+        "put_off": done.put_off, "failed": [note._asdict() for note in done.notes]})
+
+
 def backup_facts(taken: Taken, seconds: float) -> Dict[str, Any]:
     """Give the summary of a dated copy under restic's names, and our own beside them."""
     counts = taken.counts
@@ -6596,6 +6640,11 @@ class Listed(NamedTuple):
     pins: Mapping[str, str]
 
 
+def put_back(name: str) -> str:
+    """Say how the list of a dated copy is put back from the second one."""
+    return f"gunzip -c {TWINS}/{name}.gz > {name}/{MANIFEST}"
+
+
 def newest_is_bad(listed: Listed) -> bool:
     """Tell whether the newest dated copy of a set has files that are known to be damaged."""
     newest = newest_whole(listed.snapshots)
@@ -6644,58 +6693,12 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
     return Answer(Exit.ATTENTION if problems or closed else Exit.DONE, lines, [*problems, *closed_lines(closed)], {"snapshots": facts})
 
 
-def plan_lines(plan: Plan) -> List[str]:
-    """Write a plan, each dated copy with its reasons."""
-    rows = [("keep", plan.keep), ("delete", plan.remove), ("spare", plan.spare)]
-    return [f"{word:<7} {one.name:<20}  {'; '.join(one.reasons)}" for word, verdicts in rows for one in verdicts]
-
-
-def plan_facts(plan: Plan) -> Dict[str, Any]:
-    """Give a plan for machines."""
-    return {word: [{"snapshot": one.name, "reasons": list(one.reasons)} for one in verdicts]
-            for word, verdicts in (("keep", plan.keep), ("remove", plan.remove), ("spare", plan.spare))}
-
-
-def rotated_lines(done: Rotated) -> List[str]:
-    """Say what was deleted, and what was set apart."""
-    number = count_text(len(done.removed), "old dated copy", "old dated copies")
-    lines = [f"Deleted {number}, which freed {size_text(done.freed)}: {', '.join(done.removed)}"] if done.removed else []
-    lines += [f"was in no list, so it was moved to {FOUND}: {show(path)}" for path in done.found[:NOTES_SHOWN]]
-    if done.put_off and not done.attention:
-        lines.append(f"Note: {done.put_off}.")
-    return lines
-
-
-def rotated_notes(done: Rotated) -> Notes:
-    """Give what of a rotation needs a person's attention."""
-    put_off = [Note("", f"no old dated copy was deleted: {done.put_off}")] if done.attention else []
-    return [*put_off, *(Note(note.path, f"could not be deleted ({note.why})") for note in done.notes)]
-
-
-def rotate_answer(done: Rotated, dry_run: bool) -> Answer:
-    """Report a rotation, or what it would do."""
-    lines = plan_lines(done.plan)
-    if dry_run:
-        lines.append(f"Would delete {len(done.plan.remove)} and keep {len(done.plan.keep)}; nothing was deleted.")
-    else:
-        lines += rotated_lines(done) or ["Nothing was deleted."]
-    problems = note_lines(rotated_notes(done), ALL_IN_JSON)
-    return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
-        **plan_facts(done.plan), "dry_run": dry_run, "removed": done.removed, "freed": done.freed, "found": done.found,
-        "put_off": done.put_off, "failed": [note._asdict() for note in done.notes]})
-
-
 def passed_over(when: str, snapshot: str) -> List[str]:
     """Say that there is no dated copy of the time that a person named, if so, and which was taken for it."""
     text = re.sub(r"[ T]", "_", when.strip(), count=1).replace(":", "")
     if not when or when == "latest" or snapshot.startswith(text):
         return []
     return [f"There is no dated copy of {show(when)}; the newest before it is {snapshot}"]
-
-
-def put_back(name: str) -> str:
-    """Say how the list of a dated copy is put back from the second one."""
-    return f"gunzip -c {TWINS}/{name}.gz > {name}/{MANIFEST}"
 
 
 def after_damage(checked: Checked) -> List[str]:
@@ -6838,6 +6841,22 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def add_retention(parser: Parser) -> None:
+    """Declare the options that say which dated copies stay."""
+    for period in PERIODS:
+        what = "the newest N dated copies" if period.rule == "last" else f"the newest of each of the last N {period.plural} that have one"
+        parser.add_argument(f"--keep-{period.rule}", metavar="N", help=f"keep {what} (a number, or unlimited)")
+    parser.add_argument("--keep-within", metavar="TIME", help="keep what is younger than this before the newest, such as 1y5m7d2h")
+    parser.add_argument("--min-free", metavar="SIZE", type=parse_space, default=Space(),
+                        help="then delete the oldest until this much is free, such as 50G or 10%%")
+
+
+def read_rotation(args: argparse.Namespace) -> Rotation:
+    """Read the options of retention. Raises UsageError."""
+    said = {word: getattr(args, f"keep_{word}") for word in Retention._fields if getattr(args, f"keep_{word}") is not None}
+    return Rotation(parse_retention(said), args.min_free)
+
+
 def add_backup(parser: Parser) -> None:
     """Declare the options of `backup`."""
     parser.add_argument("paths", nargs="+", metavar="SOURCE... DRIVE",
@@ -6859,22 +6878,6 @@ def add_backup(parser: Parser) -> None:
     parser.add_argument("--allow-empty", action="store_true", help="a source that has become empty is meant to be so")
     parser.add_argument("--no-rotate", action="store_true", help="delete no old dated copy")
     add_retention(parser)
-
-
-def add_retention(parser: Parser) -> None:
-    """Declare the options that say which dated copies stay."""
-    for period in PERIODS:
-        what = "the newest N dated copies" if period.rule == "last" else f"the newest of each of the last N {period.plural} that have one"
-        parser.add_argument(f"--keep-{period.rule}", metavar="N", help=f"keep {what} (a number, or unlimited)")
-    parser.add_argument("--keep-within", metavar="TIME", help="keep what is younger than this before the newest, such as 1y5m7d2h")
-    parser.add_argument("--min-free", metavar="SIZE", type=parse_space, default=Space(),
-                        help="then delete the oldest until this much is free, such as 50G or 10%%")
-
-
-def read_rotation(args: argparse.Namespace) -> Rotation:
-    """Read the options of retention. Raises UsageError."""
-    said = {word: getattr(args, f"keep_{word}") for word in Retention._fields if getattr(args, f"keep_{word}") is not None}
-    return Rotation(parse_retention(said), args.min_free)
 
 
 def read_rules(args: argparse.Namespace) -> Rules:

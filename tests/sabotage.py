@@ -236,8 +236,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "9: order is by number, not by date",
-        "    whole = sorted((one for one in snapshots if one.state is State.WHOLE), key=lambda one: one.seq)",
-        "    whole = sorted((one for one in snapshots if one.state is State.WHOLE), key=lambda one: one.name)",
+        "    whole = sorted((one for one in snapshots if one.state is State.WHOLE), key=lambda one: one.seq)\n    if not whole:",
+        "    whole = sorted((one for one in snapshots if one.state is State.WHOLE), key=lambda one: one.name)\n    if not whole:",
         "test_sources.py::test_a_clock_that_jumps_loses_and_overwrites_no_copy",
     ),
     Row(
@@ -308,8 +308,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "10: an interrupted restore leaves no half file under its name",
-        "        if not whole:  #",
-        "        if False:  #",
+        "        if not whole:  # also when the run is asked to end: half a file must",
+        "        if False:  # also when the run is asked to end: half a file must",
         "test_interruption.py::test_a_restore_asked_to_stop_leaves_no_half_file_under_its_name",
     ),
     Row(
@@ -344,8 +344,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "10: merging does not go on where a link leads",
-        "    if merging and is_real_folder(join_path(current_folder(), f\"restored-{date}\")):",
-        "    if merging:",
+        "        if merging and is_real_folder(join_path(current_folder(), name)):\n",
+        "        if merging:\n",
         "test_restore.py::test_merging_does_not_go_on_where_a_link_leads",
     ),
     Row(
