@@ -4084,9 +4084,6 @@ def find_set(root: Folder, wanted: str, host: str, machine: str, adopt: bool) ->
                 raise UsageError(f"several sets on this drive could be meant: {', '.join(mine)}; add --set NAME")
             name = mine[0] if mine else name
         owner = set_owner(root, name)
-    if not owner and not adopt and root.has(name) and any(one.state is State.DAMAGED for one in survey(root.child(name))):
-        raise UsageError(f"every list in the set {name} on this drive is damaged, so it cannot be told whose it is; to begin a new one add "
-                         "--set NEW-NAME; if it is this computer's add --adopt")
     if owner and owner.get("machine") != machine and not adopt:
         raise UsageError(f"the set {name} on this drive belongs to another computer ({show(str(owner.get('host', '?')))}); "
                          "to begin a new one add --set NEW-NAME; if this computer goes on with its history add --adopt")
@@ -4598,7 +4595,8 @@ class Store:
             return None
         self.care.pulse.beat(small.info.st_size)
         try:
-            out = piece.target.create_file(name, small.info.st_mode & 0o777)
+            # a mode that forbids its owner to write also forbids him to set attributes
+            out = piece.target.create_file(name, 0o600 if small.xattrs else small.info.st_mode & 0o777)
         except OSError:  # tried again with more care, which says why
             return None
         write_small(out, small, self.care.flush)
@@ -5744,13 +5742,14 @@ class Verification:
         try:
             manifest = proved_manifest(manifest_file(folder))
         except (ManifestDamaged, OSError) as err:
-            self._find(Found.MANIFEST, MANIFEST, reason(err))
             try:
                 manifest = load_manifest(self.set_folder, name)  # the twin still tells what should be there
-                self.by_twin.append(name)
             except ManifestDamaged:
-                self._find(Found.UNREADABLE, "", "its second list is damaged, too: NO file of this date could be checked")
+                self._find(Found.MANIFEST, MANIFEST, f"{reason(err)}; its second list is damaged, too: NO file of this date could be "
+                           "checked")
                 return
+            self._find(Found.MANIFEST, MANIFEST, reason(err))
+            self.by_twin.append(name)
         else:
             self._check_twin(manifest)
         with manifest:
@@ -7174,7 +7173,7 @@ def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
     lost = [one.name for one in snapshots if one.state is State.DAMAGED and one.name > chosen.name]
     done.notes.extend(Note("", f"{name} is newer, but its list is damaged, so it was passed over; copy what you need from "
                            f"its folder by hand: {show(join_path(drive.path, set_name, name))}") for name in lost)
-    if not args.paths:
+    if not args.paths and not exact:
         done.notes.extend(Note("", line) for line in elsewhere_lines(chosen, held_elsewhere(chosen, snapshots)))
     asides = passed_over(args.when, chosen.name)
     if chosen != choose_snapshot(args.when, snapshots):

@@ -54,7 +54,7 @@ def keep(folder: Path, closed: bool) -> Kept:
     drive.mkdir()
     before = os.umask(0o027)  # what a copy's modes are must not depend on it
     try:
-        outcomes = [ask("backup", "--init", "--set", "box", source, drive) for _ in range(2)]
+        outcomes = [ask("backup", "--init", "--no-rotate", "--set", "box", source, drive) for _ in range(2)]
         made = dates(drive / "box")
         for date in made:
             outcomes.append(ask("restore", date, "--drive", drive, "--to", folder / f"restored {date}"))
@@ -280,11 +280,11 @@ def test_what_can_no_longer_be_read_keeps_its_last_good_copy_on_every_newer_date
         source_with_closed_places(source)
         drive.mkdir()
         as_it_was = twin(source)
-        codes = [ask("backup", "--init", "--set", "box", source, drive).code]
+        codes = [ask("backup", "--init", "--no-rotate", "--set", "box", source, drive).code]
         for mode in (0o000, 0o111, 0o444):
             set_modes(source, 0, mode)
             (source / "open").write_bytes(b"changed: mode %04o" % mode)
-            codes.append(ask("backup", "--set", "box", source, drive).code)
+            codes.append(ask("backup", "--no-rotate", "--set", "box", source, drive).code)
         assert codes == [0, 3, 3, 3]
         made = dates(drive / "box")
         for date in made[1:]:
@@ -300,7 +300,7 @@ def test_what_can_no_longer_be_read_keeps_its_last_good_copy_on_every_newer_date
             assert stock_check(drive / "box" / date) == []
         assert ask("verify", "--drive", drive).code == 0
         set_modes(source, 0o600, 0o700)
-        assert ask("backup", "--set", "box", source, drive).code == 0
+        assert ask("backup", "--no-rotate", "--set", "box", source, drive).code == 0
         newest = drive / "box" / dates(drive / "box")[-1]
         assert differences(twin(newest / "source"), twin(source)) == []
         assert kept_in(newest / "SHA256SUMS") == set()
@@ -311,9 +311,9 @@ def test_a_kept_folder_is_named_once_when_it_is_given_back(somebody: User) -> No
     with somebody.acting():
         source_with_closed_places(source)
         drive.mkdir()
-        assert ask("backup", "--init", "--set", "box", source, drive).code == 0
+        assert ask("backup", "--init", "--no-rotate", "--set", "box", source, drive).code == 0
         set_modes(source, 0o600, 0)
-        assert ask("backup", "--set", "box", source, drive).code == 3
+        assert ask("backup", "--no-rotate", "--set", "box", source, drive).code == 3
         restored = ask("restore", "latest", "--drive", drive, "--to", somebody.home / "back")
         told = [line.partition(": it is as it was on ") for line in restored.err.splitlines()[:-1]]
         assert (restored.code, [path for path, _, _ in told]) == (3, sorted(map(os.fsdecode, CLOSED_FOLDERS)))
@@ -342,7 +342,7 @@ def test_another_user_is_told_in_one_sentence_how_to_read_a_set_that_is_not_his(
     for folder in (source, drive):
         folder.mkdir()
     (source / "private").write_bytes(b"x")
-    assert ask("backup", "--init", "--set", "box", source, drive).code == 0
+    assert ask("backup", "--init", "--no-rotate", "--set", "box", source, drive).code == 0
     words = [str(ordinary_user.home / word) if word == "back" else word for word in command.split()]
     with ordinary_user.acting():
         outcome = ask(*words, "--drive", drive, "--set", "box")

@@ -89,7 +89,7 @@ class History:
         moment = Moment(without(twin(self.source), "socket"), inodes(self.source))
         jobs = ["--jobs", "1"] if self.rng.random() < 0.3 else []
         with help_from(self.rng.choice(OTHERS)), later(after):
-            outcome = ask("backup", "--init", "--set", "box", *jobs, self.source, self.drive)
+            outcome = ask("backup", "--init", "--no-rotate", "--set", "box", *jobs, self.source, self.drive)
         # 5: the copy was made, and so much has changed that a person should look; random edits do that
         assert outcome.code in (0, 5), self.told(f"backup ended with {outcome.code}", outcome.err)
         (new,) = set(dates(self.set_folder)) - before
@@ -205,7 +205,7 @@ def live_on_while_copied(seeds: range, folder: Path) -> None:
         history = History(seed, folder)
         for _ in range(3):
             with edited_meanwhile(history):
-                outcome = ask("backup", "--init", "--set", "box", history.source, history.drive)
+                outcome = ask("backup", "--init", "--no-rotate", "--set", "box", history.source, history.drive)
             assert outcome.code in (0, 3, 5), history.told(f"backup ended with {outcome.code}", outcome.err)
         restless = dates(history.set_folder)
         history.back_up()

@@ -47,7 +47,7 @@ class Box(NamedTuple):
         return self.set_folder / date / self.source.name
 
     def argv(self, *more: str) -> List[str]:
-        return ["backup", "--set", "box", *more, str(self.source), str(self.drive)]
+        return ["backup", "--no-rotate", "--set", "box", *more, str(self.source), str(self.drive)]
 
     def back_up(self) -> str:
         """Make a dated copy in this process, and say which."""

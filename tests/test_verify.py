@@ -562,7 +562,7 @@ def test_without_a_twin_a_damaged_manifest_proves_nothing_and_is_never_built_upo
     (drive / "box" / "manifests" / f"{copy.name}.gz").unlink()
     assert check(drive).found == [("manifest damaged", f"{copy.name}/SHA256SUMS")]
     listed = ask("list", "--drive", drive)
-    assert (listed.code, "manifest is damaged" in listed.err) == (3, True)
+    assert (listed.code, "its list and its second list are damaged" in listed.err) == (3, True)
     before = twin(copy)
     newer = back_up(source, drive)
     assert inode(newer / "src" / "letter") != inode(copy / "src" / "letter")
@@ -800,4 +800,7 @@ def test_the_list_of_dates_tells_when_a_copys_own_list_is_damaged_and_the_second
     rewrite(copy / "SHA256SUMS", b"x")
     outcome = ask("list", "--drive", drive)
     assert (outcome.code, outcome.out.count(copy.name)) == (3, 1)
-    assert f"box/{copy.name}: its manifest is damaged; its second copy serves: run verify" in outcome.err
+    assert f"box/{copy.name}: its list is damaged, and its second list serves; put it back" in outcome.err
+    way_out = outcome.err.rpartition("with: ")[2]
+    subprocess.run(["sh", "-c", way_out], cwd=drive / "box", check=True)
+    assert (check(drive).code, ask("list", "--drive", drive).code) == (0, 0)

@@ -1072,7 +1072,7 @@ def later(seconds: int, since: Optional[datetime] = None) -> Iterator[None]:
 def new_copy(drive: Path, *words: object, codes: Collection[int] = (0,)) -> Path:
     """Make a dated copy in the set `box` of a drive, and give its folder."""
     before = set(dates(drive / "box"))
-    outcome = ask("backup", "--init", "--set", "box", *words, drive)
+    outcome = ask("backup", "--init", "--no-rotate", "--set", "box", *words, drive)
     assert outcome.code in codes, outcome
     (new,) = set(dates(drive / "box")) - before
     return drive / "box" / new
