@@ -47,6 +47,7 @@ import stat
 import string
 import time
 import zlib
+from array import array
 from collections import Counter, deque
 from datetime import datetime, timedelta, timezone
 from enum import Enum, IntEnum
@@ -2489,17 +2490,17 @@ def put_aside(folder: Folder, name: str, date: str) -> str:
     return aside
 
 
-def link_same(old: Folder, new: Folder, name: str, size: int, time: Optional[int]) -> bool:
-    """Link a stored file of `size` bytes under the same name in another folder; False where that cannot be.
+def link_same(old: Folder, old_name: str, new: Folder, name: str, size: int, time: Optional[int]) -> bool:
+    """Link a stored file of `size` bytes into another folder; False where that cannot be.
 
     The look before tells when somebody has been at the older copy: it keeps what it has, but the
     new one must be right. `time`, in nanoseconds, is what the drive was told; None: it may have another.
     """
     try:
-        stored = os.stat(old.at(name), dir_fd=old.fd, follow_symlinks=False)
+        stored = os.stat(old.at(old_name), dir_fd=old.fd, follow_symlinks=False)
         if stored.st_size != size or not stat.S_ISREG(stored.st_mode) or (time is not None and stored.st_mtime_ns != time):
             return False
-        old.link(name, new, name)
+        old.link(old_name, new, name)
     except OSError as err:
         if not link_refused(err):
             raise
@@ -3116,6 +3117,78 @@ class Manifest:
                 yield from whole.decode(*NAME_CODEC).split("\n")
         if rest:
             raise ManifestDamaged("its last line is cut off")
+
+
+    def files_at(self) -> Iterator[Tuple[int, "re.Match[bytes]"]]:
+        """Give where each regular file's lines begin, in bytes, and what MOVED_FILE finds in them."""
+        at, rest = self.begins, b""
+        while at < self.ends:
+            self.file.seek(at)
+            data = self.file.read(min(self.ends - at, MIB))
+            if not data:
+                return
+            at += len(data)
+            data = rest + data
+            whole = data.rfind(b"\n# type=") + 1 if at < self.ends else len(data)
+            for found in MOVED_FILE.finditer(data, 0, whole):
+                yield at - len(data) + found.start(), found
+            rest = data[whole:]
+
+    def known_at(self, offset: int) -> Known:
+        """Give the two lines of the file that begin at a place."""
+        self.file.seek(offset)
+        line, hashed = (self.file.readline(LINE_LIMIT).decode(*NAME_CODEC).rstrip("\n") for _ in range(2))
+        return Known(line, hashed)
+
+
+# What stays when a file is moved within its disk; one with several names is left to its group.
+MOVED_FILE = re.compile(rb"^# type=file [^\n]*? size=(\d+) time=(\S+)(?: ctime=\S+)? ino=(\d+)(?! nlink=)[^\n]*\n\\?([0-9a-f]{6})",
+                        re.MULTILINE)
+
+
+class Index:
+    """Finds a file of a manifest by what stays when it is moved, or (from 1 MiB) by its checksum, in 8 bytes a file, or 16.
+
+    Each is a number: 24 bits of what it is found by, and where its lines begin. A clash costs a look at another file's lines.
+    """
+
+    PLACE_BITS = 40      # a manifest has less than a terabyte
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        moved, large = array("Q"), array("Q")
+        for offset, found in manifest.files_at():
+            size, time, inode, digest = found.groups()
+            moved.append(self.key(b" ".join((size, time, inode))) << self.PLACE_BITS | offset)
+            if int(size) >= MIB:
+                large.append(int(digest, 16) << self.PLACE_BITS | offset)
+        self.moved, self.large = array("Q", sorted(moved)), array("Q", sorted(large))
+
+    @staticmethod
+    def key(text: bytes) -> int:
+        """Give 24 bits of a hash."""
+        return zlib.crc32(text) >> 8
+
+    def by_stat(self, info: os.stat_result) -> Iterator[Tuple[int, Known]]:
+        """Give files of the same size, time and inode, each with its place."""
+        words = (str(info.st_size), time_text(info.st_mtime_ns), str(info.st_ino))
+        for place, known in self._at(self.moved, self.key(" ".join(words).encode("ascii"))):
+            found = parse_keywords(known.line)
+            if (found.get("size"), found.get("time"), found.get("ino")) == words:
+                yield place, known
+
+    def by_digest(self, digest: str) -> Iterator[Tuple[int, Known]]:
+        """Give files of the same checksum, each with its place."""
+        for place, known in self._at(self.large, int(digest[:6], 16)):
+            if parse_hash_line(known.hash_line)[0] == digest:
+                yield place, known
+
+    def _at(self, numbers: "array[int]", key: int) -> Iterator[Tuple[int, Known]]:
+        for at in range(bisect.bisect_left(numbers, key << self.PLACE_BITS), len(numbers)):
+            if numbers[at] >> self.PLACE_BITS != key:
+                return
+            place = numbers[at] & ((1 << self.PLACE_BITS) - 1)
+            yield place, self.manifest.known_at(place)
 
 
 def open_manifest(file: BinaryIO, prove: bool = True) -> "Manifest":
@@ -4418,6 +4491,7 @@ class Earlier:
             self.trail: Optional[Trail] = Trail(set_folder.child(name))
         except OSError:
             self.trail = None
+        self.moves: Optional[Trail] = None
         taken = parse_time(manifest.header["taken"])
         self.racy_after_ns = int(taken.timestamp()) * 10**9 - RACY_NS if taken else 0
 
@@ -4458,10 +4532,28 @@ class Earlier:
 
     def folder(self, path: str) -> Optional[Folder]:
         """Open the folder on the drive; None where a person has removed it."""
+        return self._open(self.trail, path)
+
+    def folder_for_moves(self, path: str) -> Optional[Folder]:
+        """Open a folder on the drive, away from where the walk is."""
+        if self.trail and not self.moves:
+            self.moves = Trail(self.trail.root)
+        return self._open(self.moves, path)
+
+    def _open(self, trail: Optional[Trail], path: str) -> Optional[Folder]:
         try:
-            return self.trail.at(path.split("/") if path else ()) if self.trail else None
+            return trail.at(path.split("/") if path else ()) if trail else None
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             return None
+
+
+class Moved(NamedTuple):
+    """A file that the earlier copy has under another name, which is gone: its path there, its lines, its stored file."""
+
+    path: str
+    known: Known
+    folder: Folder
+    name: str
 
 
 class Errand(NamedTuple):
@@ -4476,6 +4568,7 @@ class Errand(NamedTuple):
     linkable: bool = True            # the stored file there may get one more name
     old_name: str = ""               # the earlier dated copy
     rot: bool = False                # its times say unchanged: other bytes would be rot
+    moved: Optional[Moved] = None    # what it was, by its inode, before it got this name
     leftovers: Tuple[Folder, ...] = ()
 
     @property
@@ -4486,7 +4579,7 @@ class Errand(NamedTuple):
     @property
     def folders(self) -> Tuple[Optional[Folder], ...]:
         """Give the folders in which it is done."""
-        return self.target, self.file.folder, self.old, *self.leftovers
+        return self.target, self.file.folder, self.old, self.moved and self.moved.folder, *self.leftovers
 
     @property
     def cost(self) -> int:
@@ -4522,6 +4615,7 @@ class Stored(NamedTuple):
     added: int = 0
     note: str = ""
     kept: bool = False
+    moved: bool = False              # it was only moved: what was stored of it has one more name
 
 
 class StoredNew(NamedTuple):
@@ -4549,7 +4643,7 @@ class Store:
             return self.store_new(piece)
         self.care.pulse.beat(0)
         return [at for at, (name, size, time) in enumerate(zip(piece.names, piece.sizes, piece.times))
-                if not link_same(piece.old, piece.new, name, size, self.stored_time(size, time))]
+                if not link_same(piece.old, name, piece.new, name, size, self.stored_time(size, time))]
 
     def stored_time(self, size: int, time: int) -> Optional[int]:
         """Give the time that a stored file must have, as otherwise somebody has changed it; None where it proves nothing.
@@ -4563,7 +4657,7 @@ class Store:
         if not self.can_name(errand.name):
             return self.skip(errand.path, NO_SUCH_NAME)
         try:
-            return self._linked(errand) or self._copied(errand)
+            return self._linked(errand) or self._moved(errand) or self._copied(errand)
         except SourceError as err:
             return self.keep(errand, err.why)
         except OSError as err:
@@ -4627,7 +4721,7 @@ class Store:
         words = parse_keywords(errand.known.line)
         size = number(words, "size")
         time = self.stored_time(size, time_ns(words.get("time", "")))
-        return link_same(errand.old, errand.target, errand.name, size, time)
+        return link_same(errand.old, errand.name, errand.target, errand.name, size, time)
 
     def _linked(self, errand: Errand) -> Optional[Stored]:
         """Store a file whose content is that of the earlier copy; None where it has to be copied."""
@@ -4647,6 +4741,26 @@ class Store:
         if (same is Same.UNCHANGED or info.st_size >= LARGE_FILE) and self._link(errand):
             return Stored(Known(line, hash_line(seen.digest, errand.path)), same, info.st_size)
         return None
+
+    def _moved(self, errand: Errand) -> Optional[Stored]:
+        """Link a file that was only moved to what is stored of it under its old name; None where it has to be copied."""
+        moved, info = errand.moved, errand.file.info
+        if moved is None:
+            return None
+        seen = examine(errand.file, self.care.pulse)
+        lines = Known(file_line(info) + xattr_words(seen.xattrs), hash_line(seen.digest, errand.path))
+        if seen.changing or not self.link_moved(moved, lines, errand.target, errand.name):
+            return None
+        return Stored(lines, Same.CHANGED if errand.known else Same.NEW, info.st_size, moved=True)
+
+    def link_moved(self, moved: Moved, lines: Known, target: Folder, name: str) -> bool:
+        """Give the stored file of a moved one another name, if it is the same in all that a plain copy shows; or large."""
+        digest, words = parse_hash_line(lines.hash_line)[0], parse_keywords(lines.line)
+        size, time = number(words, "size"), time_ns(words["time"])
+        same = how_same(lines.line, digest, moved.known)
+        if digest != parse_hash_line(moved.known.hash_line)[0] or (same is not Same.UNCHANGED and size < LARGE_FILE):
+            return False
+        return link_same(moved.folder, moved.name, target, name, size, self.stored_time(size, time))
 
     def _copied(self, errand: Errand) -> Stored:
         """Store a file's bytes anew, or take over what an interrupted run had stored of it."""
@@ -4896,6 +5010,62 @@ class Comparison:
         return place.before is not None and place.before.sources.get(alias) == self.origins.get(alias)
 
 
+class Moves:
+    """Finds out that a file which seems new was only moved or renamed since the earlier copy.
+
+    Its old name must be gone, or another file's: one stored file never serves two names of a copy.
+    """
+
+    def __init__(self, order: Order, suspects: Mapping[str, int], hard_links: bool) -> None:
+        self.suspects, self.hard_links = suspects, hard_links
+        self.origins = {source.alias: source.path for source in order.sources if source.is_folder}
+        self.indexes: Dict[str, Index] = {}
+        self.tops: Dict[str, Trail] = {}
+        self.claimed: Set[Tuple[str, int]] = set()
+
+    def by_stat(self, before: Earlier, info: os.stat_result) -> Optional[Moved]:
+        """Find what a file was, by its size, time and inode."""
+        if not self.hard_links or info.st_nlink != 1 or info.st_mtime_ns >= before.racy_after_ns:
+            return None  # a file that was written since then is new
+        return self._first(before, self._index(before).by_stat(info))
+
+    def by_content(self, before: Earlier, digest: str) -> Optional[Moved]:
+        """Find what a large file was, by its checksum."""
+        return self._first(before, self._index(before).by_digest(digest)) if self.hard_links else None
+
+    def _index(self, before: Earlier) -> Index:
+        if before.name not in self.indexes:
+            self.indexes[before.name] = Index(before.manifest)
+        return self.indexes[before.name]
+
+    def _first(self, before: Earlier, found: Iterable[Tuple[int, Known]]) -> Optional[Moved]:
+        """Give the first that is not another's already, is not known to be bad, and whose old name is gone."""
+        for place, known in found:
+            path = original_path(known)
+            *folders, name = path.split("/")
+            if (before.name, place) in self.claimed or self.suspects.get(parse_hash_line(known.hash_line)[0], 0) >= before.seq:
+                continue
+            if self._is_gone(before, path, parse_keywords(known.line)):
+                folder = before.folder_for_moves("/".join(folders))
+                if folder is not None:
+                    self.claimed.add((before.name, place))
+                    return Moved(path, known, folder, name)
+        return None
+
+    def _is_gone(self, before: Earlier, path: str, words: Mapping[str, str]) -> bool:
+        """Tell whether a path of the earlier copy is no more in the source, or has become another file."""
+        alias, *folders = path.split("/")
+        if not folders or before.sources.get(alias) != self.origins.get(alias):
+            return False
+        try:
+            if alias not in self.tops:
+                self.tops[alias] = Trail(Folder.top(self.origins[alias]))
+            info = self.tops[alias].at(folders[:-1]).stat(folders[-1])
+        except OSError as err:
+            return err.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+        return (str(info.st_size), time_text(info.st_mtime_ns)) != (words.get("size"), words.get("time"))
+
+
 def finish_folder(folder: Folder, meta: Meta, flush: bool) -> None:
     """Give a folder its own metadata, now that nothing more is put into it."""
     if flush:
@@ -4968,6 +5138,7 @@ class Entries:
 
     def __init__(self, run: Run, tally: Tally, comparison: Comparison) -> None:
         self.run, self.tally, self.comparison = run, tally, comparison
+        self.moves = Moves(run.order, comparison.suspects, comparison.hard_links)
         self.groups = Groups(run, tally)
         self.unseen: Set[str] = set()    # files that cannot be looked at, until they are met again among the folders
 
@@ -4999,7 +5170,8 @@ class Entries:
                     self._link(place, old, linked, lines)
                     linked = []
                 continue
-            if was is None and all_new and info.st_nlink == 1:
+            moved = None if was or not place.before else self.moves.by_stat(place.before, info)
+            if was is None and all_new and info.st_nlink == 1 and moved is None:
                 new.append((len(lines), name))
                 new_cost += info.st_size + self.NEW_COST
                 lines += ("", "")
@@ -5007,17 +5179,22 @@ class Entries:
                     self._store_new(place, new, new_cost, lines)
                     new, new_cost = [], 0
                 continue
-            errand = self.comparison.errand(place, name, SourceFile(place.source, source_name, info), was)
-            at = len(lines)
-            lines += ("", "")
-            if info.st_nlink > 1:
-                self.groups.join(errand, at, lines)
-            else:
-                self._send(errand, at, lines)
+            self._store(place, self.comparison.errand(place, name, SourceFile(place.source, source_name, info), was), moved, lines)
         if linked and old:
             self._link(place, old, linked, lines)
         if new:
             self._store_new(place, new, new_cost, lines)
+
+    def _store(self, place: Place, errand: Errand, moved: Optional[Moved], lines: List[str]) -> None:
+        """Have one file stored, be it what another name was before."""
+        if place.before and errand.same is Same.CHANGED:
+            moved = self.moves.by_stat(place.before, errand.file.info)  # its name was another file's
+        at = len(lines)
+        lines += ("", "")
+        if errand.file.info.st_nlink > 1:
+            self.groups.join(errand, at, lines)
+        else:
+            self._send(place, errand._replace(moved=moved), at, lines)
 
     def _unreadable(self, place: Place, name: str, was: Optional[Known], lines: List[str]) -> None:
         """Keep the earlier copy of an entry that cannot even be looked at, unless it was a folder then."""
@@ -5041,11 +5218,22 @@ class Entries:
         kept = keep_line(was.line, before)
         lines.append(kept if make_entry(place.new, name, was.line) else optional_line(kept))
 
-    def _send(self, errand: Errand, at: int, lines: List[str]) -> None:
+    def _send(self, place: Place, errand: Errand, at: int, lines: List[str]) -> None:
         """Have a file stored by somebody; take the result here, in order."""
         def then(result: Stored) -> None:
-            lines[at], lines[at + 1] = self.tally.stored(errand.path, result)
+            lines[at], lines[at + 1] = self.tally.stored(errand.path, self._shared(place, errand.name, result))
         self.run.workers.submit(errand, then, errand.folders, errand.cost)
+
+    def _shared(self, place: Place, name: str, result: Stored) -> Stored:
+        """Let a large file that was stored anew, and proves to be one whose old name is gone, share what is stored of that."""
+        if place.before is None or result.same not in (Same.NEW, Same.CHANGED) or result.size < MIB or result.moved or result.note:
+            return result
+        moved = self.moves.by_content(place.before, parse_hash_line(result.lines.hash_line)[0])
+        passing = unique_name("moved", "snapback")
+        if moved is None or not self.run.store.link_moved(moved, result.lines, place.new, passing):
+            return result
+        place.new.rename(passing, place.new, name)  # at once: the file is never without its name
+        return result._replace(added=0, moved=True)
 
     def _store_new(self, place: Place, new: Sequence[Tuple[int, str]], cost: int, lines: List[str]) -> None:
         """Have new files stored by somebody; those that made trouble are counted one by one."""
@@ -5056,7 +5244,7 @@ class Entries:
                 lines[at], lines[at + 1] = result.lines[2 * nth], result.lines[2 * nth + 1]
             self.tally.plain(Same.NEW, len(new) - len(result.others), result.bytes, result.bytes)
             for nth, stored in result.others:
-                self.tally.stored(place.of(names[nth]), stored)
+                self.tally.stored(place.of(names[nth]), self._shared(place, names[nth], stored))
         piece = NewFiles(place.source, place.new, place.path, names)
         self.run.workers.submit(piece, then, (place.new, place.source), cost)
 

@@ -450,6 +450,30 @@ ROWS: Sequence[Row] = (
         "        elif count == UNLIMITED or len(slots) <= count:\n",
         "test_retention.py::test_restic_keeps_the_same",
     ),
+    Row(
+        "section 4: what seems moved shares only when its old name is gone",
+        "            if self._is_gone(before, path, parse_keywords(known.line)):\n",
+        "            if True:\n",
+        "test_moves.py::test_a_copy_beside_the_original_is_stored_on_its_own",
+    ),
+    Row(
+        "section 4: two files share no stored file because both seem moved",
+        "            if (before.name, place) in self.claimed or",
+        "            if",
+        "test_moves.py::test_two_copies_of_a_film_whose_name_is_gone_do_not_share_what_is_stored",
+    ),
+    Row(
+        "section 4: what seems moved shares only when its hash agrees",
+        "        if digest != parse_hash_line(moved.known.hash_line)[0] or (",
+        "        if (",
+        "test_moves.py::test_an_inode_that_another_file_has_now_proves_nothing",
+    ),
+    Row(
+        "section 4: a stored file known to be bad gets no further name by a move",
+        " or self.suspects.get(parse_hash_line(known.hash_line)[0], 0) >= before.seq:\n                continue\n",
+        ":\n                continue\n",
+        "test_moves.py::test_a_stored_file_that_is_known_to_be_bad_gets_no_further_name",
+    ),
 )
 
 
