@@ -4247,9 +4247,18 @@ class Deletion:
         failed = {note.path.rpartition("/")[2] for note in self.failed}
         for name in sorted(others - failed, key=name_bytes):
             if folder.has(name):
-                self._set_apart(folder, parts, name)
+                self._noting([*parts, name], self._set_apart, folder, parts, name)
         if parts and not self.failed:
-            self.leaving.at(parts[:-1]).rmdir(parts[-1])
+            self._noting(parts, self.leaving.at(parts[:-1]).rmdir, parts[-1])
+
+    def _noting(self, parts: Sequence[str], call: Callable[..., None], *args: Any) -> None:
+        """Make a call, and note what is refused for one thing alone. Raises OSError where the drive fails."""
+        try:
+            call(*args)
+        except OSError as err:
+            if err.errno in {*GONE, *FULL, *OWN_LIMITS} or is_read_only(err):
+                raise
+            self.failed.append(Note("/".join((self.name, *parts)), reason(err)))
 
     def _set_apart(self, folder: Folder, parts: Sequence[str], name: str) -> None:
         """Move something that no list names to `found/`; what systems strew is removed."""
