@@ -4183,7 +4183,10 @@ class Deletion:
         """Remove everything that is listed. Raises ManifestDamaged, with the rest still there, or OSError for the drive."""
         open_folders: List[Tuple[str, Set[str]]] = []
         passed_over = ""
-        with proved_manifest(manifest_file(self.top)) as manifest:
+        if not self.top.names():  # an interrupted run came as far as that
+            self.set_folder.rmdir(self.name + DELETING)
+            return
+        with proved_manifest(self._manifest_file()) as manifest:
             for block in read_blocks(manifest.lines()):
                 while open_folders and open_folders[-1][0] and not block.path.startswith(open_folders[-1][0] + "/"):
                     self.workers.after(functools.partial(self._leave, *open_folders.pop()))
@@ -4202,6 +4205,13 @@ class Deletion:
         if not self.failed:
             self.top.unlink(MANIFEST)
             self.set_folder.rmdir(self.name + DELETING)
+
+    def _manifest_file(self) -> BinaryIO:
+        """Open the manifest. Raises ManifestDamaged where there is none, OSError."""
+        try:
+            return manifest_file(self.top)
+        except FileNotFoundError as err:
+            raise ManifestDamaged("it is gone") from err
 
     def _enter(self, path: str) -> Optional[Folder]:
         """Open a folder to remove what is in it; None where it is gone, has become something else, or is another disk."""
@@ -4340,6 +4350,8 @@ def delete_copy(set_folder: Folder, name: str, begun: bool, workers: Workers) ->
     if not begun:
         proved_manifest(manifest_file(set_folder.child(name))).file.close()
         mark_for_deletion(set_folder, set_folder.child(TWINS), name)
+    elif not is_folder(set_folder.stat(name + DELETING)):
+        raise ManifestDamaged("it is no folder")
     deletion = Deletion(set_folder, name, workers)
     deletion.run()
     return deletion
