@@ -4321,6 +4321,19 @@ def plan_of(set_folder: Folder, snapshots: Sequence[Snapshot], rotation: Rotatio
     return Plan([*unreadable, *plan.keep], plan.remove, spare_copies(plan, copies, now) if rotation.min_free.wanted else [])
 
 
+def why_put_off(set_folder: Folder, snapshots: Sequence[Snapshot], newest: Optional[Snapshot], now: datetime) -> str:
+    """Say why nothing of a set may be deleted now, or give an empty text: each group's newest copy must prove itself. Raises OSError."""
+    why = why_no_rotation(snapshots) or clock_trouble(newest, now)
+    newest_of = {frozenset(one.sources.items()): one.name for one in snapshots if one.state is State.WHOLE}  # they are in order
+    for name in () if why else newest_of.values():
+        try:
+            load_manifest(set_folder, name).file.close()
+        except ManifestDamaged as err:
+            return (f"the list of {name}, the newest of its sources, is damaged, and its second copy too ({err}); copy what you need of it "
+                    "by hand, then remove its folder")
+    return why
+
+
 def lock_against_readers(drive: Drive, set_name: str) -> Optional[Folder]:
     """Keep readers out of a set until the folder that is given is closed; None where somebody reads.
 
@@ -4399,7 +4412,7 @@ def rotate(drive: Drive, set_name: str, rotation: Rotation, run: Moment, newest:
         set_folder = drive.root.child(set_name)
         snapshots = survey(set_folder)
         plan = plan_of(set_folder, snapshots, rotation, run.now)
-        why = why_no_rotation(snapshots) or clock_trouble(newest, run.now)
+        why = why_put_off(set_folder, snapshots, newest, run.now)
     if why:
         return Rotated(plan, put_off=why, attention=True)
     done = carry_out_plan(drive, set_name, plan, rotation.min_free, run)
@@ -7232,7 +7245,7 @@ def run_rotate(args: argparse.Namespace, scene: Scene) -> Answer:
         set_folder = drive.root.child(set_name)
         snapshots = survey(set_folder)
         if args.dry_run:
-            why = why_no_rotation(snapshots) or clock_trouble(newest_whole(snapshots), scene.now)
+            why = why_put_off(set_folder, snapshots, newest_whole(snapshots), scene.now)
             return rotate_answer(Rotated(plan_of(set_folder, snapshots, rotation, scene.now), put_off=why, attention=bool(why)), True)
         lock = lock_set(drive, set_name)
     try:
