@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import gc
 import gzip
 import hashlib
@@ -1000,3 +1001,488 @@ def test_a_deletion_that_cannot_be_finished_is_reported_and_stops_no_other(box: 
     assert dates(box.a_set) == [date(2), date(3)]
     after = {path: entry for path, entry in twin(box.a_set).items() if path.startswith((date(0).encode(), b"moved"))}
     assert differences(after, before, ["group"]) == []
+
+
+# --- Whichever call fails, and killed at any moment ------
+
+ON_DRIVES = [errno.EIO, errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOENT]
+
+
+class Start:
+    """A drive to start from again and again, and what must be there afterwards."""
+
+    def __init__(self, box: Box, keep: Sequence[str]) -> None:
+        self.box, self.keep, self.kept = box, keep, box.drive.with_name("kept")
+        self.copies = box.copies()
+        self.going = [os.fsencode(name) for name in self.copies if name not in keep]
+        subprocess.run(["cp", "-a", box.drive, self.kept], check=True)
+        self.others = self.unnamed()
+
+    def again(self) -> None:
+        remove_tree(self.box.drive)
+        subprocess.run(["cp", "-a", self.kept, self.box.drive], check=True)
+
+    def unnamed(self) -> Twin:
+        """Describe all that no plan names; the history grows, and folders have the time of what was last made or removed in them."""
+        found = twin(self.box.drive)
+        gone = [b"box/found", *(b"box/" + name for name in self.going), *(b"box/manifests/" + name for name in self.going)]
+        stays = {path: entry for path, entry in found.items() if not path.startswith(tuple(gone)) and path != b"box/history.jsonl"}
+        return {path: entry._replace(mtime_ns=0) if path in (b"box", b"box/manifests", b".") else entry for path, entry in stays.items()}
+
+    def lost(self) -> List[str]:
+        """Complain about what is not as it was though no plan named it."""
+        return differences(self.unnamed(), self.others, ["group"])
+
+    def finished(self) -> List[str]:
+        """Complain unless the next run finishes the work."""
+        outcome = self.box.rotate(5, *KEEP_TWO)
+        if outcome.code != 0 or dates(self.box.a_set) != list(self.keep) or deletions(self.box):
+            return [f"the next run: {outcome}, and there are {os.listdir(self.box.a_set)}"]
+        return self.lost()
+
+
+def no_sentence(outcome: Outcome) -> List[str]:
+    """Complain about an outcome that no person could read."""
+    lines = outcome.err.count("\n")
+    if outcome.code not in DOCUMENTED or "Errno" in outcome.err or "Traceback" in outcome.err or (outcome.code != 0) != (lines > 0):
+        return [f"exit {outcome.code} with {outcome.err!r}"]
+    if outcome.code in (1, 2, 11, 75) and (lines != 1 or not outcome.err.startswith("snapback: ")):
+        return [f"no single sentence: {outcome.err!r}"]
+    return []
+
+
+def none(found: Sequence[str]) -> None:
+    if found:
+        pytest.fail("\n".join([f"{len(found)} complaints", *found[:20]]), pytrace=False)
+
+
+def start_with_a_stray(box: Box) -> Start:
+    box.take_daily(4)
+    (box.a_set / date(1) / "source" / "mine").write_bytes(b"mine")
+    return Start(box, [date(2), date(3)])
+
+
+def test_whichever_call_fails_no_copy_that_stays_is_touched_and_the_next_run_finishes(box: Box) -> None:
+    start = start_with_a_stray(box)
+    count = Hit(Fault(str(box.drive), 0, errno.EIO))
+    with watched(count):
+        assert box.rotate(5, *KEEP_TWO).code == 0
+    found: List[str] = []
+    numbers = itertools.cycle(ON_DRIVES)
+    for nth in [*thinned(range(1, count.met + 1), 3), count.met + 1]:
+        start.again()
+        fault = Fault(str(box.drive), nth, next(numbers))
+        hit = Hit(fault)
+        with watched(hit):
+            outcome = box.rotate(5, *KEEP_TWO)
+        complaints = [*no_sentence(outcome), *start.lost(), *start.finished()]
+        strays = [path.read_bytes() for path in box.a_set.rglob("mine*")]
+        complaints += [] if strays == [b"mine"] else [f"the stray: {strays}"]
+        found += [f"{fault} ({hit.calls}): {line}" for line in complaints]
+        if nth > count.met:
+            assert (outcome.code, hit.calls) == (0, [])
+    none(found)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.EACCES, errno.ENOENT], ids=errno.errorcode.get)
+def test_a_drive_that_fails_for_good_in_the_middle_loses_no_copy_that_stays(box: Box, number: int) -> None:
+    start = start_with_a_stray(box)
+    found: List[str] = []
+    for nth in thinned(range(20, 220, 9), 3):
+        start.again()
+        fault = Fault(str(box.drive), nth, number, for_good=True)
+        with watched(Hit(fault)):
+            outcome = box.rotate(5, *KEEP_TWO)
+        found += [f"{fault}: {line}" for line in [*no_sentence(outcome), *start.lost(), *start.finished()]]
+    none(found)
+
+
+def test_whichever_call_fails_after_a_new_copy_that_copy_is_said_to_be_made(box: Box) -> None:
+    start = start_with_a_stray(box)
+    calls: List[Call] = []
+    with watched(calls.append):
+        assert box.back_up(4, "--keep-last", "3").code == 0
+    deleting = next(at for at, call in enumerate(calls) if call.path.endswith(".deleting"))
+    found: List[str] = []
+    numbers = itertools.cycle(ON_DRIVES)
+    for nth in thinned(range(deleting - 12, len(calls), 3), 3):
+        start.again()
+        number, met = next(numbers), itertools.count()
+
+        def fail(call: Call, nth: int = nth, number: int = number, met: Iterator[int] = met) -> None:
+            if next(met) == nth and call.name != "close":
+                raise OSError(number, os.strerror(number), call.path)
+
+        with watched(fail):
+            outcome = box.back_up(4, "--keep-last", "3")
+        complaints = no_sentence(outcome) + [f"exit {outcome.code}"] * (outcome.code not in (0, 3))
+        complaints += [] if date(4) in outcome.out and stock_check(box.a_set / date(4)) == [] else [f"not made: {outcome}"]
+        remove_tree(box.a_set / date(4))
+        (box.a_set / "manifests" / f"{date(4)}.gz").unlink()
+        (box.a_set / "latest").unlink()
+        (box.a_set / "latest").symlink_to(date(3))
+        lost = [line for line in start.lost() if not line.startswith(("box/latest", "snapback.py", "READ-ME"))]
+        found += [f"{errno.errorcode[number]} at {calls[nth]}: {line}" for line in complaints + lost]
+    none(found)
+
+
+def days_ago(days: float) -> float:
+    """Give the day, counted from START, that is so many days before now: a process of its own has the real clock."""
+    return (datetime.now(timezone.utc) - START) / timedelta(days=1) - days
+
+
+@pytest.mark.needs("strace")
+@pytest.mark.parametrize("calls", ["unlink,unlinkat,rmdir", "rename,renameat,renameat2"])
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_killed_at_any_moment_no_copy_that_stays_is_touched_and_the_next_run_finishes(
+    box: Box, cli: Cli, calls: str, jobs: str
+) -> None:
+    """With two at work there are so many files that others are forked for them."""
+    if jobs == "2":
+        for nth in range(700):
+            (box.source / f"file {nth}").touch()
+    names = [box.take(days_ago(4 - nth)) for nth in range(4)]
+    (box.a_set / names[1] / "source" / "mine").write_bytes(b"mine")
+    start = Start(box, names[2:])
+    for nth in [*thinned([1, 2, 3, 5, 8, 13, 21] if jobs == "1" else [2, 150, 300], 3), 10_000]:
+        start.again()
+        inject = ["-e", f"trace={calls}", "-e", f"inject={calls}:signal=KILL:when={nth}"]
+        ended = cli("rotate", *KEEP_TWO, "--drive", box.drive, "--jobs", jobs, before=["strace", "-f", "-qq", "-o", os.devnull, *inject])
+        assert ended.code in (0, 1, -signal.SIGKILL), ended
+        assert start.lost() == []
+        outcome = box.ask(days_ago(0), "rotate", *KEEP_TWO, "--drive", box.drive)
+        assert (outcome.code, dates(box.a_set), deletions(box), start.lost()) == (0, names[2:], [], []), (nth, outcome)
+        assert [path.read_bytes() for path in box.a_set.rglob("mine*")] == [b"mine"]
+        for name in names[2:]:
+            assert stock_check(box.a_set / name) == []
+    assert ended.code == 0
+
+
+def test_when_the_system_ends_a_part_of_a_rotation_the_new_copy_is_said_to_be_made(box: Box, cli: Cli) -> None:
+    """As it does when memory is short: a forked process dies while the others go on."""
+    require("strace")
+    for nth in range(700):
+        (box.source / f"file {nth}").touch()
+    for nth in range(2):
+        box.take(days_ago(4 - nth))
+    calls = "unlink,unlinkat"
+    inject = ["-e", f"trace={calls}", "-e", f"inject={calls}:signal=KILL:when=100"]
+    words = ["backup", "--set", "box", "--keep-last", "1", "--jobs", "2", box.source, box.drive]
+    ended = cli(*words, before=["strace", "-f", "-qq", "-o", os.devnull, *inject])
+    assert (ended.code, "Dated copy" in ended.out, "no old dated copy was deleted" in ended.err) == (3, True, True), ended
+    new = dates(box.a_set)[-1]
+    assert stock_check(box.a_set / new) == []
+    assert box.ask(days_ago(0), "rotate", "--keep-last", "1", "--drive", box.drive).code == 0
+    assert (dates(box.a_set), deletions(box)) == ([new], [])
+
+
+# --- Drives that go away ------
+
+
+def at_the_first(name: str, ending: str, do: Callable[[], object]) -> Callable[[Call], None]:
+    """Give a hook that does something once, before the first such call."""
+    done: List[Call] = []
+
+    def hook(call: Call) -> None:
+        if not done and call.name == name and call.path.endswith(ending):
+            done.append(call)
+            do()
+
+    return hook
+
+
+MARKERS: Dict[str, Callable[[Path], object]] = {
+    "gone": lambda marker: marker.unlink(),
+    "another drive's": lambda marker: marker.write_text(re.sub("[0-9a-f]{32}", "0" * 32, marker.read_text())),
+    "spoilt": lambda marker: marker.write_bytes(b"\0" * 50),
+}
+
+
+@pytest.mark.parametrize("how", MARKERS)
+def test_when_the_marker_changes_between_two_deletions_the_second_does_not_happen(box: Box, how: str) -> None:
+    box.take_daily(4)
+    copies = box.copies()
+    marker = box.drive / "snapback-marker.txt"
+    with watched(at_the_first("rmdir", f"{date(0)}.deleting", lambda: MARKERS[how](marker))):
+        outcome = box.rotate(5, "--keep-last", "1")
+    said(outcome, 1, "went away")
+    assert outcome.err.count("\n") == 1
+    assert dates(box.a_set) == [date(1), date(2), date(3)]
+    assert {name: twin(box.a_set / name) for name in dates(box.a_set)} == {name: copies[name] for name in dates(box.a_set)}
+
+
+def test_when_another_folder_is_put_in_the_drives_place_nothing_in_it_is_deleted(box: Box) -> None:
+    box.take_daily(4)
+    other = box.drive.with_name("other")
+    subprocess.run(["cp", "-a", box.drive, other], check=True)  # with the same marker, as a cloned disk has it
+
+    def swap() -> None:
+        os.rename(box.drive, box.drive.with_name("away"))
+        os.rename(other, box.drive)
+
+    with watched(at_the_first("rmdir", f"{date(0)}.deleting", swap)):
+        said(box.rotate(5, "--keep-last", "1"), 1, "went away")
+    assert dates(box.a_set) == [date(0), date(1), date(2), date(3)]
+
+
+@pytest.mark.parametrize("moment", [("unlink", "stays"), ("rmdir", f"{date(0)}.deleting")], ids=["in a copy", "between two"])
+@pytest.mark.parametrize("how", ["fails", "is pulled"])
+def test_a_disk_that_goes_away_in_the_middle(
+    mounted: Callable[..., Mount], in_memory: Path, how: str, moment: Tuple[str, str]
+) -> None:
+    disk = mounted("ext4")
+    box = make_box(in_memory, disk.path)
+    box.take_daily(4)
+    copies = box.copies()
+    os.sync()
+    with watched(at_the_first(*moment, disk.shut_down if how == "fails" else disk.unplug)):
+        outcome = box.rotate(5, "--keep-last", "1")
+    said(outcome, 1, "went away")
+    assert outcome.err.count("\n") == 1
+    disk.remount()
+    assert date(3) in dates(box.a_set)
+    assert {name: twin(box.a_set / name) for name in dates(box.a_set)} == {name: copies[name] for name in dates(box.a_set)}
+    assert box.rotate(5, "--keep-last", "1").code == 0
+    whole(box, copies, date(3))
+
+
+# --- Readers, and other runs ------
+
+
+@contextlib.contextmanager
+def reading(a_set: Path) -> Iterator[None]:
+    """Share the set as somebody does who reads in it."""
+    folder = os.open(a_set, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(folder)
+
+
+def test_while_somebody_reads_rotation_is_put_off(box: Box) -> None:
+    box.take_daily(4)
+    with reading(box.a_set):
+        outcome = box.rotate(5, *KEEP_TWO)
+        said(outcome, 0, "somebody is reading")
+        assert outcome.err == ""
+        said(box.back_up(5, *KEEP_TWO), 0, "somebody is reading")
+        assert box.facts(6, *KEEP_TWO)["put_off"].startswith("somebody is reading")
+    assert dates(box.a_set) == [*map(date, range(4)), date(5)]
+    assert box.rotate(6, *KEEP_TWO).code == 0
+    assert dates(box.a_set) == [date(3), date(5)]
+
+
+@pytest.mark.parametrize("command", [["verify"], ["restore", "latest", "--to"]], ids=["verify", "restore"])
+def test_a_rotation_that_comes_while_somebody_reads_is_put_off_and_the_reader_finishes(
+    box: Box, in_memory: Path, command: Sequence[str]
+) -> None:
+    box.take_daily(4)
+    words = [*command, *([in_memory / "back"] if "--to" in command else [])]
+    outcomes: List[Outcome] = []
+    hook = at_the_first("read", "stays", lambda: outcomes.append(box.rotate(5, *KEEP_TWO)))
+    with watched(hook):
+        assert box.ask(5, *words, "--drive", box.drive).code == 0
+    (outcome,) = outcomes
+    said(outcome, 0, "somebody is reading")
+    assert len(dates(box.a_set)) == 4
+
+
+@pytest.mark.parametrize("command", ["rotate", "backup"])
+def test_who_comes_while_rotation_is_at_work_is_told_so_in_one_sentence(box: Box, in_memory: Path, command: str) -> None:
+    box.take_daily(4)
+    outcomes: Dict[str, Outcome] = {}
+
+    def come() -> None:
+        outcomes["verify"] = box.ask(5, "verify", "--drive", box.drive)
+        outcomes["restore"] = box.ask(5, "restore", "latest", "--to", in_memory / "back", "--drive", box.drive)
+        outcomes["rotate"] = box.rotate(5, *KEEP_TWO)
+        outcomes["backup"] = box.back_up(5)
+        outcomes["list"] = box.ask(5, "list", "--drive", box.drive)
+
+    with watched(at_the_first("unlink", "stays", come)):
+        outcome = box.rotate(5, *KEEP_TWO) if command == "rotate" else box.back_up(5, *KEEP_TWO)
+    assert outcome.code == 0, outcome
+    assert {name: (one.code, one.err.count("\n")) for name, one in outcomes.items()} == {
+        "verify": (11, 1), "restore": (11, 1), "rotate": (11, 1), "backup": (11, 1), "list": (0, 0)}  # fmt: skip
+    assert not (in_memory / "back").exists()
+    assert dates(box.a_set) == [date(2), date(3)] if command == "rotate" else [date(3), date(5)]
+    assert box.ask(6, "verify", "--drive", box.drive).code == 0
+
+
+def test_a_locked_set_is_not_rotated(box: Box) -> None:
+    box.take_daily(3)
+    copies = box.copies()
+    with open(box.a_set / "lock", "r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        said(box.rotate(4, "--keep-last", "1"), 11, "another run")
+        assert box.rotate(4, "-n", "--keep-last", "1").code == 0
+    assert box.copies() == copies
+
+
+# --- Room ------
+
+
+def box_with_months(mounted: Callable[..., Mount], in_memory: Path, kind: str, size: str = "") -> Box:
+    """Six copies of three months, with 2 MiB in each that no other has; the second is pinned."""
+    box = make_box(in_memory, mounted(kind, size).path)
+    for day in (0, 10, 20, 40, 50, 60):
+        (box.source / "changes").write_bytes(text_of(day, 2 * MIB))
+        box.take(day)
+    assert box.ask(60, "pin", date(10), "--drive", box.drive).code == 0
+    return box
+
+
+def free(box: Box) -> int:
+    os.sync()
+    return shutil.disk_usage(box.drive).free
+
+
+@pytest.mark.needs("tmpfs")
+def test_for_room_the_oldest_go_but_no_newest_no_pinned_one_and_no_last_of_its_month(
+    mounted: Callable[..., Mount], in_memory: Path
+) -> None:
+    box = box_with_months(mounted, in_memory, "tmpfs")
+    copies = box.copies()
+    reason = "oldest that others of its month outlive; goes only while too little is free"
+    planned = box.facts(61, "-n", "--keep-last", "9", "--min-free", "99%")
+    assert planned["spare"] == [{"snapshot": date(day), "reasons": [reason]} for day in (0, 20, 40)]
+    assert planned["remove"] == []
+    done = box.facts(61, "--keep-last", "9", "--min-free", "99%")
+    assert (done["removed"], done["exit_code"]) == ([date(0), date(20), date(40)], 0)
+    whole(box, copies, date(10), date(50), date(60))
+    assert box.facts(62, "--keep-last", "9", "--min-free", "99%")["removed"] == []
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "ext4", "xfs", "btrfs"])
+def test_for_room_no_more_go_than_are_needed(mounted: Callable[..., Mount], in_memory: Path, kind: str) -> None:
+    box = box_with_months(mounted, in_memory, kind)
+    enough = free(box) + 3 * MIB
+    facts = box.facts(61, "--keep-last", "9", "--min-free", f"{enough // 1000 + 1}k")
+    assert facts["removed"] == [date(0), date(20)]
+    assert free(box) >= enough
+    assert box.facts(61, "--keep-last", "9", "--min-free", f"{enough // 1000}k")["removed"] == []
+
+
+@pytest.mark.needs("tmpfs")
+def test_what_the_plan_drops_goes_first_and_may_be_enough(mounted: Callable[..., Mount], in_memory: Path) -> None:
+    box = box_with_months(mounted, in_memory, "tmpfs")
+    facts = box.facts(61, "--keep-last", "4", "--min-free", f"{free(box) // 1000 + 1}k")
+    assert facts["removed"] == [date(0)]
+    facts = box.facts(61, "--keep-last", "4", "--min-free", f"{free(box) // 1000 + 1000}k")
+    assert facts["removed"] == [date(20)]
+
+
+@pytest.mark.needs("tmpfs")
+@pytest.mark.parametrize("words", ["10%", "10.5%", "5M", "5MB", "1MiB", "1000k", "0", "0%"])
+def test_where_enough_is_free_none_goes_for_room(mounted: Callable[..., Mount], in_memory: Path, words: str) -> None:
+    box = make_box(in_memory, mounted("tmpfs").path)
+    for day in range(3):
+        box.take(day)
+    assert box.facts(61, "--keep-last", "9", "--min-free", words)["removed"] == []
+
+
+@pytest.mark.needs("tmpfs")
+def test_a_backup_makes_room_after_its_copy(mounted: Callable[..., Mount], in_memory: Path) -> None:
+    box = box_with_months(mounted, in_memory, "tmpfs")
+    outcome = box.back_up(61, "--json", "--keep-last", "9", "--min-free", "99%")
+    assert (outcome.code, json.loads(outcome.out)["removed"]) == (0, [date(0), date(20), date(40), date(60)])
+    assert dates(box.a_set) == [date(10), date(50), date(61)]
+
+
+# --- Pins, and what is shown ------
+
+
+def test_pins_are_shown_and_taken_back(box: Box) -> None:
+    box.take_daily(3)
+    said(box.ask(4, "pin", date(0), "--note", "before  the\nmove", "--drive", box.drive), 0, f"{date(0)} is pinned")
+    listed = ask("list", "--drive", box.drive).out
+    assert re.search(rf"{date(0)} .*; pinned: before the.{{1,3}}move$", listed, re.MULTILINE), listed
+    assert listed.count("pinned") == 1
+    assert json.loads(ask("list", "--json", "--drive", box.drive).out)["snapshots"][0]["pinned"] is not None
+    said(box.ask(4, "unpin", date(0), "--drive", box.drive), 0, f"{date(0)} is not pinned any more")
+    said(box.ask(4, "unpin", date(0), "--drive", box.drive), 0, f"{date(0)} was not pinned")
+    assert "pinned" not in ask("list", "--drive", box.drive).out
+    assert box.facts(4, "--keep-last", "1")["removed"] == [date(0), date(1)]
+
+
+WHENS: Dict[str, Tuple[Optional[float], str]] = {
+    "latest": (3, "is pinned"),
+    date(1): (1, "is pinned"),
+    "2030-01-02": (1, "is pinned"),
+    "2030-01-02 12:00": (1, "is pinned"),
+    "2030-01": (3, "is pinned"),
+    "2030": (3, "is pinned"),
+    "2030-05-05": (3, "There is no dated copy of 2030-05-05; the newest before it is"),
+    "2029": (None, "the first one is"),
+    "yesterday": (None, "is no date"),
+    "": (None, "is no date"),
+    "../box": (None, "is no date"),
+    "source": (None, "say a date first"),
+}
+
+
+@pytest.mark.parametrize("when", WHENS)
+def test_a_date_is_meant_as_in_other_commands(box: Box, when: str) -> None:
+    box.take_daily(4)
+    day, words = WHENS[when]
+    said(box.ask(5, "pin", when, "--drive", box.drive), 2 if day is None else 0, words)
+    pins = sorted(os.listdir(box.a_set / "pins")) if (box.a_set / "pins").exists() else []
+    assert pins == ([] if day is None else [f"{date(day)}.txt"])
+    if day is not None:
+        said(box.ask(5, "unpin", when, "--drive", box.drive), 0, f"{date(day)} is not pinned any more")
+        assert os.listdir(box.a_set / "pins") == []
+
+
+def test_a_note_can_be_put_in_the_place_of_another(box: Box) -> None:
+    box.take_daily(1)
+    for note in ("one", "two", "\x1b[31mred", ""):
+        assert box.ask(1, "pin", "latest", "--note", note, "--drive", box.drive).code == 0
+    assert os.listdir(box.a_set / "pins") == [f"{date(0)}.txt"]
+    assert "pinned" in ask("list", "--drive", box.drive).out
+
+
+@pytest.mark.parametrize("name", [f"{date(0)}.txt", date(0)])
+def test_a_pin_made_by_hand_is_taken_back_by_command(box: Box, name: str) -> None:
+    box.take_daily(2)
+    (box.a_set / "pins").mkdir()
+    (box.a_set / "pins" / name).write_text("by hand")
+    said(box.ask(4, "unpin", date(0), "--drive", box.drive), 0, "is not pinned any more")
+    assert box.facts(4, "--keep-last", "1")["removed"] == [date(0)]
+
+
+def test_a_copy_that_is_not_whole_cannot_be_pinned(box: Box) -> None:
+    box.take_daily(1)
+    os.rename(box.a_set / date(0), box.a_set / f"{date(0)}.incomplete")
+    said(box.ask(1, "pin", "latest", "--drive", box.drive), 2, "no whole dated copy")
+
+
+# --- Asked to stop ------
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_rotation_asked_to_stop_says_what_is_so_and_a_later_run_finishes(box: Box) -> None:
+    box.take_daily(4)
+    copies = box.copies()
+    with watched(at_the_first("unlink", "stays", interrupt)):
+        outcome = box.rotate(5, *KEEP_TWO)
+    assert (outcome.code, outcome.err.count("\n")) == (130, 1), outcome
+    assert "every earlier dated copy is untouched" not in outcome.err
+    assert (dates(box.a_set), deletions(box)) == ([date(1), date(2), date(3)], [f"{date(0)}.deleting"])
+    assert box.rotate(5, *KEEP_TWO).code == 0
+    whole(box, copies, date(2), date(3))
+
+
+def test_a_backup_asked_to_stop_in_its_rotation_says_that_its_copy_was_made(box: Box) -> None:
+    box.take_daily(3)
+    with watched(at_the_first("unlink", "stays", interrupt)):
+        outcome = box.back_up(3, "--json", *KEEP_TWO)
+    said(outcome, 3, "interrupted", "a later run goes on")
+    assert json.loads(outcome.out)["snapshot_id"] == date(3)
+    assert dates(box.a_set) == [date(1), date(2), date(3)]
+    assert stock_check(box.a_set / date(3)) == []
+    assert box.back_up(4, *KEEP_TWO).code == 0
+    assert (dates(box.a_set), deletions(box)) == ([date(3), date(4)], [])
