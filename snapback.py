@@ -2849,6 +2849,23 @@ def whole_flush(root: Folder) -> Optional[Flushing]:
     return Flushing(flush) if hasattr(libc, "syncfs") else None
 
 
+def settled_space(root: Folder) -> Tuple[int, int]:
+    """Give the free and the total bytes of a drive when all counts that was removed there. Raises OSError.
+
+    Btrfs counts it only when it is flushed, XFS a moment later.
+    """
+    flush, before = whole_flush(root), (-1, -1)
+    for _ in range(20):
+        if flush:
+            flush.finish()
+        space = free_space(root.path)
+        if space == before:
+            break
+        before = space
+        time.sleep(0.05)
+    return before
+
+
 def flush_hard(fd: int) -> None:
     """Flush a file, and on macOS the drive's own memory too, with all that was flushed before."""
     os.fsync(fd)
@@ -4390,7 +4407,7 @@ def carry_out_plan(drive: Drive, set_name: str, plan: Plan, min_free: Space, run
         before, pulse = free_space(drive.path)[0], new_pulse(run.expect(files, 0), run.jobs)
         with Workers(run.jobs, pulse, functools.partial(remove_names, pulse)) as workers:
             for name in names:
-                if name in spare and min_free.is_there(*free_space(drive.path)):
+                if name in spare and min_free.is_there(*settled_space(drive.root)):
                     break
                 if name not in begun and name in read_pins(set_folder):
                     continue  # pinned a moment ago
