@@ -5601,7 +5601,7 @@ class SetRun:
             return rotate(self.drive, self.set_name, self.order.rotation, moment, newest_whole(self.snapshots))
         except KeyboardInterrupt:
             pass
-        except DriveError as err:
+        except SnapbackError as err:
             why = str(err)
         return Rotated(Plan([], []), put_off=why, attention=True)
 
