@@ -7401,8 +7401,10 @@ def progress_text(files: int, size: int, all_files: int, all_bytes: int, seconds
 
 
 GOING_ON = {  # what to do after an interruption, for each command
-    "backup": "; the next run carries on with what was already copied",
-    "restore": "; what was restored so far under its own name is whole: run the same command with --merge to go on",
+    "backup": "every earlier dated copy is untouched; the next run carries on with what was already copied",
+    "restore": "every earlier dated copy is untouched; what was restored so far under its own name is whole: run the same command with "
+               "--merge to go on",
+    "rotate": "no dated copy was touched but those that the plan drops; a later run goes on with them",
 }
 
 
@@ -7517,8 +7519,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         except OSError as err:
             code, sentence = Exit.FAILED, f"the system refused ({reason(err)}); every earlier dated copy is untouched"
         except KeyboardInterrupt:
-            going_on = GOING_ON.get(split_command(words)[0], "")
-            code, sentence = Exit.INTERRUPTED, f"interrupted; every earlier dated copy is untouched{going_on}"
+            going_on = GOING_ON.get(split_command(words)[0], "every earlier dated copy is untouched")
+            code, sentence = Exit.INTERRUPTED, f"interrupted; {going_on}"
         if as_json:
             say(sys.stdout, [json.dumps({"error": sentence, "exit_code": int(code)})])
         say(sys.stderr, [f"snapback: {sentence}"])
