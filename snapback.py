@@ -2850,6 +2850,23 @@ def whole_flush(root: Folder) -> Optional[Flushing]:
     return Flushing(flush) if hasattr(libc, "syncfs") else None
 
 
+def settled_space(root: Folder) -> Tuple[int, int]:
+    """Give the free and the total bytes of a drive when all counts that was removed there. Raises OSError.
+
+    Btrfs counts it only when it is flushed, XFS a moment later.
+    """
+    flush, before = whole_flush(root), (-1, -1)
+    for _ in range(20):
+        if flush:
+            flush.finish()
+        space = free_space(root.path)
+        if space == before:
+            break
+        before = space
+        time.sleep(0.05)
+    return before
+
+
 def flush_hard(fd: int) -> None:
     """Flush a file, and on macOS the drive's own memory too, with all that was flushed before."""
     os.fsync(fd)
@@ -4253,7 +4270,10 @@ class Deletion:
         """Remove everything that is listed. Raises ManifestDamaged, with the rest still there, or OSError for the drive."""
         open_folders: List[Tuple[str, Set[str]]] = []
         passed_over = ""
-        with proved_manifest(manifest_file(self.top)) as manifest:
+        if not self.top.names():  # an interrupted run came as far as that
+            self.set_folder.rmdir(self.name + DELETING)
+            return
+        with proved_manifest(self._manifest_file()) as manifest:
             for block in read_blocks(manifest.lines()):
                 while open_folders and open_folders[-1][0] and not block.path.startswith(open_folders[-1][0] + "/"):
                     self.workers.after(functools.partial(self._leave, *open_folders.pop()))
@@ -4272,6 +4292,13 @@ class Deletion:
         if not self.failed:
             self.top.unlink(MANIFEST)
             self.set_folder.rmdir(self.name + DELETING)
+
+    def _manifest_file(self) -> BinaryIO:
+        """Open the manifest. Raises ManifestDamaged where there is none, OSError."""
+        try:
+            return manifest_file(self.top)
+        except FileNotFoundError as err:
+            raise ManifestDamaged("it is gone") from err
 
     def _enter(self, path: str) -> Optional[Folder]:
         """Open a folder to remove what is in it; None where it is gone, has become something else, or is another disk."""
@@ -4317,9 +4344,18 @@ class Deletion:
         failed = {note.path.rpartition("/")[2] for note in self.failed}
         for name in sorted(others - failed, key=name_bytes):
             if folder.has(name):
-                self._set_apart(folder, parts, name)
+                self._noting([*parts, name], self._set_apart, folder, parts, name)
         if parts and not self.failed:
-            self.leaving.at(parts[:-1]).rmdir(parts[-1])
+            self._noting(parts, self.leaving.at(parts[:-1]).rmdir, parts[-1])
+
+    def _noting(self, parts: Sequence[str], call: Callable[..., None], *args: Any) -> None:
+        """Make a call, and note what is refused for one thing alone. Raises OSError where the drive fails."""
+        try:
+            call(*args)
+        except OSError as err:
+            if err.errno in {*GONE, *FULL, *OWN_LIMITS} or is_read_only(err):
+                raise
+            self.failed.append(Note("/".join((self.name, *parts)), reason(err)))
 
     def _set_apart(self, folder: Folder, parts: Sequence[str], name: str) -> None:
         """Move something that no list names to `found/`; what systems strew is removed."""
@@ -4372,6 +4408,19 @@ def plan_of(set_folder: Folder, snapshots: Sequence[Snapshot], rotation: Rotatio
     return Plan([*unreadable, *plan.keep], plan.remove, spare_copies(plan, copies, now) if rotation.min_free.wanted else [])
 
 
+def why_put_off(set_folder: Folder, snapshots: Sequence[Snapshot], newest: Optional[Snapshot], now: datetime) -> str:
+    """Say why nothing of a set may be deleted now, or give an empty text: each group's newest copy must prove itself. Raises OSError."""
+    why = why_no_rotation(snapshots) or clock_trouble(newest, now)
+    newest_of = {frozenset(one.sources.items()): one.name for one in snapshots if one.state is State.WHOLE}  # they are in order
+    for name in () if why else newest_of.values():
+        try:
+            load_manifest(set_folder, name).file.close()
+        except ManifestDamaged as err:
+            return (f"the list of {name}, the newest of its sources, is damaged, and its second copy too ({err}); copy what you need of it "
+                    "by hand, then remove its folder")
+    return why
+
+
 def lock_against_readers(drive: Drive, set_name: str) -> Optional[Folder]:
     """Keep readers out of a set until the folder that is given is closed; None where somebody reads.
 
@@ -4401,6 +4450,8 @@ def delete_copy(set_folder: Folder, name: str, begun: bool, workers: Workers) ->
     if not begun:
         proved_manifest(manifest_file(set_folder.child(name))).file.close()
         mark_for_deletion(set_folder, set_folder.child(TWINS), name)
+    elif not is_folder(set_folder.stat(name + DELETING)):
+        raise ManifestDamaged("it is no folder")
     deletion = Deletion(set_folder, name, workers)
     deletion.run()
     return deletion
@@ -4426,7 +4477,7 @@ def carry_out_plan(drive: Drive, set_name: str, plan: Plan, min_free: Space, run
         before, pulse = free_space(drive.path)[0], new_pulse(run.expect(files, 0), run.jobs)
         with Workers(run.jobs, pulse, functools.partial(remove_names, pulse)) as workers:
             for name in names:
-                if name in spare and min_free.is_there(*free_space(drive.path)):
+                if name in spare and min_free.is_there(*settled_space(drive.root)):
                     break
                 if name not in begun and name in read_pins(set_folder):
                     continue  # pinned a moment ago
@@ -4448,7 +4499,7 @@ def rotate(drive: Drive, set_name: str, rotation: Rotation, run: Moment, newest:
         set_folder = drive.root.child(set_name)
         snapshots = survey(set_folder)
         plan = plan_of(set_folder, snapshots, rotation, run.now)
-        why = why_no_rotation(snapshots) or clock_trouble(newest, run.now)
+        why = why_put_off(set_folder, snapshots, newest, run.now)
     if why:
         return Rotated(plan, put_off=why, attention=True)
     done = carry_out_plan(drive, set_name, plan, rotation.min_free, run)
@@ -5736,7 +5787,7 @@ class SetRun:
             return rotate(self.drive, self.set_name, self.order.rotation, moment, newest_whole(self.snapshots))
         except KeyboardInterrupt:
             pass
-        except DriveError as err:
+        except SnapbackError as err:
             why = str(err)
         return Rotated(Plan([], []), put_off=why, attention=True)
 
@@ -7398,7 +7449,7 @@ def run_rotate(args: argparse.Namespace, scene: Scene) -> Answer:
         set_folder = drive.root.child(set_name)
         snapshots = survey(set_folder)
         if args.dry_run:
-            why = why_no_rotation(snapshots) or clock_trouble(newest_whole(snapshots), scene.now)
+            why = why_put_off(set_folder, snapshots, newest_whole(snapshots), scene.now)
             return rotate_answer(Rotated(plan_of(set_folder, snapshots, rotation, scene.now), put_off=why, attention=bool(why)), True)
         lock = lock_set(drive, set_name)
     try:
@@ -7537,8 +7588,10 @@ def progress_text(files: int, size: int, all_files: int, all_bytes: int, seconds
 
 
 GOING_ON = {  # what to do after an interruption, for each command
-    "backup": "; the next run carries on with what was already copied",
-    "restore": "; what was restored so far under its own name is whole: run the same command with --merge to go on",
+    "backup": "every earlier dated copy is untouched; the next run carries on with what was already copied",
+    "restore": "every earlier dated copy is untouched; what was restored so far under its own name is whole: run the same command with "
+               "--merge to go on",
+    "rotate": "no dated copy was touched but those that the plan drops; a later run goes on with them",
 }
 
 
@@ -7653,8 +7706,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         except OSError as err:
             code, sentence = Exit.FAILED, f"the system refused ({reason(err)}); every earlier dated copy is untouched"
         except KeyboardInterrupt:
-            going_on = GOING_ON.get(split_command(words)[0], "")
-            code, sentence = Exit.INTERRUPTED, f"interrupted; every earlier dated copy is untouched{going_on}"
+            going_on = GOING_ON.get(split_command(words)[0], "every earlier dated copy is untouched")
+            code, sentence = Exit.INTERRUPTED, f"interrupted; {going_on}"
         if as_json:
             say(sys.stdout, [json.dumps({"error": sentence, "exit_code": int(code)})])
         say(sys.stderr, [f"snapback: {sentence}"])

@@ -356,10 +356,28 @@ def restore(bench: Bench, tree: Tree) -> List[Line]:
     )
 
 
+def rotate(bench: Bench, tree: Tree) -> List[Line]:
+    """Delete the oldest of several dated copies that share their files, as most do; the peer reads no list and moves no stray."""
+    drive = bench.fresh_folder()
+    bench.snapback("backup", "--init", tree.path, drive, "-q", "--no-rotate")
+    for _ in range(2 * bench.scale.rounds):
+        bench.snapback("backup", tree.path, drive, "-q", "--no-rotate")
+    return bench.compare(
+        f"rotate, {tree.title}",
+        lambda _: bench.snapback("rotate", "--keep-last", str(len(snapshots(drive)) - 1), "--drive", drive, "-q"),
+        {Entrant("rm -rf", lambda _: bench.run("rm", "-rf", snapshots(drive)[0])): 1.2},
+    )
+
+
+def snapshots(drive: Path) -> List[Path]:
+    """Return the folders of the dated copies on a drive, oldest first."""
+    return sorted(manifest.parent for manifest in drive.glob("*/[0-9]*-*_*/SHA256SUMS"))
+
+
 def only_snapshot(drive: Path) -> Path:
     """Return the folder of the one dated copy on a drive."""
-    (manifest,) = drive.glob("*/[0-9]*-*_*/SHA256SUMS")
-    return manifest.parent
+    (snapshot,) = snapshots(drive)
+    return snapshot
 
 
 def start(bench: Bench) -> List[Line]:
@@ -423,6 +441,7 @@ ROWS: Dict[str, Callable[[Bench], List[Line]]] = {
     "verify-large": lambda bench: verify(bench, large_files(bench)),
     "restore-small": lambda bench: restore(bench, small_files(bench)),
     "restore-large": lambda bench: restore(bench, large_files(bench)),
+    "rotate": lambda bench: rotate(bench, small_files(bench)),
     "start": start,
     "growth": growth,
     "memory": memory,

@@ -133,8 +133,10 @@ def test_two_copies_of_a_film_whose_name_is_gone_do_not_share_what_is_stored(wor
     assert os.stat(newest / "a").st_ino != os.stat(newest / "b").st_ino
 
 
-def test_an_inode_that_another_file_has_now_proves_nothing(world: World) -> None:
-    """Same size, same time, same inode number, other bytes: the hash decides."""
+@pytest.mark.parametrize("large", [snapback.LARGE_FILE, 4])
+def test_an_inode_that_another_file_has_now_proves_nothing(world: World, large: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Same size, same time, same inode number, other bytes: the hash decides, of a large file too."""
+    monkeypatch.setattr(snapback, "LARGE_FILE", large)
     path = world.write("old", b"before")
     world.back_up()
     seen = path.stat()
