@@ -10,6 +10,7 @@ dated copies in a separate place.  Each one is a plain folder that any file mana
   snapback.py verify [WHEN] --drive DRIVE  read everything again and compare the checksums
   snapback.py restore WHEN [PATH...]       give files back, into a new folder
   snapback.py rotate --drive DRIVE         delete old dated copies by rule; -n only says which
+  snapback.py accept --drive DRIVE         go on after a hold: the big change was yours
   snapback.py pin WHEN --drive DRIVE       protect a dated copy from deletion
   snapback.py unpin WHEN --drive DRIVE     take that protection back
 
@@ -88,6 +89,7 @@ class Exit(IntEnum):
     USAGE = 2
     ATTENTION = 3
     DAMAGED = 4
+    HELD = 5
     LOCKED = 11
     ABSENT = 75
     INTERRUPTED = 130
@@ -98,6 +100,8 @@ MANIFEST = "SHA256SUMS"
 TWINS = "manifests"
 FOUND = "found"              # what stood in a deleted dated copy and was in no list
 PINS = "pins"
+ACCEPTED = "accepted.txt"    # up to which number of a dated copy a person has accepted what looked suspicious
+HOLD_NOTICE = "HOLD.txt"
 NOTE_LENGTH = 200            # characters of a pin's note that are shown
 HISTORY = "history.jsonl"
 DAMAGED_LIST = "damaged.txt"
@@ -1106,7 +1110,7 @@ def newest_whole(snapshots: Iterable[Snapshot]) -> Optional[Snapshot]:
 
 
 def why_no_rotation(snapshots: Sequence[Snapshot]) -> str:
-    """Say why nothing of a set may be deleted, or give an empty text."""
+    """Say why nothing of a set may be deleted (a hold aside), or give an empty text."""
     unreadable = [one.name for one in snapshots if one.state is State.DAMAGED]
     if unreadable:
         return (f"the list of {unreadable[0]} is damaged, and its second list too, so it is not known what that date needs; copy what "
@@ -1165,6 +1169,116 @@ def plainly_same(now: Mapping[str, str], then: Mapping[str, str]) -> bool:
     """
     return {word: now[word] for word in now if word not in HIDDEN_WORDS} == {
         word: then[word] for word in then if word not in HIDDEN_WORDS}
+
+
+RESTED = timedelta(days=30)      # a file untouched for so long is one that its owner wants as it is
+SLOW = timedelta(days=7)         # over which slow damage is added up
+LEAST_LOST = 50                  # files: fewer trip nothing
+
+
+class Losses(NamedTuple):
+    """What became of a source's files since the earlier copy: files in all, and those that are gone, unreadable or other now.
+
+    The same of the files that had rested (RESTED), and of their bytes.
+    """
+
+    files: int = 0
+    lost: int = 0
+    rested: int = 0
+    rested_lost: int = 0
+    rested_bytes: int = 0
+    rested_bytes_lost: int = 0
+
+    def plus(self, other: "Losses") -> "Losses":
+        """Add two up."""
+        return Losses(*map(sum, zip(self, other)))
+
+
+class Tripped(NamedTuple):
+    """A threshold that was reached: of what, how much is lost of how much, in files and (of bytes) in bytes."""
+
+    what: str
+    lost: int
+    of: int
+    is_bytes: bool = False
+
+
+def half_gone(lost: int, of: int, percent: float) -> bool:
+    """Tell whether a share is lost that trips."""
+    return of > 0 and lost * 100 >= of * percent
+
+
+def trip_at_rest(losses: Mapping[str, Losses], percent: float) -> Optional[Tripped]:
+    """Judge the files that had rested alone: what is worked on every day has no say here."""
+    total = functools.reduce(Losses.plus, losses.values(), Losses())
+    for what, one in [("the files at rest", total), *((f"the files at rest in {alias}", losses[alias]) for alias in sorted(losses))]:
+        if one.rested_lost >= LEAST_LOST:
+            if half_gone(one.rested_bytes_lost, one.rested_bytes, percent):
+                return Tripped(what, one.rested_bytes_lost, one.rested_bytes, True)
+            if half_gone(one.rested_lost, one.rested, percent):
+                return Tripped(what, one.rested_lost, one.rested)
+    return None
+
+
+def trip(losses: Mapping[str, Losses], percent: float) -> Optional[Tripped]:
+    """Judge one run: does it look like ransomware, or a big reorganisation? `percent` of the files, or bytes at rest, is enough.
+
+    >>> trip({"Documents": Losses(files=100, lost=60)}, 50)
+    Tripped(what='all files', lost=60, of=100, is_bytes=False)
+    """
+    total = functools.reduce(Losses.plus, losses.values(), Losses())
+    for what, one in [("all files", total), *((f"the files of {alias}", losses[alias]) for alias in sorted(losses))]:
+        if one.lost >= LEAST_LOST and half_gone(one.lost, one.files, percent):
+            return Tripped(what, one.lost, one.files)
+    return trip_at_rest(losses, percent)
+
+
+Recent = Dict[str, Dict[str, Losses]]    # of each day (UTC, YYYY-MM-DD) of the last week what became of each source's files
+
+
+def all_in_all(runs: Iterable[Losses]) -> Losses:
+    """Add up what several runs lost, of the most that there was at one time."""
+    total = Losses()
+    for one in runs:
+        total = Losses(max(total.files, one.files), total.lost + one.lost, max(total.rested, one.rested),
+                       total.rested_lost + one.rested_lost, max(total.rested_bytes, one.rested_bytes),
+                       total.rested_bytes_lost + one.rested_bytes_lost)
+    return total
+
+
+def add_up(recent: Recent, losses: Mapping[str, Losses], now: datetime) -> Recent:
+    """Add a run to those of the week before, so that slow damage is seen; days further back are forgotten."""
+    today, first = (moment.astimezone(timezone.utc).strftime("%Y-%m-%d") for moment in (now, now - SLOW))
+    week = {day: dict(sources) for day, sources in recent.items() if first <= day <= today}
+    of_today = week.setdefault(today, {})
+    for alias, one in losses.items():
+        of_today[alias] = all_in_all([of_today.get(alias, Losses()), one])
+    return week
+
+
+def trip_slowly(recent: Recent, percent: float) -> Optional[Tripped]:
+    """Judge a week: what was lost in all its runs of what was at rest."""
+    aliases = {alias for sources in recent.values() for alias in sources}
+    return trip_at_rest({alias: all_in_all(sources.get(alias, Losses()) for sources in recent.values()) for alias in aliases}, percent)
+
+
+def parse_hold_at(text: str) -> float:
+    """Read at which share of lost files a set is held, in percent; 0 for off. Raises UsageError.
+
+    >>> parse_hold_at("30"), parse_hold_at("off")
+    (30.0, 0.0)
+    """
+    found = re.fullmatch(r"(\d{1,3}(?:\.\d{1,3})?)%?", text.strip(), re.ASCII)
+    if text.strip() != "off" and not (found and 0 < float(found.group(1)) <= 100):
+        raise UsageError(f"{quoted(text)} is no share of files; write a number from 1 to 100 (percent), or off")
+    return float(found.group(1)) if found else 0.0
+
+
+def held_by(snapshots: Iterable[Snapshot], accepted: int) -> Optional[Snapshot]:
+    """Give the first dated copy by which a set is held; None where it is not. `accepted`: the number accepted by a person."""
+    holding_it = sorted((one for one in snapshots if one.state is State.WHOLE and one.end.get("hold") and one.seq > accepted),
+                        key=lambda one: one.seq)
+    return holding_it[0] if holding_it else None
 
 
 # Where a synchroniser keeps its folders: (service, a folder's name, a file or folder that betrays it).
@@ -1564,6 +1678,49 @@ def parse_end(line: str) -> Dict[str, Any]:
     if not all(type(count) is int and 0 <= count <= COUNT_LIMIT for count in counts) or not isinstance(end.get("sha256"), str):
         raise ManifestDamaged("its last line is not complete")
     return end
+
+
+def recent_facts(recent: Recent) -> Dict[str, Any]:
+    """Give what a manifest's last line says of the week before.
+
+    >>> parse_recent(recent_facts({"2026-11-22": {"a": Losses(5, 1)}}))
+    {'2026-11-22': {'a': Losses(files=5, lost=1, rested=0, rested_lost=0, rested_bytes=0, rested_bytes_lost=0)}}
+    """
+    return {day: {alias: list(one) for alias, one in sources.items()} for day, sources in recent.items()}
+
+
+def parse_recent(found: Any) -> Recent:
+    """Read what `recent_facts` gave; what is not of its form counts as nothing."""
+    recent: Recent = {}
+    for day, sources in found.items() if isinstance(found, dict) else ():
+        for alias, counts in sources.items() if isinstance(sources, dict) else ():
+            if isinstance(counts, list) and len(counts) == len(Losses._fields) and all(
+                    type(count) is int and abs(count) <= COUNT_LIMIT for count in counts):
+                recent.setdefault(day, {})[alias] = Losses(*counts)
+    return recent
+
+
+def tripped_text(tripped: Any) -> str:
+    """Say what tripped, from the words of a manifest's last line.
+
+    >>> tripped_text(["all files", 612, 1200, False])
+    '612 of 1,200 (51%) of all files are gone or have other content'
+    """
+    try:
+        what, lost, of, is_bytes = tripped
+        amounts = (size_text(lost), size_text(of)) if is_bytes else (f"{lost:,}", f"{of:,}")
+        return f"{amounts[0]} of {amounts[1]} ({lost * 100 // of}%) of {show(str(what))} are gone or have other content"
+    except (TypeError, ValueError, ZeroDivisionError):
+        return "much is gone or has other content"
+
+
+def hold_notice(date: str, tripped: Any) -> str:
+    """Write the notice to people while a set is held."""
+    return (f"ON HOLD since the dated copy {date}: {tripped_text(tripped)}.\n\n"
+            "This looks like ransomware, or like a big reorganisation. Nothing old is deleted until a person decides.\n\n"
+            "If it was not you: unplug this drive, do not attach it to that computer again, and read READ-ME-FIRST.txt on\n"
+            "another computer. The dated copies before this one are as they were.\n\n"
+            "If it was you: snapback.py accept --drive DRIVE\n")
 
 
 def marker_text(marker: Marker) -> str:
@@ -3101,6 +3258,11 @@ def system_devices() -> Set[int]:
 # -- manifests on the disk --
 
 
+# What stays when a file is moved within its disk; one with several names is left to its group.
+MOVED_FILE = re.compile(rb"^# type=file [^\n]*? size=(\d+) time=(\S+)(?: ctime=\S+)? ino=(\d+)(?! nlink=)[^\n]*\n\\?([0-9a-f]{6})",
+                        re.MULTILINE)
+
+
 class Manifest:
     """A manifest whose last line has proved every byte above it; its lines can be read again and again."""
 
@@ -3156,11 +3318,6 @@ class Manifest:
         self.file.seek(offset)
         line, hashed = (self.file.readline(LINE_LIMIT).decode(*NAME_CODEC).rstrip("\n") for _ in range(2))
         return Known(line, hashed)
-
-
-# What stays when a file is moved within its disk; one with several names is left to its group.
-MOVED_FILE = re.compile(rb"^# type=file [^\n]*? size=(\d+) time=(\S+)(?: ctime=\S+)? ino=(\d+)(?! nlink=)[^\n]*\n\\?([0-9a-f]{6})",
-                        re.MULTILINE)
 
 
 class Index:
@@ -3427,7 +3584,7 @@ class Visit(NamedTuple):
     info: os.stat_result
     folder: Optional[Folder] = None
     files: Sequence[Tuple[str, Optional[os.stat_result]]] = ()   # None: it cannot be looked at
-    left_out: int = 0
+    left_out: Sequence[str] = ()     # names that the rules exclude
     unreadable: Mapping[str, OSError] = {}
     error: Optional[SourceError] = None
 
@@ -3497,7 +3654,8 @@ def walk(top: Folder, rules: Rules, closed: Collection[Stamp] = ()) -> Iterator[
             todo.append(((*parts, name), below.get(name, info), unreadable.get(name, False)))
         names = [*files, *unreadable]
         in_order = [(name, files.get(name)) for name in sorted(names, key=byte_order(names))]
-        yield Visit(parts, info, folder, in_order, len(found) - len(wanted), unreadable)
+        left_out = [] if wanted is found else list(dict(found).keys() - dict(wanted).keys())
+        yield Visit(parts, info, folder, in_order, left_out, unreadable)
 
 
 # -- working side by side --
@@ -4187,6 +4345,25 @@ STREWN = re.compile(r"\.DS_Store|Thumbs\.db|desktop\.ini|\._.*|\.fseventsd|\.Spo
                     r"System Volume Information|\.directory|\.fuse_hidden.*", re.IGNORECASE)
 
 
+def read_accepted(set_folder: Folder) -> int:
+    """Read up to which number a person has accepted the dated copies of a set; 0 where nothing is said. Raises OSError."""
+    text = (read_text(set_folder, ACCEPTED) or "").strip()
+    return int(text) if re.fullmatch(r"\d{1,16}", text, re.ASCII) else 0
+
+
+def accept(set_folder: Folder, now: datetime, owner: str) -> Optional[Snapshot]:
+    """Release the hold of a set whose lock the caller holds; give the dated copy by which it was held. Raises OSError."""
+    snapshots = survey(set_folder)
+    held = held_by(snapshots, read_accepted(set_folder))
+    if held is None:
+        return None
+    write_text(set_folder, ACCEPTED, f"{max(one.seq for one in snapshots)}\n", owner)
+    if set_folder.has(HOLD_NOTICE):
+        set_folder.unlink(HOLD_NOTICE)
+    append_line(set_folder, HISTORY, json.dumps({"what": "accept", "time": now.isoformat(timespec="seconds"), "snapshot": held.name}))
+    return held
+
+
 def read_pins(set_folder: Folder) -> Dict[str, str]:
     """Read which dated copies are pinned, each with its note; a note that cannot be read pins all the same. Raises OSError."""
     pins: Dict[str, str] = {}
@@ -4392,6 +4569,7 @@ class Rotated(NamedTuple):
     found: Sequence[str] = ()
     notes: Sequence[Note] = ()
     put_off: str = ""                # why nothing was deleted
+    held: bool = False               # namely because the set is on hold
     attention: bool = False          # and that needs a person's attention
 
 
@@ -4406,6 +4584,13 @@ def plan_of(set_folder: Folder, snapshots: Sequence[Snapshot], rotation: Rotatio
             copies.append(Dated(one.name, one.seq, taken, frozenset(one.sources.items()), pins.get(one.name)))
     plan = plan_rotation(copies, rotation.retention, now)
     return Plan([*unreadable, *plan.keep], plan.remove, spare_copies(plan, copies, now) if rotation.min_free.wanted else [])
+
+
+def held_text(held: Snapshot) -> str:
+    """Say that a set is on hold, and what to do."""
+    return (f"on hold since {held.name}: {tripped_text(held.end.get('tripped'))}; this looks like ransomware or a big reorganisation: "
+            "nothing old is deleted; if it was not you, unplug this drive and look at READ-ME-FIRST.txt; if it was you, run: "
+            "snapback.py accept")
 
 
 def why_put_off(set_folder: Folder, snapshots: Sequence[Snapshot], newest: Optional[Snapshot], now: datetime) -> str:
@@ -4490,6 +4675,15 @@ def carry_out_plan(drive: Drive, set_name: str, plan: Plan, min_free: Space, run
                        [path for one in deletions for path in one.found], [*notes, *(note for one in deletions for note in one.failed)])
 
 
+def prepare_rotation(set_folder: Folder, snapshots: Sequence[Snapshot], rotation: Rotation, newest: Optional[Snapshot], now: datetime
+                     ) -> Rotated:
+    """Plan a rotation, and say what forbids it now. Raises UsageError, OSError."""
+    plan = plan_of(set_folder, snapshots, rotation, now)
+    held = held_by(snapshots, read_accepted(set_folder))
+    why = held_text(held) if held else why_put_off(set_folder, snapshots, newest, now)
+    return Rotated(plan, put_off=why, held=held is not None, attention=bool(why))
+
+
 def rotate(drive: Drive, set_name: str, rotation: Rotation, run: Moment, newest: Optional[Snapshot]) -> Rotated:
     """Rotate a set whose lock the caller holds, unless something forbids it; `newest` is what the clock is held against.
 
@@ -4498,11 +4692,10 @@ def rotate(drive: Drive, set_name: str, rotation: Rotation, run: Moment, newest:
     with drive.guarded():
         set_folder = drive.root.child(set_name)
         snapshots = survey(set_folder)
-        plan = plan_of(set_folder, snapshots, rotation, run.now)
-        why = why_put_off(set_folder, snapshots, newest, run.now)
-    if why:
-        return Rotated(plan, put_off=why, attention=True)
-    done = carry_out_plan(drive, set_name, plan, rotation.min_free, run)
+        ready = prepare_rotation(set_folder, snapshots, rotation, newest, run.now)
+    if ready.put_off:
+        return ready
+    done = carry_out_plan(drive, set_name, ready.plan, rotation.min_free, run)
     if done.removed or done.notes:
         with drive.guarded():
             append_line(set_folder, HISTORY, json.dumps({
@@ -4525,9 +4718,46 @@ class Order(NamedTuple):
     adopt: bool = False
     checksum: bool = False
     allow_empty: bool = False
+    hold_at: float = 50.0            # percent of files lost at which the set is held; 0: never
     rotation: Optional[Rotation] = None      # None: nothing old is deleted
     watched: bool = True             # somebody is shown how far the run is
     jobs: int = 1
+
+
+def lost_alone(known: Known, rested_ns: int) -> Losses:
+    """Give what a lost file counts, without counting that it was there."""
+    words = parse_keywords(known.line)
+    rested = time_ns(words.get("time", "")) < rested_ns
+    return Losses(lost=1, rested_lost=rested, rested_bytes_lost=number(words, "size") * rested)
+
+
+class Toll:
+    """Counts what became of the files of the earlier copies, for the tripwire."""
+
+    def __init__(self, now: datetime) -> None:
+        self.rested_ns = int((now - RESTED).timestamp()) * 10**9     # whoever is older has rested
+        self.sources: Dict[str, Losses] = {}
+
+    def add(self, path: str, losses: Losses) -> None:
+        """Add to the losses of the source that a path lies in."""
+        alias = path.partition("/")[0]
+        self.sources[alias] = self.sources.get(alias, Losses()).plus(losses)
+
+    def met(self, path: str, sizes: Sequence[int], times: Sequence[int]) -> None:
+        """Count files of the earlier copy that are as they were; times in nanoseconds."""
+        rested = [size for size, time in zip(sizes, times) if time < self.rested_ns]
+        self.add(path, Losses(len(sizes), 0, len(rested), 0, sum(rested)))
+
+    def one(self, path: str, known: Known, lost: bool) -> None:
+        """Count one file of the earlier copy."""
+        words = parse_keywords(known.line)
+        size = number(words, "size")
+        rested = time_ns(words.get("time", "")) < self.rested_ns
+        self.add(path, Losses(1, lost, rested, lost and rested, size * rested, size * (lost and rested)))
+
+    def found_again(self, path: str, known: Known) -> None:
+        """Take back that a file is lost: it was only moved."""
+        self.add(path, Losses(*(-count for count in lost_alone(known, self.rested_ns))))
 
 
 class Earlier:
@@ -4538,6 +4768,8 @@ class Earlier:
         self.blocks = read_blocks(manifest.lines())
         self.block: Optional[Block] = next(self.blocks, None)
         self.gone = 0
+        self.toll: Optional[Toll] = None
+        self.left_out: Set[str] = set()      # paths that the rules exclude now
         try:
             self.trail: Optional[Trail] = Trail(set_folder.child(name))
         except OSError:
@@ -4569,12 +4801,24 @@ class Earlier:
         return self.block if self.block is not None and self.block.path == path else None
 
     def pass_by(self) -> None:
-        """Go on to the next block; what is still in this one was not met in the source."""
-        if self.block is not None:
-            of_folder = self.block.path.split("/")[0] in self.aliases
-            self.gone += sum(1 for name, known in self.block.entries.items()
-                             if known.hash_line and (of_folder or name in self.aliases))
-            self.block = next(self.blocks, None)
+        """Go on to the next block; what is still in this one was not met in the source, or left out on purpose."""
+        block = self.block
+        if block is None:
+            return
+        if block.entries and not self._is_left_out(block.path):
+            of_folder = block.path.split("/")[0] in self.aliases
+            for name, known in block.entries.items():
+                path = f"{block.path}/{name}" if block.path else name
+                if known.hash_line and (of_folder or name in self.aliases) and path not in self.left_out:
+                    self.gone += 1
+                    if self.toll:
+                        self.toll.one(path, known, lost=True)
+        self.block = next(self.blocks, None)
+
+    def _is_left_out(self, path: str) -> bool:
+        """Tell whether a folder lies in one that the rules exclude now."""
+        parts = path.split("/")
+        return bool(self.left_out) and any("/".join(parts[:count]) in self.left_out for count in range(1, len(parts) + 1))
 
     def pass_all(self) -> None:
         """Go on to the end."""
@@ -4886,15 +5130,22 @@ class Run(NamedTuple):
     notes: Notes
 
 
+def other_content(lines: Known, known: Known) -> bool:
+    """Tell whether two files have other bytes."""
+    return parse_hash_line(lines.hash_line)[0] != parse_hash_line(known.hash_line)[0]
+
+
 class Tally:
     """Takes the results of a run in their order: counts, notes, and the manifest's lines."""
 
     def __init__(self, run: Run) -> None:
-        self.run = run
+        self.run, self.toll = run, Toll(run.order.now)
 
-    def stored(self, path: str, result: Stored) -> Known:
-        """Count one file and give its lines."""
+    def stored(self, path: str, result: Stored, known: Optional[Known] = None) -> Known:
+        """Count one file, of which the earlier copy may have known something, and give its lines."""
         counts = self.run.counts
+        if known is not None and known.hash_line:
+            self.toll.one(path, known, result.same is None or result.kept or other_content(result.lines, known))
         if result.same is None:
             counts.skipped += 1
         else:
@@ -4953,13 +5204,13 @@ class Groups:
         group = self.meet(errand.file.info, errand.path)
         if group.first == errand.path:
             def first(result: Stored) -> None:
-                lines[at], lines[at + 1] = self.tally.stored(errand.path, result)
+                lines[at], lines[at + 1] = self.tally.stored(errand.path, result, errand.known)
                 group.lines = result.lines if result.same is not None and not result.kept else None
             self.run.workers.submit(errand, first, errand.folders, errand.cost)
         else:
             def further() -> None:
                 result = self._linked(group, errand) or self.run.store.store(errand)
-                lines[at], lines[at + 1] = self.tally.stored(errand.path, result)
+                lines[at], lines[at + 1] = self.tally.stored(errand.path, result, errand.known)
             self.run.workers.after(further, keeps=len(errand.folders))
 
     def meet(self, info: os.stat_result, path: str) -> Group:
@@ -5167,7 +5418,7 @@ class Keeping:
             if known.hash_line:
                 errand = Errand(SourceFile(new, name, info), new, path, Same.UNCHANGED, known, old,
                                 self.comparison.may_keep(known, before), before.name)
-                lines += self.tally.stored(path, self.run.store.keep(errand, "its folder cannot be read")._replace(note=""))
+                lines += self.tally.stored(path, self.run.store.keep(errand, "its folder cannot be read")._replace(note=""), known)
             else:
                 line = keep_line(known.line, before.name)
                 if not known.line.startswith("# type=skipped "):
@@ -5258,7 +5509,7 @@ class Entries:
             return
         errand = Errand(SourceFile(place.source, name, place.new.own_stat()), place.new, place.of(name), Same.UNCHANGED, was,
                         place.old, self.comparison.may_keep(was, place.before), place.before.name)
-        lines += self.tally.stored(place.of(name), self.run.store.keep(errand, why))
+        lines += self.tally.stored(place.of(name), self.run.store.keep(errand, why), was)
 
     def _keep_special(self, place: Place, name: str, was: Known, why: str, lines: List[str]) -> None:
         """Keep what the earlier copy says of a link, fifo or device that cannot be read now."""
@@ -5272,7 +5523,9 @@ class Entries:
     def _send(self, place: Place, errand: Errand, at: int, lines: List[str]) -> None:
         """Have a file stored by somebody; take the result here, in order."""
         def then(result: Stored) -> None:
-            lines[at], lines[at + 1] = self.tally.stored(errand.path, self._shared(place, errand.name, result))
+            if result.moved and errand.moved:
+                self.tally.toll.found_again(errand.moved.path, errand.moved.known)
+            lines[at], lines[at + 1] = self.tally.stored(errand.path, self._shared(place, errand.name, result), errand.known)
         self.run.workers.submit(errand, then, errand.folders, errand.cost)
 
     def _shared(self, place: Place, name: str, result: Stored) -> Stored:
@@ -5284,6 +5537,7 @@ class Entries:
         if moved is None or not self.run.store.link_moved(moved, result.lines, place.new, passing):
             return result
         place.new.rename(passing, place.new, name)  # at once: the file is never without its name
+        self.tally.toll.found_again(moved.path, moved.known)
         return result._replace(added=0, moved=True)
 
     def _store_new(self, place: Place, new: Sequence[Tuple[int, str]], cost: int, lines: List[str]) -> None:
@@ -5307,10 +5561,11 @@ class Entries:
 
         def then(refused: List[int]) -> None:
             self.tally.plain(Same.UNCHANGED, len(linked) - len(refused), sum(sizes) - sum(sizes[one] for one in refused), 0)
+            self.tally.toll.met(place.of(names[0]), sizes, times)
             for one in refused:
                 at, name, file, was = linked[one]
                 errand = self.comparison.errand(place, name, file, was)
-                lines[at], lines[at + 1] = self.tally.stored(errand.path, self.run.store.store(errand))
+                lines[at], lines[at + 1] = self.tally.stored(errand.path, self.run.store.store(errand))  # counted as met
         self.run.workers.submit(Links(old, place.new, names, sizes, times), then, (place.new, old, place.source), 16 * KIB * len(linked))
 
     def _special(self, place: Place, name: str, file: SourceFile, was: Optional[Known], lines: List[str]) -> None:
@@ -5354,6 +5609,8 @@ class Taking:
         self.comparison = Comparison(run.order, suspects, run.store.abilities.hard_links)
         self.entries = Entries(run, tally, self.comparison)
         self.keeping = Keeping(run, tally, self.comparison, self.new)
+        for before in earlier.values():
+            before.toll = tally.toll
 
     def take_sources(self) -> None:
         """Take single files, then folder by folder."""
@@ -5404,7 +5661,9 @@ class Taking:
                                      "was made; run as a user who may read it")
                 self.keeping.folder(path, visit.error, before)
             elif visit.folder is not None:
-                self.run.counts.excluded += visit.left_out
+                self.run.counts.excluded += len(visit.left_out)
+                if before:
+                    before.left_out.update(f"{path}/{name}" for name in visit.left_out)
                 new = self._make(path)
                 if new is None:
                     passed_over = path + "/"
@@ -5481,6 +5740,7 @@ class Taken(NamedTuple):
     path: str
     settled: bool = True             # everything is flushed, the tidying up too
     rotated: Optional[Rotated] = None        # None: that was not wanted, or not safe
+    hold: str = ""                   # why the set is on hold
     inside: Tuple[str, ...] = ()     # sources that the drive lies in
     same_disk: bool = False          # as a source: the drive cannot be unplugged without it
 
@@ -5638,7 +5898,7 @@ def end_facts(counts: Counts) -> Dict[str, Any]:
     return {"files": counts.total_files, "dirs": sum(counts.dirs.values()), "bytes": counts.bytes, "other": counts.other,
             "new": counts.files[Same.NEW], "changed": counts.files[Same.CHANGED], "added": counts.added,
             "skipped": counts.skipped, "kept": counts.kept, "gone": counts.gone, "excluded": counts.excluded,
-            "sockets": counts.sockets, "hold": False}
+            "sockets": counts.sockets}
 
 
 MOST_LEFTOVERS = 8           # of interrupted runs: each keeps folders open, and the last of them have nearly all there is
@@ -5660,6 +5920,7 @@ class SetRun:
                 raise DamagedCopy(f"the numbers of the dated copies in {set_name} have come to their end, which no run of snapback does: "
                                   "nothing was copied; begin a new set with --set NEW-NAME")
             self.suspects = parse_damaged(read_text(set_folder, DAMAGED_LIST, 64 * MIB) or "")
+            self.accepted = read_accepted(set_folder)
 
     def take(self, expect: Expect) -> Taken:
         """Take the dated copy, publish it, and tidy up after earlier interrupted runs.
@@ -5702,16 +5963,19 @@ class SetRun:
                 leftovers = open_real_folders(self.set_folder, left_behind[-MOST_LEFTOVERS:])
                 run = Run(self.order, self.drive, target, store, workers, writer, flush, counts, notes)
                 writer.add([MANIFEST_MAGIC + json.dumps(self._header(abilities))])
-                Taking(run, Tally(run), earlier, leftovers, self.suspects).take_sources()
-            self._publish(name, target, writer, counts, flush)
+                tally = Tally(run)
+                Taking(run, tally, earlier, leftovers, self.suspects).take_sources()
+            facts = {**end_facts(counts), **self._judge(tally.toll)}
+            self._publish(name, target, writer, facts, flush)
         except OSError as err:
             raise self.drive.trouble(err, look.bytes - counts.added) from err
         finally:
             writer.close()
-        late_notes, settled = self._after_publishing(name, counts, left_behind, flush)
+        late_notes, settled = self._after_publishing(name, facts, left_behind, flush)
         where = join_path(self.drive.path, self.set_name, name)
         inside = tuple(source.path for source in self.order.sources if is_inside(self.drive.path, source.path))
-        return Taken(name, self.seq, self.set_name, counts, notes + late_notes, where, settled, None, inside, same_disk)
+        return Taken(name, self.seq, self.set_name, counts, notes + late_notes, where, settled, None, self._hold(name, facts), inside,
+                     same_disk)
 
     def _header(self, abilities: Abilities) -> Dict[str, Any]:
         return {**self.facts, "seq": self.seq, "taken": self.order.now.isoformat(timespec="seconds"), "layout": "complete",
@@ -5739,19 +6003,38 @@ class SetRun:
                              "room, leave something out (--exclude), or take a larger drive")
         return look
 
-    def _publish(self, name: str, target: Folder, writer: ManifestWriter, counts: Counts,
+    def _judge(self, toll: Toll) -> Dict[str, Any]:
+        """Judge what became of the earlier copy's files: the verdict is published with the dated copy."""
+        newest = newest_whole(self.snapshots)
+        before = parse_recent(newest.end.get("recent")) if newest and newest.seq > self.accepted else {}
+        recent, percent = add_up(before, toll.sources, self.order.now), self.order.hold_at
+        tripped = (trip(toll.sources, percent) or trip_slowly(recent, percent)) if percent else None
+        return {"hold": tripped is not None, "tripped": tripped, "recent": recent_facts(recent)}
+
+    def _hold(self, name: str, facts: Mapping[str, Any]) -> str:
+        """Say why the set is on hold now, with a notice on the drive; an empty text where it is not."""
+        held = held_by([*self.snapshots, Snapshot(name, State.WHOLE, {"seq": self.seq}, facts)], self.accepted)
+        if held is None:
+            return ""
+        with contextlib.suppress(OSError):  # the verdict is published: the notice is for whoever looks at the drive
+            notice = hold_notice(held.name, held.end.get("tripped"))
+            if read_text(self.set_folder, HOLD_NOTICE) != notice:
+                write_text(self.set_folder, HOLD_NOTICE, notice, self.set_name)
+        return held_text(held)
+
+    def _publish(self, name: str, target: Folder, writer: ManifestWriter, facts: Mapping[str, Any],
                  flush: Optional[Flushing]) -> None:
         """Make the finished copy a dated copy: all bytes flushed, manifest last, then the rename."""
         writer.settle()
         if flush:
             flush.finish()
-        writer.finish(end_facts(counts))
+        writer.finish(facts)
         writer.close()  # Windows renames no folder with an open file in it
         target.flush()
         self.drive.check()
         self.set_folder.rename(name + INCOMPLETE, self.set_folder, name)
 
-    def _after_publishing(self, name: str, counts: Counts, left_behind: Sequence[str],
+    def _after_publishing(self, name: str, facts: Mapping[str, Any], left_behind: Sequence[str],
                           flush: Optional[Flushing]) -> Tuple[Notes, bool]:
         """Do what a whole dated copy can do without: a failure here is told, and mended by the next run."""
         notes: Notes = []
@@ -5763,7 +6046,7 @@ class SetRun:
             point_latest(self.set_folder, name, self.set_name)
             append_line(self.set_folder, HISTORY, json.dumps({
                 "what": "backup", "time": self.order.now.isoformat(timespec="seconds"), "snapshot": name, "seq": self.seq,
-                **end_facts(counts)}))
+                **{word: fact for word, fact in facts.items() if word != "recent"}}))
             self._mend_twins()
             self._remove_leftovers(left_behind)
             if self.drive.marker:
@@ -5835,7 +6118,7 @@ def take_snapshot(drive: Drive, order: Order, expect: Expect) -> Taken:
         run = SetRun(drive, set_name, set_folder, order, {
             "set": set_name, "host": host, "machine": machine, "named_after_host": by_host})
         taken = run.take(expect)
-        return taken._replace(rotated=run.rotate(expect) if taken.settled else None)
+        return taken._replace(rotated=run.rotate(expect) if taken.settled and not taken.hold else None)
     finally:
         unlock(lock)
 
@@ -6794,14 +7077,14 @@ def rotate_answer(done: Rotated, dry_run: bool) -> Answer:
     else:
         lines += rotated_lines(done) or ["Nothing was deleted."]
     problems = note_lines(rotated_notes(done), ALL_IN_JSON)
-    return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
+    return Answer(Exit.HELD if done.held else Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
         **plan_facts(done.plan), "dry_run": dry_run, "removed": done.removed, "freed": done.freed, "found": done.found,
         "put_off": done.put_off, "failed": [note._asdict() for note in done.notes]})
 
 
 def backup_facts(taken: Taken, seconds: float) -> Dict[str, Any]:
     """Give the summary of a dated copy under restic's names, and our own beside them."""
-    counts = taken.counts
+    counts, rotated = taken.counts, taken.rotated
     return {**{f"files_{same.value}": counts.files[same] for same in (Same.NEW, Same.CHANGED, Same.UNCHANGED)},
             **{f"dirs_{same.value}": counts.dirs[same] for same in (Same.NEW, Same.CHANGED, Same.UNCHANGED)},
             "data_added": counts.added, "total_files_processed": counts.total_files, "total_bytes_processed": counts.bytes,
@@ -6809,8 +7092,8 @@ def backup_facts(taken: Taken, seconds: float) -> Dict[str, Any]:
             "seq": taken.seq, "path": taken.path, "skipped": counts.skipped, "kept": counts.kept, "gone": counts.gone,
             "excluded": counts.excluded, "sockets": counts.sockets, "other": counts.other,
             "safe_to_unplug": taken.settled and not taken.same_disk, "same_disk": taken.same_disk,
-            "removed": list(taken.rotated.removed) if taken.rotated else [], "freed": taken.rotated.freed if taken.rotated else 0,
-            "notes": [note._asdict() for note in [*taken.notes, *(rotated_notes(taken.rotated) if taken.rotated else ())]]}
+            "hold": taken.hold, "removed": list(rotated.removed) if rotated else [], "freed": rotated.freed if rotated else 0,
+            "notes": [note._asdict() for note in [*taken.notes, *(rotated_notes(rotated) if rotated else ())]]}
 
 
 def backup_answer(taken: Taken, label: str, seconds: float, schedule: str) -> Answer:
@@ -6838,8 +7121,11 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str) -> An
     else:
         end = f"OK - you can rely on this copy; {unplug}"
     problems = note_lines(taken.notes, f"all are named in its list, {MANIFEST}") + note_lines(old, ALL_IN_JSON)
-    return Answer(Exit.ATTENTION if problems else Exit.DONE, lines if problems else [*lines, end], [*problems, end] if problems else (),
-                  backup_facts(taken, seconds))
+    if taken.hold:
+        problems.append(taken.hold)
+        end = f"ON HOLD - the dated copy was made, and every earlier one is untouched; {unplug}"
+    code = Exit.HELD if taken.hold else Exit.ATTENTION if problems else Exit.DONE
+    return Answer(code, lines if problems else [*lines, end], [*problems, end] if problems else (), backup_facts(taken, seconds))
 
 
 def preview_answer(look: Look, set_name: str, label: str, free: int) -> Answer:
@@ -6876,6 +7162,7 @@ class Listed(NamedTuple):
     snapshots: Sequence[Snapshot]
     bad: Mapping[str, int]
     pins: Mapping[str, str]
+    held: Optional[Snapshot] = None
 
 
 def put_back(name: str) -> str:
@@ -6895,6 +7182,8 @@ def damage_lines(name: str, listed: Listed) -> List[str]:
              "what you need" for one in listed.snapshots if one.state is State.DAMAGED]
     lines += [f"{name}/{one.name}: its list is damaged, and its second list serves; put it back, in the set's folder, with: "
               f"{put_back(one.name)}" for one in listed.snapshots if one.by_twin]
+    if listed.held:
+        lines.append(f"{name}: {held_text(listed.held)}")
     if newest_is_bad(listed):
         lines.append(f"{name}: a check found damaged files, which the next backup stores anew if the source still has them")
     return lines
@@ -6903,7 +7192,7 @@ def damage_lines(name: str, listed: Listed) -> List[str]:
 def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, now: datetime) -> Answer:
     """Report the dated copies of each set on a drive."""
     lines, facts = [], []  # type: List[str], List[Dict[str, Any]]
-    for name, (snapshots, bad, pins) in sets.items():
+    for name, (snapshots, bad, pins, _held) in sets.items():
         groups = {frozenset(one.sources) for one in snapshots if one.sources}
         lines.append(f"{name} on {drive}")
         lines.append(f"  {'date':<20} {'files':>10} {'size':>8} {'new':>8}  age")
@@ -7114,6 +7403,8 @@ def add_backup(parser: Parser) -> None:
     parser.add_argument("-x", "--one-file-system", action="store_true", help="do not enter other disks mounted in a source")
     parser.add_argument("--checksum", action="store_true", help="read every file, also those whose size and times are as before")
     parser.add_argument("--allow-empty", action="store_true", help="a source that has become empty is meant to be so")
+    parser.add_argument("--hold-at", type=parse_hold_at, default=50.0, metavar="PERCENT",
+                        help="stop deleting when so many files are gone or other at once (default: 50), or off")
     parser.add_argument("--no-rotate", action="store_true", help="delete no old dated copy")
     add_retention(parser)
 
@@ -7228,7 +7519,7 @@ def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
         if args.if_attached:
             return Answer(Exit.DONE, [str(absent)], (), {"attached": False})
         raise
-    order = Order(sources, scene.now, plan_text, rules, args.set, args.adopt, args.checksum, args.allow_empty,
+    order = Order(sources, scene.now, plan_text, rules, args.set, args.adopt, args.checksum, args.allow_empty, args.hold_at,
                   None if args.no_rotate else rotation, scene.watched, args.jobs)
     if args.dry_run:
         look, set_name = preview(drive, order)
@@ -7326,7 +7617,9 @@ def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
         for name in wanted:
             folder = drive.root.child(name)
             bad = damaged_in(read_text(folder, DAMAGED_LIST, 64 * MIB) or "")
-            found[name] = Listed(survey(folder), {date: count for date, count in bad.items() if folder.has(date)}, read_pins(folder))
+            snapshots = survey(folder)
+            found[name] = Listed(snapshots, {date: count for date, count in bad.items() if folder.has(date)}, read_pins(folder),
+                                 held_by(snapshots, read_accepted(folder)))
         return list_answer(found, closed if not named else (), drive.label, scene.now)
 
 
@@ -7449,14 +7742,32 @@ def run_rotate(args: argparse.Namespace, scene: Scene) -> Answer:
         set_folder = drive.root.child(set_name)
         snapshots = survey(set_folder)
         if args.dry_run:
-            why = why_put_off(set_folder, snapshots, newest_whole(snapshots), scene.now)
-            return rotate_answer(Rotated(plan_of(set_folder, snapshots, rotation, scene.now), put_off=why, attention=bool(why)), True)
+            return rotate_answer(prepare_rotation(set_folder, snapshots, rotation, newest_whole(snapshots), scene.now), True)
         lock = lock_set(drive, set_name)
     try:
         moment = Moment(scene.now, args.jobs, scene.expect)
         return rotate_answer(rotate(drive, set_name, rotation, moment, newest_whole(snapshots)), False)
     finally:
         unlock(lock)
+
+
+def add_accept(parser: Parser) -> None:
+    """Declare the options of `accept`."""
+    add_drive_options(parser)
+
+
+def run_accept(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `accept`."""
+    drive, set_name = open_to_tend(args)
+    with drive.guarded():
+        lock = lock_set(drive, set_name)
+        try:
+            held = accept(drive.root.child(set_name), scene.now, set_name)
+        finally:
+            unlock(lock)
+    said = (f"{set_name} is not on hold any more: old dated copies are deleted again when their time comes." if held else
+            f"{set_name} is not on hold; nothing was changed.")
+    return Answer(Exit.DONE, [said], (), {"set": set_name, "accepted": held.name if held else None})
 
 
 def add_pin(parser: Parser) -> None:
@@ -7515,12 +7826,14 @@ COMMANDS: Dict[str, Command] = {
                        "snapback.py restore 2026-11-20 Documents/letter.odt --drive /media/usb"),
     "rotate": Command("delete old dated copies by rule, the newest never", add_rotate, run_rotate,
                       "snapback.py rotate -n --keep-daily 7 --keep-monthly 12 --drive /media/usb"),
+    "accept": Command("say that it was you when a set is on hold, so that old dated copies are deleted again", add_accept, run_accept,
+                      "snapback.py accept --drive /media/usb"),
     "pin": Command("protect a dated copy from deletion", add_pin, run_pin,
                    "snapback.py pin 2026-11-20 --note 'before the move' --drive /media/usb"),
     "unpin": Command("take that protection back", add_unpin, run_unpin, "snapback.py unpin 2026-11-20 --drive /media/usb"),
 }
 VALUE_OPTIONS = frozenset(("--set", "--drive", "--jobs", "--to", "--label", "--note", "--exclude", "--exclude-from", "--exclude-if-present",
-                           "--min-free", *(f"--keep-{rule}" for rule in Retention._fields)))
+                           "--min-free", "--hold-at", *(f"--keep-{rule}" for rule in Retention._fields)))
 
 
 def default_jobs() -> int:

@@ -690,6 +690,54 @@ ROWS: Sequence[Row] = (
         "        except UsageError as err:\n            why = str(err)\n",
         "test_rotation.py::test_a_backup_whose_rotation_fails_says_that_its_copy_was_made",
     ),
+    Row(
+        "section 6: the tripwire trips",
+        "        tripped = (trip(toll.sources, percent) or trip_slowly(recent, percent)) if percent else None\n",
+        "        tripped = trip_slowly(recent, percent) if percent else None\n",
+        "test_tripwire.py::test_files_that_had_not_rested_count_as_well",
+    ),
+    Row(
+        "section 6: slow damage trips",
+        "(trip(toll.sources, percent) or trip_slowly(recent, percent)) if percent",
+        "trip(toll.sources, percent) if percent",
+        "test_tripwire.py::test_a_tenth_a_day_holds_the_set_within_the_week_and_nothing_needed_is_gone",
+    ),
+    Row(
+        "section 6: a held set is not rotated",
+        "    held = held_by(snapshots, read_accepted(set_folder))\n    why = held_text(held)",
+        "    held = None\n    why = held_text(held)",
+        "test_tripwire.py::test_a_hold_lasts_until_it_is_accepted",
+    ),
+    Row(
+        "section 6: a hold is read from the copies themselves",
+        "        held = held_by([*self.snapshots, Snapshot(name, State.WHOLE, {\"seq\": self.seq}, facts)], self.accepted)\n",
+        "        held = held_by([Snapshot(name, State.WHOLE, {\"seq\": self.seq}, facts)], self.accepted)\n",
+        "test_tripwire.py::test_the_verdict_is_published_with_the_copy_so_that_a_crash_after_it_loses_nothing",
+    ),
+    Row(
+        "section 6: only a number accepts",
+        "    return int(text) if re.fullmatch(r\"\\d{1,16}\", text, re.ASCII) else 0\n",
+        "    return int(text) if re.fullmatch(r\"\\d{1,99}\", text, re.ASCII) else 0\n",
+        "test_tripwire.py::test_an_accepted_number_that_makes_no_sense_accepts_nothing",
+    ),
+    Row(
+        "section 6: what was moved is not lost",
+        "                self.tally.toll.found_again(errand.moved.path, errand.moved.known)\n",
+        "                pass\n",
+        "test_tripwire.py::test_ordinary_life_does_not_hold_the_set",
+    ),
+    Row(
+        "section 6: what is left out on purpose is not lost",
+        "                    before.left_out.update(",
+        "                    set().update(",
+        "test_tripwire.py::test_a_source_or_exclude_changed_in_the_call_does_not_hold_the_set",
+    ),
+    Row(
+        "section 6: bytes at rest count by themselves",
+        "            if half_gone(one.rested_bytes_lost, one.rested_bytes, percent):\n",
+        "            if False:\n",
+        "test_tripwire.py::test_only_the_photos_beside_very_many_small_files_hold_the_set_by_their_bytes",
+    ),
 )
 
 

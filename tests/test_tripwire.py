@@ -1,0 +1,281 @@
+"""The tripwire: what looks like ransomware stops all deleting until a person decides, and ordinary life does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, List
+
+import pytest
+
+from faults import Call, watched
+from snapback import DEFAULT_RETENTION, Losses, add_up, held_by, parse_hold_at, trip, trip_slowly  # noqa: F401
+from trees import Outcome, ask, dates, later
+
+pytestmark = pytest.mark.needs("linux")
+DAY = 86400
+LONG_AGO = time.time() - 400 * DAY
+
+
+@pytest.fixture
+def tmp_path(in_memory: Path) -> Path:
+    return in_memory
+
+
+class World:
+    """Documents and photos that have rested for a year, a drive, and days that pass."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home, self.drive, self.day = folder / "home", folder / "drive", 0.0
+        self.drive.mkdir()
+        for number in range(120):
+            self.write(f"Documents/{number % 6}/letter {number}.txt", b"letter %d " % number * 20)
+        for number in range(80):
+            self.write(f"Pictures/{number % 4}/photo {number}.jpg", b"photo %d " % number * 200)
+
+    def write(self, path: str, content: bytes, when: float = LONG_AGO) -> Path:
+        file = self.home / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        os.utime(file, (when, when))
+        return file
+
+    def files(self, below: str = "") -> List[Path]:
+        return sorted(path for path in (self.home / below).rglob("*") if path.is_file())
+
+    def sources(self) -> List[Path]:
+        return sorted(path for path in self.home.iterdir())
+
+    def back_up(self, *more: object, days: float = 1) -> Outcome:
+        """Make a dated copy, some days after the last."""
+        self.day += days
+        with later(int(self.day * DAY)):
+            return ask("backup", "--init", "--set", "box", *(more or ()), *self.sources(), self.drive)
+
+    def ask(self, *words: object) -> Outcome:
+        with later(int(self.day * DAY) + 60):
+            return ask(*words, "--drive", self.drive, "--set", "box")
+
+    @property
+    def copies(self) -> List[str]:
+        return dates(self.drive / "box")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    made = World(tmp_path)
+    assert made.back_up().code == 0
+    return made
+
+
+def encrypt(file: Path, ending: str = "", when: float = 0) -> None:
+    file.write_bytes(random.Random(str(file)).randbytes(file.stat().st_size) if hasattr(random.Random, "randbytes") else os.urandom(500))
+    if ending:
+        file.rename(file.with_name(file.name + ending))
+
+
+def half_of(world: World) -> None:
+    for file in world.files()[::2]:
+        encrypt(file)
+
+
+def only_photos(world: World) -> None:
+    for file in world.files("Pictures"):
+        encrypt(file)
+
+
+ATTACKS: Dict[str, Callable[[World], object]] = {
+    "everything encrypted in place": lambda world: [encrypt(file) for file in world.files()],
+    "everything renamed with a new extension": lambda world: [encrypt(file, ".locked") for file in world.files()],
+    "half of it": half_of,
+    "only the photos, one source of two": only_photos,
+    "all deleted but one folder": lambda world: [file.unlink() for file in world.files() if "/0/" not in str(file)],
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_what_looks_like_ransomware_holds_the_set(world: World, attack: str) -> None:
+    ATTACKS[attack](world)
+    before = world.copies
+    outcome = world.back_up("--keep-last", "1")
+    assert (outcome.code, "ransomware" in outcome.err, outcome.err.count("ON HOLD")) == (5, True, 1), outcome
+    assert set(before) < set(world.copies)
+    assert "ON HOLD since" in (world.drive / "box" / "HOLD.txt").read_text()
+    assert world.ask("list").code == 3
+    assert "on hold since" in world.ask("list").err
+
+
+def test_files_that_had_not_rested_count_as_well(tmp_path: Path) -> None:
+    folder = tmp_path / "young"
+    folder.mkdir()
+    world = World(folder)
+    for file in world.files():
+        os.utime(file, (time.time() - DAY, time.time() - DAY))
+    assert world.back_up().code == 0
+    for file in world.files():
+        encrypt(file)
+    outcome = world.back_up()
+    assert (outcome.code, "at rest" in outcome.err) == (5, False), outcome
+
+
+def photos_beside_a_cache(world: World) -> None:
+    for number in range(1500):
+        world.write(f"Documents/cache/{number}", b"%d" % number)
+
+
+def test_only_the_photos_beside_very_many_small_files_hold_the_set_by_their_bytes(world: World, tmp_path: Path) -> None:
+    """One source, in which the photos are few files and most of the bytes."""
+    for number in range(60):
+        world.write(f"Documents/photos/{number}.jpg", b"jpg %d " % number * 2000)
+    photos_beside_a_cache(world)
+    assert world.back_up().code == 0
+    for file in world.files("Documents/photos"):
+        encrypt(file)
+    outcome = world.back_up()
+    assert (outcome.code, "files at rest" in outcome.err) == (5, True), outcome
+
+
+def test_a_tenth_a_day_holds_the_set_within_the_week_and_nothing_needed_is_gone(world: World) -> None:
+    untouched = world.files()
+    random.Random(1).shuffle(untouched)
+    first = world.copies[0]
+    for day in range(7):
+        for file in untouched[20 * day:20 * day + 20]:
+            encrypt(file)
+        code = world.back_up("--keep-daily", "30").code
+        if code == 5:
+            break
+    assert code == 5
+    assert day in (4, 5)
+    assert first in world.copies
+
+
+LIFE: Dict[str, Callable[[World], object]] = {
+    "a photo import that doubles the folder": lambda world: [
+        world.write(f"Pictures/import/{number}.jpg", b"new %d" % number, time.time()) for number in range(400)],
+    "a folder renamed": lambda world: (world.home / "Documents").joinpath("0").rename(world.home / "Documents" / "zero"),
+    "all folders renamed": lambda world: [
+        (world.home / "Documents" / str(number)).rename(world.home / "Documents" / f"year {number}") for number in range(6)],
+    "every time touched": lambda world: [os.utime(file) for file in world.files()],
+    "every mode changed": lambda world: [file.chmod(0o640) for file in world.files()],
+    "a few files deleted": lambda world: [file.unlink() for file in world.files()[:40]],
+}
+
+
+@pytest.mark.parametrize("edit", LIFE)
+def test_ordinary_life_does_not_hold_the_set(world: World, edit: str) -> None:
+    LIFE[edit](world)
+    assert world.back_up().code == 0
+    assert world.back_up().code == 0
+
+
+@pytest.mark.needs("root")
+def test_a_change_of_owner_does_not_hold_the_set(world: World) -> None:
+    for file in world.files():
+        os.chown(file, 1234, 1234)
+    assert world.back_up().code == 0
+
+
+def test_a_source_or_exclude_changed_in_the_call_does_not_hold_the_set(world: World) -> None:
+    assert world.back_up("--exclude", "*.txt").code == 0
+    assert world.back_up("--exclude", "/0", "--exclude", "/1", "--exclude", "/2").code == 0
+    shutil.rmtree(world.home / "Documents")  # no more among the sources of the call
+    assert world.back_up().code == 0
+
+
+def test_a_build_folder_that_is_rewritten_daily_does_not_hold_the_set(world: World) -> None:
+    for day in range(10):
+        for number in range(60):
+            world.write(f"Documents/build/{number}.o", b"day %d object %d" % (day, number), time.time() + world.day * DAY)
+        assert world.back_up().code == 0, day
+
+
+def test_a_hold_lasts_until_it_is_accepted(world: World) -> None:
+    only_photos(world)
+    assert world.back_up().code == 5
+    held = world.back_up("--keep-last", "1")
+    assert (held.code, len(world.copies)) == (5, 3)
+    rotated = world.ask("rotate", "--keep-last", "1")
+    assert (rotated.code, len(world.copies), "on hold since" in rotated.err) == (5, 3, True), rotated
+    assert world.ask("rotate", "-n", "--keep-last", "1").code == 5
+    accepted = world.ask("accept")
+    assert (accepted.code, (world.drive / "box" / "HOLD.txt").exists()) == (0, False), accepted
+    assert world.ask("list").code == 0
+    assert world.ask("accept").out == "box is not on hold; nothing was changed.\n"
+    assert world.back_up("--keep-last", "1").code == 0
+    assert len(world.copies) == 1
+    history = [json.loads(line)["what"] for line in (world.drive / "box" / "history.jsonl").read_text().splitlines()]
+    assert history[-3:] == ["accept", "backup", "rotate"]
+
+
+def test_the_verdict_is_published_with_the_copy_so_that_a_crash_after_it_loses_nothing(world: World) -> None:
+    only_photos(world)
+
+    def dies(call: Call) -> None:
+        if call.name == "replace" and call.path.endswith("latest"):
+            raise KeyboardInterrupt
+
+    with watched(dies):
+        world.back_up("--keep-last", "1")
+    assert len(world.copies) == 2
+    assert not (world.drive / "box" / "HOLD.txt").exists()
+    outcome = world.back_up("--keep-last", "1", "--hold-at", "off")  # this run judges nothing: the copy before it says so
+    assert (outcome.code, len(world.copies)) == (5, 3)
+    assert (world.drive / "box" / "HOLD.txt").exists()
+
+
+@pytest.mark.parametrize("content", ["", "garbage", "-1", "9" * 40])
+def test_an_accepted_number_that_makes_no_sense_accepts_nothing(world: World, content: str) -> None:
+    only_photos(world)
+    assert world.back_up().code == 5
+    (world.drive / "box" / "accepted.txt").write_text(content)
+    assert world.back_up().code == 5
+
+
+def test_the_threshold_can_be_set_and_taken_off(world: World) -> None:
+    for file in world.files()[:60]:
+        encrypt(file)
+    assert world.back_up("--hold-at", "off").code == 0
+    for file in world.files()[-70:]:
+        encrypt(file)
+    assert world.back_up("--hold-at", "20").code == 5
+    for wrong in ("0", "101", "half", "", "-5"):
+        assert world.back_up(f"--hold-at={wrong}").code == 2
+
+
+def test_few_files_trip_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "few"
+    folder.mkdir()
+    world = World(folder)
+    shutil.rmtree(world.home)
+    for number in range(49):
+        world.write(f"Documents/{number}", b"%d" % number)
+    assert world.back_up().code == 0
+    for file in world.files():
+        encrypt(file)
+    assert world.back_up().code == 0
+
+
+# --- The judgement itself ------
+
+
+TRIPS: List[Any] = [
+    ({"a": Losses(100, 50)}, 50, True),
+    ({"a": Losses(100, 49)}, 49, False),      # fewer than fifty files
+    ({"a": Losses(200, 99)}, 50, False),
+    ({"a": Losses(10_000, 10), "b": Losses(60, 60)}, 50, True),
+    ({"a": Losses(1000, 60, 60, 60, 900, 900)}, 50, True),
+    ({"a": Losses(1000, 60, 100, 60, 10_000, 5000)}, 50, True),
+    ({"a": Losses(1000, 60, 200, 60, 10_000, 4999)}, 50, False),
+    ({}, 50, False),
+    ({"a": Losses()}, 50, False),
+]
+
+
+@pytest.mark.parametrize(("losses", "percent", "trips"), TRIPS)
+def test_what_trips(losses: Dict[str, Losses], percent: float, trips: bool) -> None:
+    assert (trip(losses, percent) is not None) == trips
