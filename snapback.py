@@ -4304,17 +4304,19 @@ class Deletion:
         """Open a folder to remove what is in it; None where it is gone, has become something else, or is another disk."""
         try:
             folder = self.trail.at(path.split("/") if path else (), enter_forced)
+            info = folder.own_stat()
+            if folder.fd is not None and info.st_dev != self.device:
+                self.failed.append(Note(f"{self.name}/{path}", "another disk is mounted there"))
+                return None
+            make_writable(folder)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as err:
-            if err.errno != errno.ELOOP:
+            if err.errno in (errno.EACCES, errno.EPERM):  # somebody else's, or nobody may change it
+                self.failed.append(Note("/".join(filter(None, (self.name, path))), reason(err)))
+            elif err.errno != errno.ELOOP:
                 raise
             return None
-        info = folder.own_stat()
-        if folder.fd is not None and info.st_dev != self.device:
-            self.failed.append(Note(f"{self.name}/{path}", "another disk is mounted there"))
-            return None
-        make_writable(folder)
         return folder
 
     def _remove(self, folder: Folder, block: Block) -> Set[str]:

@@ -846,6 +846,26 @@ def test_an_ordinary_users_closed_folder_that_is_in_no_list_does_not_stop_the_ot
             path.chmod(0o755)
 
 
+@pytest.mark.needs("root")
+@pytest.mark.parametrize("listed", [True, False], ids=["listed", "in no list"])
+def test_what_another_user_put_into_a_copy_is_reported_and_keeps_nothing_else(ordinary_user: User, listed: bool) -> None:
+    with ordinary_user.acting():
+        box = make_box(ordinary_user.home)
+        box.take_daily(4)
+    place = box.a_set / date(0) / "source" / "sub" / ("deep" if listed else "of root")
+    place.mkdir(exist_ok=True)
+    (place / "more").write_bytes(b"of root")
+    os.chown(place, 0, 0)
+    place.chmod(0o700)
+    with ordinary_user.acting():
+        said(box.rotate(5, *KEEP_TWO), 3, f"{date(0)}/source/sub/{place.name}", "could not be deleted")
+        assert dates(box.a_set) == [date(2), date(3)]
+    shutil.rmtree(box.a_set / f"{date(0)}.deleting" / "source" / "sub" / place.name)
+    with ordinary_user.acting():
+        assert box.rotate(6, *KEEP_TWO).code == 0
+        assert deletions(box) == []
+
+
 def awkward_box(folder: Path) -> Box:
     """A drive with two copies of the awkward tree, and one of little else."""
     box = Box(folder / "source", folder / "drive")
@@ -904,6 +924,7 @@ UNCHANGEABLE = {
     "a listed file": ("source/changes", False),
     "a folder that holds files": ("source/sub/deep", False),
     "an empty folder": ("source/empty folder", False),
+    "a folder that forbids writing": ("source/read only", False),
     "a file in no list": ("source/sub/mine", True),
     "a strewn file": ("source/sub/.DS_Store", True),
 }
@@ -913,6 +934,8 @@ UNCHANGEABLE = {
 @pytest.mark.parametrize("what", UNCHANGEABLE)
 def test_what_nobody_may_delete_is_reported_and_keeps_nothing_else(mounted: Callable[..., Mount], in_memory: Path, what: str) -> None:
     box = make_box(in_memory, mounted("ext4").path)
+    (box.source / "read only").mkdir(mode=0o555)
+    (box.source / "read only" / "stays").write_bytes(b"x")
     box.take_daily(4)
     copies = box.copies()
     path, is_new = UNCHANGEABLE[what]
