@@ -7087,14 +7087,14 @@ def add_retention(parser: Parser) -> None:
         what = "the newest N dated copies" if period.rule == "last" else f"the newest of each of the last N {period.plural} that have one"
         parser.add_argument(f"--keep-{period.rule}", metavar="N", help=f"keep {what} (a number, or unlimited)")
     parser.add_argument("--keep-within", metavar="TIME", help="keep what is younger than this before the newest, such as 1y5m7d2h")
-    parser.add_argument("--min-free", metavar="SIZE", type=parse_space, default=Space(),
+    parser.add_argument("--min-free", metavar="SIZE",
                         help="then delete the oldest until this much is free, such as 50G or 10%%")
 
 
 def read_rotation(args: argparse.Namespace) -> Rotation:
     """Read the options of retention. Raises UsageError."""
     said = {word: getattr(args, f"keep_{word}") for word in Retention._fields if getattr(args, f"keep_{word}") is not None}
-    return Rotation(parse_retention(said), args.min_free)
+    return Rotation(parse_retention(said), Space() if args.min_free is None else parse_space(args.min_free))
 
 
 def add_backup(parser: Parser) -> None:
@@ -7204,7 +7204,11 @@ def schedule_words(args: argparse.Namespace, sources: Sequence[Source], drive: D
         words += ["--exclude-from", whole_path(text)] if is_file else ["--exclude", text]
     for name in args.exclude_if_present:
         words += ["--exclude-if-present", name]
-    flags = (("--exclude-caches", args.exclude_caches), ("-x", args.one_file_system), ("--checksum", args.checksum))
+    for option in (*(f"keep_{rule}" for rule in Retention._fields), "min_free"):
+        if getattr(args, option) is not None:
+            words += ["--" + option.replace("_", "-"), getattr(args, option)]
+    flags = (("--exclude-caches", args.exclude_caches), ("-x", args.one_file_system), ("--checksum", args.checksum),
+             ("--no-rotate", args.no_rotate))
     return words + [flag for flag, wanted in flags if wanted]
 
 
