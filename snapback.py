@@ -4499,6 +4499,9 @@ def rotate(drive: Drive, set_name: str, rotation: Rotation, run: Moment, newest:
     """
     with drive.guarded():
         set_folder = drive.root.child(set_name)
+        if set_folder.own_stat().st_dev != drive.stamp[0]:
+            raise DriveError(f"the folder {set_name} on the drive {drive.where} is another disk: nothing was deleted; make that disk "
+                             "a drive of its own, or unmount it")
         snapshots = survey(set_folder)
         plan = plan_of(set_folder, snapshots, rotation, run.now)
         why = why_put_off(set_folder, snapshots, newest, run.now)
