@@ -4481,17 +4481,19 @@ class Deletion:
         """Open a folder to remove what is in it; None where it is gone, has become something else, or is another disk."""
         try:
             folder = self.trail.at(path.split("/") if path else (), enter_forced)
+            info = folder.own_stat()
+            if folder.fd is not None and info.st_dev != self.device:
+                self.failed.append(Note(f"{self.name}/{path}", "another disk is mounted there"))
+                return None
+            make_writable(folder)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as err:
-            if err.errno != errno.ELOOP:
+            if err.errno in (errno.EACCES, errno.EPERM):  # somebody else's, or nobody may change it
+                self.failed.append(Note("/".join(filter(None, (self.name, path))), reason(err)))
+            elif err.errno != errno.ELOOP:
                 raise
             return None
-        info = folder.own_stat()
-        if folder.fd is not None and info.st_dev != self.device:
-            self.failed.append(Note(f"{self.name}/{path}", "another disk is mounted there"))
-            return None
-        make_writable(folder)
         return folder
 
     def _remove(self, folder: Folder, block: Block) -> Set[str]:
@@ -4691,6 +4693,9 @@ def rotate(drive: Drive, set_name: str, rotation: Rotation, run: Moment, newest:
     """
     with drive.guarded():
         set_folder = drive.root.child(set_name)
+        if set_folder.own_stat().st_dev != drive.stamp[0]:
+            raise DriveError(f"the folder {set_name} on the drive {drive.where} is another disk: nothing was deleted; make that disk "
+                             "a drive of its own, or unmount it")
         snapshots = survey(set_folder)
         ready = prepare_rotation(set_folder, snapshots, rotation, newest, run.now)
     if ready.put_off:
@@ -7374,14 +7379,14 @@ def add_retention(parser: Parser) -> None:
         what = "the newest N dated copies" if period.rule == "last" else f"the newest of each of the last N {period.plural} that have one"
         parser.add_argument(f"--keep-{period.rule}", metavar="N", help=f"keep {what} (a number, or unlimited)")
     parser.add_argument("--keep-within", metavar="TIME", help="keep what is younger than this before the newest, such as 1y5m7d2h")
-    parser.add_argument("--min-free", metavar="SIZE", type=parse_space, default=Space(),
+    parser.add_argument("--min-free", metavar="SIZE",
                         help="then delete the oldest until this much is free, such as 50G or 10%%")
 
 
 def read_rotation(args: argparse.Namespace) -> Rotation:
     """Read the options of retention. Raises UsageError."""
     said = {word: getattr(args, f"keep_{word}") for word in Retention._fields if getattr(args, f"keep_{word}") is not None}
-    return Rotation(parse_retention(said), args.min_free)
+    return Rotation(parse_retention(said), Space() if args.min_free is None else parse_space(args.min_free))
 
 
 def add_backup(parser: Parser) -> None:
@@ -7493,7 +7498,11 @@ def schedule_words(args: argparse.Namespace, sources: Sequence[Source], drive: D
         words += ["--exclude-from", whole_path(text)] if is_file else ["--exclude", text]
     for name in args.exclude_if_present:
         words += ["--exclude-if-present", name]
-    flags = (("--exclude-caches", args.exclude_caches), ("-x", args.one_file_system), ("--checksum", args.checksum))
+    for option in (*(f"keep_{rule}" for rule in Retention._fields), "min_free"):
+        if getattr(args, option) is not None:
+            words += ["--" + option.replace("_", "-"), getattr(args, option)]
+    flags = (("--exclude-caches", args.exclude_caches), ("-x", args.one_file_system), ("--checksum", args.checksum),
+             ("--no-rotate", args.no_rotate))
     return words + [flag for flag, wanted in flags if wanted]
 
 

@@ -738,6 +738,30 @@ ROWS: Sequence[Row] = (
         "            if False:\n",
         "test_tripwire.py::test_only_the_photos_beside_very_many_small_files_hold_the_set_by_their_bytes",
     ),
+    Row(
+        "4: a set that is another disk is not rotated",
+        "drive.stamp[0]:\n            raise DriveError(f\"the folder {set_name} on the drive {drive.where} is another disk: nothing was de",
+        "0:\n            print(f\"the folder {set_name} on the drive {drive.where} is another disk: nothing was de",
+        "test_rotation.py::test_a_set_that_is_another_disk_is_not_rotated",
+    ),
+    Row(
+        "4: a folder that may not be changed stops no other deletion",
+        "            if err.errno in (errno.EACCES, errno.EPERM):  # somebody else's",
+        "            if False:  # somebody else's",
+        "test_rotation.py::test_what_another_user_put_into_a_copy_is_reported_and_keeps_nothing_else",
+    ),
+    Row(
+        "section 7: the line to schedule keeps what was said of rotation",
+        "            words += [\"--\" + option.replace(\"_\", \"-\"), getattr(args, option)]\n",
+        "            pass\n",
+        "test_rotation.py::test_the_line_to_schedule_keeps_what_was_said_of_rotation",
+    ),
+    Row(
+        "a rotation that is asked to stop does not say that all is untouched",
+        "    \"rotate\": \"no dated copy was touched but those that the plan drops; a later run goes on with them\",\n",
+        "",
+        "test_rotation.py::test_a_rotation_asked_to_stop_says_what_is_so_and_a_later_run_finishes",
+    ),
 )
 
 

@@ -13,6 +13,7 @@ import json
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -241,6 +242,30 @@ def test_nothing_is_deleted_before_the_new_copy_is_whole(box: Box) -> None:
         assert box.back_up(3, "--keep-last", "1").code == 0
     assert seen[0] == [date(0), date(1), date(2), date(3)]
     assert dates(box.a_set) == [date(3)]
+
+
+def test_a_backup_says_to_people_what_it_deleted(box: Box) -> None:
+    box.take_daily(2)
+    (box.a_set / date(0) / "source" / "mine").write_bytes(b"mine")
+    outcome = box.back_up(2, "--keep-last", "1")
+    assert re.search(rf"^Deleted 2 old dated copies, which freed [\d.]+ kB: {date(0)}, {date(1)}$", outcome.out, re.MULTILINE), outcome
+    assert f"moved to found: {date(0)}/source/mine" in outcome.out
+    assert box.back_up(3, "-q", "--keep-last", "1") == Outcome(0, "", "")
+
+
+def test_the_line_to_schedule_keeps_what_was_said_of_rotation(in_memory: Path) -> None:
+    """Else what runs by itself would delete by other rules than those that somebody tried by hand."""
+    words = ["--keep-last", "9", "--keep-within", "2y", "--keep-yearly", "unlimited", "--min-free", "2.5GiB"]
+    (in_memory / "source").mkdir()
+    (in_memory / "source" / "file").write_bytes(b"x")
+    for name, more in (("one", words), ("two", ["--no-rotate"])):
+        (in_memory / name).mkdir()
+        outcome = ask("backup", "--init", *more, in_memory / "source", in_memory / name)
+        (line,) = [line for line in outcome.out.splitlines() if "--if-attached" in line]
+        said_again = shlex.split(line)
+        pairs = [more[at : at + 2] for at in range(0, len(more), 2)]
+        assert all(said_again[said_again.index(pair[0]) :][: len(pair)] == pair for pair in pairs if pair[0] in said_again), line
+        assert [pair[0] for pair in pairs if pair[0] not in said_again] == [], line
 
 
 FAILURES: Dict[str, Callable[[Call], bool]] = {
@@ -846,6 +871,26 @@ def test_an_ordinary_users_closed_folder_that_is_in_no_list_does_not_stop_the_ot
             path.chmod(0o755)
 
 
+@pytest.mark.needs("root")
+@pytest.mark.parametrize("listed", [True, False], ids=["listed", "in no list"])
+def test_what_another_user_put_into_a_copy_is_reported_and_keeps_nothing_else(ordinary_user: User, listed: bool) -> None:
+    with ordinary_user.acting():
+        box = make_box(ordinary_user.home)
+        box.take_daily(4)
+    place = box.a_set / date(0) / "source" / "sub" / ("deep" if listed else "of root")
+    place.mkdir(exist_ok=True)
+    (place / "more").write_bytes(b"of root")
+    os.chown(place, 0, 0)
+    place.chmod(0o700)
+    with ordinary_user.acting():
+        said(box.rotate(5, *KEEP_TWO), 3, f"{date(0)}/source/sub/{place.name}", "could not be deleted")
+        assert dates(box.a_set) == [date(2), date(3)]
+    shutil.rmtree(box.a_set / f"{date(0)}.deleting" / "source" / "sub" / place.name)
+    with ordinary_user.acting():
+        assert box.rotate(6, *KEEP_TWO).code == 0
+        assert deletions(box) == []
+
+
 def awkward_box(folder: Path) -> Box:
     """A drive with two copies of the awkward tree, and one of little else."""
     box = Box(folder / "source", folder / "drive")
@@ -904,6 +949,7 @@ UNCHANGEABLE = {
     "a listed file": ("source/changes", False),
     "a folder that holds files": ("source/sub/deep", False),
     "an empty folder": ("source/empty folder", False),
+    "a folder that forbids writing": ("source/read only", False),
     "a file in no list": ("source/sub/mine", True),
     "a strewn file": ("source/sub/.DS_Store", True),
 }
@@ -913,6 +959,8 @@ UNCHANGEABLE = {
 @pytest.mark.parametrize("what", UNCHANGEABLE)
 def test_what_nobody_may_delete_is_reported_and_keeps_nothing_else(mounted: Callable[..., Mount], in_memory: Path, what: str) -> None:
     box = make_box(in_memory, mounted("ext4").path)
+    (box.source / "read only").mkdir(mode=0o555)
+    (box.source / "read only" / "stays").write_bytes(b"x")
     box.take_daily(4)
     copies = box.copies()
     path, is_new = UNCHANGEABLE[what]
@@ -1065,7 +1113,7 @@ def test_whichever_call_fails_no_copy_that_stays_is_touched_and_the_next_run_fin
         assert box.rotate(5, *KEEP_TWO).code == 0
     found: List[str] = []
     numbers = itertools.cycle(ON_DRIVES)
-    for nth in [*thinned(range(1, count.met + 1, 2), 3), count.met + 1]:
+    for nth in [*thinned(range(1, count.met + 1, 3), 3), count.met + 1]:
         start.again()
         fault = Fault(str(box.drive), nth, next(numbers))
         hit = Hit(fault)
@@ -1143,10 +1191,17 @@ def days_ago(days: float) -> float:
 
 
 @pytest.mark.needs("strace")
-@pytest.mark.parametrize("calls", ["unlink,unlinkat,rmdir", "rename,renameat,renameat2"])
-@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize(
+    ("calls", "jobs", "moments"),
+    [
+        ("unlink,unlinkat,rmdir", "1", [1, 2, 3, 5, 8, 13, 21]),
+        ("unlink,unlinkat,rmdir", "2", [2, 150, 300]),
+        ("rename,renameat,renameat2", "1", [1, 2, 3]),
+    ],
+    ids=["removing", "removing, with others", "moving"],
+)
 def test_killed_at_any_moment_no_copy_that_stays_is_touched_and_the_next_run_finishes(
-    box: Box, cli: Cli, calls: str, jobs: str
+    box: Box, cli: Cli, calls: str, jobs: str, moments: Sequence[int]
 ) -> None:
     """With two at work there are so many files that others are forked for them."""
     if jobs == "2":
@@ -1155,7 +1210,7 @@ def test_killed_at_any_moment_no_copy_that_stays_is_touched_and_the_next_run_fin
     names = [box.take(days_ago(4 - nth)) for nth in range(4)]
     (box.a_set / names[1] / "source" / "mine").write_bytes(b"mine")
     start = Start(box, names[2:])
-    for nth in [*thinned([1, 2, 3, 5, 8, 13, 21] if jobs == "1" else [2, 150, 300], 3), 10_000]:
+    for nth in [*thinned(moments, 3), 10_000]:
         start.again()
         inject = ["-e", f"trace={calls}", "-e", f"inject={calls}:signal=KILL:when={nth}"]
         ended = cli("rotate", *KEEP_TWO, "--drive", box.drive, "--jobs", jobs, before=["strace", "-f", "-qq", "-o", os.devnull, *inject])
@@ -1188,6 +1243,25 @@ def test_when_the_system_ends_a_part_of_a_rotation_the_new_copy_is_said_to_be_ma
 
 
 # --- Drives that go away ------
+
+
+@pytest.mark.needs("tmpfs")
+@pytest.mark.parametrize("command", ["rotate", "backup"])
+def test_a_set_that_is_another_disk_is_not_rotated(mounted: Callable[..., Mount], box: Box, command: str) -> None:
+    """The marker is on the disk around it; nobody knows what that other disk is."""
+    box.take_daily(3)
+    place = box.drive / "box"
+    os.rename(place, box.drive.with_name("away"))
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], check=True)
+    try:
+        subprocess.run(["cp", "-a", f"{box.drive.with_name('away')}/.", place], check=True)
+        outcome = box.rotate(4, "--keep-last", "1") if command == "rotate" else box.back_up(4, "--keep-last", "1")
+        said(outcome, 1, "is another disk")
+        assert dates(place) == [date(0), date(1), date(2)]
+    finally:
+        gc.collect()
+        subprocess.run(["umount", place], check=True)
 
 
 def at_the_first(name: str, ending: str, do: Callable[[], object]) -> Callable[[Call], None]:
@@ -1501,6 +1575,15 @@ def test_a_rotation_asked_to_stop_says_what_is_so_and_a_later_run_finishes(box: 
     whole(box, copies, date(2), date(3))
 
 
+@pytest.mark.xfail(reason="the line is written when all deletions are done; one for each deletion would be there in any case")
+def test_the_history_of_a_rotation_asked_to_stop_names_what_is_gone(box: Box) -> None:
+    box.take_daily(4)
+    with watched(at_the_first("unlink", f"{date(1)}.gz", interrupt)):
+        assert box.rotate(5, "--keep-last", "1").code == 130
+    assert date(0) not in os.listdir(box.a_set)
+    assert date(0) in [name for line in box.history() for name in line["removed"]]
+
+
 def test_a_backup_asked_to_stop_in_its_rotation_says_that_its_copy_was_made(box: Box) -> None:
     box.take_daily(3)
     with watched(at_the_first("unlink", "stays", interrupt)):
@@ -1516,7 +1599,7 @@ def test_a_backup_asked_to_stop_in_its_rotation_says_that_its_copy_was_made(box:
 # --- Histories drawn from a seed ------
 
 HISTORIES = int(os.environ.get("HISTORIES", "25" if COARSE else "100"))
-STEPS = 7
+STEPS = 6
 POLICIES = [
     ["--keep-last", "1"], ["--keep-last", "2"], ["--keep-daily", "2"], ["--keep-hourly", "3", "--keep-monthly", "1"],
     ["--keep-within", "2d"], ["--keep-yearly", "1"], ["--keep-weekly", "1", "--keep-last", "1"], [],
