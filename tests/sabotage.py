@@ -450,6 +450,90 @@ ROWS: Sequence[Row] = (
         "        elif count == UNLIMITED or len(slots) <= count:\n",
         "test_retention.py::test_restic_keeps_the_same",
     ),
+    Row(
+        "8: a read-only folder of an interrupted run blocks no later one",
+        "    make_writable(leftover)\n    # after the close",
+        "    # after the close",
+        "test_interruption.py::test_a_leftover_folder_that_forbids_changes_blocks_no_later_run",
+    ),
+    Row(
+        "2: a leftover never replaces a file of this run",
+        "    return copied if move_to_free(leftover, new_name, target, new_name) else None\n",
+        "    leftover.rename(new_name, target, new_name)\n    return copied\n",
+        "test_interruption.py::test_a_leftover_never_takes_the_place_of_a_file_of_this_run",
+    ),
+    Row(
+        "8: an interrupted run leaves no half file that fills the drive",
+        "            if not whole:  # also when the run is asked to end: half a large file",
+        "            if False:  # also when the run is asked to end: half a large file",
+        "test_interruption.py::test_asked_to_stop_in_a_large_file_it_leaves_no_half_one_to_fill_the_drive",
+    ),
+    Row(
+        "7: a stored file known to be bad is not kept as the last good one",
+        "            return False  # known to be bad: it must not pass for good on a newer date\n",
+        "            pass\n",
+        "test_faithful.py::test_a_stored_file_known_to_be_bad_is_not_taken_for_good_once_its_folder_was_closed",
+    ),
+    Row(
+        "10: attributes of a small file that nobody may write are kept",
+        "0o600 if small.xattrs else small.info.st_mode & 0o777",
+        "small.info.st_mode & 0o777",
+        "test_faithful.py::test_an_ordinary_users_small_file_that_nobody_may_write_keeps_its_attributes",
+    ),
+    Row(
+        "1: no manifest has a line that no reader believes",
+        "            raise SourceGone(f\"what is to be noted of",
+        "            str(f\"what is to be noted of",
+        "test_sources.py::test_a_line_that_no_reader_believes_is_never_published",
+    ),
+    Row(
+        "9: no copy gets a number that no reader believes",
+        "            if self.seq > COUNT_LIMIT:\n",
+        "            if False:\n",
+        "test_sources.py::test_a_number_that_no_reader_believes_is_never_given",
+    ),
+    Row(
+        "11: a check asks the system to read from the drive",
+        "        if from_disk:\n            forget_cached(fd)\n",
+        "",
+        "test_verify.py::test_the_system_is_asked_to_read_every_file_from_the_drive",
+    ),
+    Row(
+        "11: a check keeps nobody waiting for a hundred large files",
+        "            count = max(1, bisect.bisect_right(costs, Workers.PARCEL))\n",
+        "            count = len(costs)\n",
+        "test_verify.py::test_no_more_is_read_in_one_go_than_fits_a_parcel_but_for_a_single_file",
+    ),
+    Row(
+        "9: a digit that flipped in a first line does not change the order of dates",
+        "prove=is_twin or (bool(other) and file.readline(LINE_LIMIT) != other)",
+        "prove=False",
+        "test_verify.py::test_a_digit_that_flipped_in_a_number_leaves_the_order_of_dates_as_it_was",
+    ),
+    Row(
+        "13: a newest copy that could not be used is said",
+        "                 for one in snapshots if one.state is State.DAMAGED)\n    for snapshot",
+        "                 for one in ())\n    for snapshot",
+        "test_verify.py::test_a_newest_copy_whose_both_lists_are_cut_off_is_said_by_backup_and_its_dry_run",
+    ),
+    Row(
+        "13: a dry run says what could not be used",
+        "            return look._replace(notes=[*notes, *look.notes]), set_name\n",
+        "            return look, set_name\n",
+        "test_verify.py::test_a_newest_copy_whose_both_lists_are_cut_off_is_said_by_backup_and_its_dry_run",
+    ),
+    Row(
+        "section 7: damage in older dates alone is no reason to complain for ever",
+        "    if newest_is_bad(listed):\n        lines.append(",
+        "    if listed.bad:\n        lines.append(",
+        "test_verify.py::test_damage_in_older_dates_alone_is_said_but_no_reason_to_complain_for_ever",
+    ),
+    Row(
+        "section 4: what was stored anew because it was damaged is counted",
+        "            self.mended += 1\n",
+        "            pass\n",
+        "test_verify.py::test_the_summary_says_what_was_stored_anew_because_it_was_damaged",
+    ),
 )
 
 
