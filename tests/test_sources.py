@@ -535,6 +535,26 @@ def test_a_stored_file_that_somebody_edited_is_not_linked_on(box: Box, jobs: str
     assert inode(second / "letter") == inode(third / "letter")
 
 
+@pytest.mark.parametrize("how", ["link", "symbolic link", "fifo", "folder"])
+def test_a_history_that_is_something_else_changes_no_older_copy(box: Box, how: str) -> None:
+    box.write("letter", b"as it was")
+    first = box.faithful()
+    history = box.drive / "box" / "history.jsonl"
+    history.unlink()
+    make: Dict[str, Callable[[], object]] = {
+        "link": lambda: os.link(first / "letter", history), "symbolic link": lambda: history.symlink_to(first / "letter"),
+        "fifo": lambda: os.mkfifo(history), "folder": history.mkdir,
+    }  # fmt: skip
+    make[how]()
+    was = twin(first)
+    second = box.back_up(code=3)
+    assert ("the dated copy is whole" in box.said.err, "history" in box.said.err) == (True, True), box.said
+    assert differences(twin(second), twin(box.source)) == []
+    assert differences(twin(first), was) == []
+    box.run("verify", "--drive", box.drive)
+    assert differences(twin(first), was) == []
+
+
 def test_a_source_that_moved_is_read_again_but_stored_only_once(box: Box) -> None:
     box.write("a", text_of("a", SMALL))
     box.write("b/c", text_of("c", LARGE))
