@@ -534,6 +534,60 @@ ROWS: Sequence[Row] = (
         "            pass\n",
         "test_verify.py::test_the_summary_says_what_was_stored_anew_because_it_was_damaged",
     ),
+    Row(
+        "2: a line of history is added to no file of a dated copy",
+        "        if not stat.S_ISREG(info.st_mode) or info.st_nlink > 1:\n            raise OSError(errno.EMLINK",
+        "        if False:\n            raise OSError(errno.EMLINK",
+        "test_sources.py::test_a_history_that_is_something_else_changes_no_older_copy",
+    ),
+    Row(
+        "a set that is mounted a second time is not copied into itself",
+        "    return {drive.stamp, *(stamp(drive.root.stat(name)) for name in list_sets(drive.root)[0])}\n",
+        "    return {drive.stamp}\n",
+        "test_drives.py::test_a_drive_or_set_that_is_mounted_a_second_time_inside_a_source_is_not_copied_into_itself",
+    ),
+    Row(
+        "10: merging names what the target takes for something else",
+        "        return Outcome(refused=True) if taken_for_another(piece.folder, piece.name) else Outcome(in_place=True)\n",
+        "        return Outcome(in_place=True)\n",
+        "test_restore.py::test_merging_onto_a_disk_that_takes_one_name_for_another_names_what_it_could_not_hold",
+    ),
+    Row(
+        "10: merging goes on in the newest folder",
+        "            begun = name\n",
+        "            begun = begun or name\n",
+        "test_restore.py::test_merging_goes_on_in_the_newest_of_several_restored_folders",
+    ),
+    Row(
+        "13: a path that a date lacks is looked for in all others",
+        "f\" path={escape(path)}\"\n    for snapshot",
+        "f\" path={path}\"\n    for snapshot",
+        "test_restore.py::test_a_path_that_this_date_lacks_is_looked_for_in_all_others",
+    ),
+    Row(
+        "section 3: a schedule never starts the drive's own tool",
+        "    if made and is_inside(script_path(), drive.path):\n",
+        "    if False:\n",
+        "test_command_line.py::test_a_script_on_a_drive_names_no_schedule_that_would_start_it_from_there",
+    ),
+    Row(
+        "5: a drive whose marker is gone is said to be one",
+        "    if info is not None and is_folder(info) and list_sets(Folder.top(where))[0]:\n        raise DriveAbsent(marker_gone(path))\n",
+        "",
+        "test_fake_disks.py::test_a_drive_whose_marker_is_gone_is_told_from_one_that_is_absent",
+    ),
+    Row(
+        "5: no new marker is made among dated copies without a word",
+        "    if info is not None and is_folder(info) and list_sets(Folder.top(where))[0]:\n        raise DriveAbsent(marker_gone(place))\n",
+        "",
+        "test_fake_disks.py::test_a_drive_whose_marker_is_gone_is_told_from_one_that_is_absent",
+    ),
+    Row(
+        "section 7: ages are written as people say them",
+        "seconds if seconds >= 3600 else seconds // 60 * 60",
+        "seconds",
+        "test_names.py::test_ages_are_written_as_people_say_them",
+    ),
 )
 
 
