@@ -672,6 +672,20 @@ def test_a_script_on_a_drive_finds_its_drive(source: Path, copied: Path, home: P
         remove_tree(tmp_path / "back")
 
 
+def test_a_script_on_a_drive_names_no_schedule_that_would_start_it_from_there(source: Path, drive: Path, tmp_path: Path) -> None:
+    """Nothing can start it while the drive is away; and what lies on a drive is never what a schedule runs."""
+    for place, scheduled in ((drive, 0), (tmp_path / "bin", 1)):
+        place.mkdir(exist_ok=True)
+        shutil.copy(SNAPBACK, place)
+        (tmp_path / "other").mkdir(exist_ok=True)
+        onto = drive if place == drive else tmp_path / "other"
+        ended = start(["backup", "--init", "--set", "box", source, onto], place / "snapback.py", ["-I"], tmp_path)
+        lines = ended.out.decode().splitlines()
+        assert (ended.code, sum("snapback.py" in line and " backup " in line for line in lines)) == (0, scheduled), ended
+        assert [line for line in lines if f"{drive}/snapback.py" in line] == []
+        assert (sum("copy snapback.py from the drive to this computer" in line for line in lines)) == 1 - scheduled
+
+
 @pytest.mark.parametrize("inside", ["", "box", "box/{date}", "box/{date}/src/folder"])
 def test_the_drive_that_one_stands_on_is_meant(source: Path, copied: Path, tmp_path: Path, inside: str) -> None:
     here = copied / inside.format(date=dates(copied / "box")[0])

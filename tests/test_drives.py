@@ -217,6 +217,41 @@ def within(path: bytes, places: Set[bytes]) -> bool:
     return any((path + b"/").startswith(place + b"/") for place in places)
 
 
+# --- A drive that is met a second time ------
+
+
+@pytest.fixture
+def bound(source: Path) -> Iterator[Callable[[Path, Path], None]]:
+    """Return a function that lets a folder be met a second time, at another place in the source."""
+    with contextlib.ExitStack() as stack:
+
+        def bind(folder: Path, place: Path) -> None:
+            place.mkdir()
+            subprocess.run(["mount", "--bind", folder, place], check=True)
+            stack.callback(subprocess.run, ["umount", "-l", place], check=True)
+
+        yield bind
+
+
+@pytest.mark.needs("mount")
+@pytest.mark.parametrize("what", ["drive", "set"])
+def test_a_drive_or_set_that_is_mounted_a_second_time_inside_a_source_is_not_copied_into_itself(
+    bound: Callable[[Path, Path], None], reachable: Path, source: Path, what: str
+) -> None:
+    drive = reachable / "drive"
+    drive.mkdir()
+    tree = twin(source)
+    copies = {back_up(source, drive): tree}
+    bound(drive if what == "drive" else drive / "box", source / "again")
+    would = ask("backup", "-n", "--set", "box", source, drive)
+    assert (would.code, "again/" in would.out) == (0, False), would
+    for _ in range(2):
+        copy = drive / "box" / back_up(source, drive) / "source"
+        found = differences(twin(copy), tree, ignoring=["mtime_ns"])
+        assert [line for line in found if not line.startswith("again: ")] == []
+    assert differences(twin(drive / "box" / min(copies) / "source"), tree) == []
+
+
 # --- Full ------
 
 

@@ -23,6 +23,8 @@ from trees import (
     differences,
     is_root,
     joined,
+    later,
+    new_copy,
     opened_folder,
     path_in,
     remove_tree,
@@ -317,6 +319,43 @@ def test_a_kept_folder_is_named_once_when_it_is_given_back(somebody: User) -> No
         restored = ask("restore", "latest", "--drive", drive, "--to", somebody.home / "back")
         told = [line.partition(": it is as it was on ") for line in restored.err.splitlines()[:-1]]
         assert (restored.code, [path for path, _, _ in told]) == (3, sorted(map(os.fsdecode, CLOSED_FOLDERS)))
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o111, 0o444], ids=oct)
+def test_a_stored_file_known_to_be_bad_is_not_taken_for_good_once_its_folder_was_closed(somebody: User, mode: int) -> None:
+    """Size and times of the bad file are those of the source, so from its next name on nothing would tell it from a good one."""
+    source, drive = somebody.home / "source", somebody.home / "drive"
+    with somebody.acting():
+        source_with_closed_places(source)
+        inside = "closed/folder 0111/inside"
+        os.utime(source / inside, (1_600_000_000, 1_600_000_000))
+        drive.mkdir()
+        with later(10):
+            stored = new_copy(drive, source) / "source" / inside
+        stored.write_bytes(b"rotten")
+        os.utime(stored, (1_600_000_000, 1_600_000_000))
+        assert ask("verify", "--drive", drive).code == 4
+        (source / inside).parent.chmod(mode)
+        with later(20):
+            new_copy(drive, source, codes=[3])
+        (source / inside).parent.chmod(0o755)
+        with later(30):
+            newest = new_copy(drive, source)
+        assert differences(twin(newest / "source"), twin(source)) == []
+        assert ask("verify", "latest", "--drive", drive).code == 0
+
+
+def test_an_ordinary_users_small_file_that_nobody_may_write_keeps_its_attributes(somebody: User) -> None:
+    source, drive = somebody.home / "source", somebody.home / "drive"
+    with somebody.acting():
+        source.mkdir()
+        drive.mkdir()
+        for mode in (0o444, 0o400, 0o644):
+            path = source / f"{mode:o}"
+            path.write_bytes(b"small")
+            os.setxattr(path, "user.note", b"precious")
+            path.chmod(mode)
+        assert differences(twin(new_copy(drive, source) / "source"), twin(source)) == []
 
 
 def test_a_dry_run_names_what_this_user_may_not_read(somebody: User) -> None:

@@ -258,6 +258,25 @@ def test_an_absent_drive_is_no_failure_if_that_was_said(computer: Computer, why:
         assert (said.code, said.err) == (0, "")
 
 
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("more", [[], ["-n"], ["--init"], ["--init", "-n"]], ids=" ".join)
+def test_a_drive_whose_marker_is_gone_is_told_from_one_that_is_absent(
+    computer: Computer, stick: str, more: List[str], known: bool
+) -> None:
+    first = computer.back_up(computer.documents, stick)
+    os.unlink(stick + "/snapback-marker.txt")
+    if not known:
+        os.unlink(snapback.state_path())
+    with nothing_changes():
+        refused(on_fake("backup", *more, computer.documents, stick), 75, "marker", "is gone", "dated copies", f"snapback.py init {stick}")
+    before = contents(first)
+    assert on_fake("init", stick).code == 0
+    second = computer.back_up(computer.documents, stick)
+    assert dates(stick + "/annas-laptop") == [os.path.basename(first), os.path.basename(second)]
+    assert {path: contents(first)[path] for path in before} == before
+    assert on_fake("verify", "--drive", stick).code == 0
+
+
 def test_an_absent_drive_is_told_by_the_name_it_has(computer: Computer) -> None:
     computer.attach("/media/stick")
     assert on_fake("init", "--label", "BLUE-STICK", "/media/stick").code == 0

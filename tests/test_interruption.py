@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import random
@@ -15,7 +16,9 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence
 
 import pytest
 
-from conftest import COARSE, MIB, SNAPBACK, Cli
+import snapback
+from conftest import COARSE, MIB, SNAPBACK, Cli, Mount, User
+from faults import Call, nothing, watched
 from trees import (
     Twin,
     ask,
@@ -290,6 +293,27 @@ def test_a_restore_asked_to_stop_leaves_no_half_file_under_its_name(box: Box, cl
     assert differences(twin(back / box.source.name), twin(box.source)) == []
 
 
+@pytest.mark.needs("sha256sum")
+def test_asked_to_stop_in_a_large_file_it_leaves_no_half_one_to_fill_the_drive(mounted: Callable[..., Mount], tmp_path: Path) -> None:
+    """The drive has room for one such file, not for one and a half."""
+    box = Box(tmp_path / "source", mounted("tmpfs", "12M").path)
+    box.source.mkdir()
+    (box.source / "large").write_bytes(text_of("large", 8 * MIB))
+    assert ask("init", box.drive).code == 0
+    reads = itertools.count(1)
+
+    def stop(call: Call) -> None:
+        if (call.name, call.path) == ("read", str(box.source / "large")) and next(reads) == 24:  # of 32 and one
+            signal.raise_signal(signal.SIGINT)
+
+    with watched(stop):
+        outcome = ask(*box.argv("--jobs", "1"))
+    assert (outcome.code, outcome.err.count("\n")) == (130, 1), outcome
+    assert next(reads) > 24
+    assert bytes_in([box.set_folder / name for name in leftovers(box.set_folder)]) < 10_000
+    carries_on(box, {})
+
+
 @pytest.mark.needs("strace")
 @pytest.mark.parametrize("jobs", ["1", "2"])
 @pytest.mark.parametrize("calls", ["close", "write,pwrite64,sendfile,copy_file_range", "link,linkat"])
@@ -429,6 +453,51 @@ def test_a_good_leftover_is_moved_not_copied(box: Box) -> None:
     assert [os.stat(box.copy_of(new) / name).st_ino for name in ("one", "two", "sub/three")] == inodes
     whole(box, {new: twin(box.source)})
     assert leftovers(box.set_folder) == []
+
+
+@pytest.fixture
+def own_box(ordinary_user: User) -> Iterator[Box]:
+    """A marked drive of an ordinary user's, and a source yet to be made."""
+    made = Box(ordinary_user.home / "source", ordinary_user.home / "drive")
+    with ordinary_user.acting():
+        made.drive.mkdir()
+        assert ask("init", made.drive).code == 0
+    yield made
+    remove_tree(made.source)
+    remove_tree(made.drive)
+
+
+@pytest.mark.needs("sha256sum")
+def test_a_leftover_folder_that_forbids_changes_blocks_no_later_run(own_box: Box, ordinary_user: User) -> None:
+    with ordinary_user.acting():
+        three_files(own_box)
+        (own_box.source / "sub").chmod(0o555)
+        left = make_leftover(own_box, own_box.back_up())
+        inode = (left / "sub" / "three").stat().st_ino
+        new = own_box.back_up()
+        assert (own_box.copy_of(new) / "sub" / "three").stat().st_ino == inode
+        assert differences(twin(own_box.copy_of(new)), twin(own_box.source)) == []
+        carries_on(own_box, {new: twin(own_box.source)})
+
+
+def refuse_links(call: Call) -> None:
+    """Be a drive that takes no hard links."""
+    if call.name == "link":
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), call.path)
+
+
+@pytest.mark.parametrize("hook", [nothing, refuse_links], ids=["links", "no links"])
+def test_a_leftover_never_takes_the_place_of_a_file_of_this_run(tmp_path: Path, hook: Callable[[Call], None]) -> None:
+    """So it is on a drive that takes Foo for foo, where this run has stored the one and looks for a leftover of the other."""
+    texts = {"source": b"leftover", "left": b"leftover", "new": b"of this run"}
+    for name, text in texts.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "foo").write_bytes(text)
+    source, left, new = (snapback.Folder.top(str(tmp_path / name)) for name in texts)
+    care = snapback.Care(snapback.new_pulse(lambda _files, _size: None, 1), flush=False)
+    with watched(hook):
+        assert snapback.adopt_leftover(left, snapback.SourceFile(source, "foo", source.stat("foo")), new, "foo", care) is None
+    assert {name: (tmp_path / name / "foo").read_bytes() for name in texts} == texts
 
 
 def zeroed(path: Path) -> None:

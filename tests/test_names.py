@@ -19,6 +19,7 @@ from snapback import (
     Snapshot,
     State,
     UsageError,
+    age_text,
     choose_snapshot,
     fitting,
     folder_key,
@@ -336,6 +337,36 @@ def test_the_shell_itself_reads_a_quoted_word_as_it_was() -> None:
 )
 def test_sizes_are_written_as_they_stand_on_the_box_of_a_disk(count: float, text: str) -> None:
     assert size_text(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-86400, "in the future"),
+        (-61, "in the future"),
+        (-60, "now"),  # two clocks are never quite the same
+        (0, "now"),
+        (30, "now"),
+        (59.9, "now"),
+        (60, "1 min ago"),
+        (3599.7, "59 min ago"),
+        (3600, "1 h ago"),
+        (3900, "1 h 5 min ago"),
+        (86399, "23 h 59 min ago"),
+        (86400, "1 day ago"),
+        (90000, "1 day 1 h ago"),
+        (2 * 86400, "2 days ago"),
+        (2 * 86400 + 3600, "2 days 1 h ago"),
+        (800 * 86400, "800 days ago"),
+    ],
+)
+def test_ages_are_written_as_people_say_them(seconds: float, text: str) -> None:
+    noon = NOON.replace(tzinfo=timezone.utc)
+    assert age_text(noon - timedelta(seconds=seconds), noon) == text
+
+
+def test_an_age_that_nobody_knows_is_no_age() -> None:
+    assert age_text(None, NOON) == "?"
 
 
 # --- Which dated copy is meant ------

@@ -194,6 +194,42 @@ def test_a_path_that_the_copy_does_not_have_is_refused_before_anything_is_made(s
     assert not back.exists()
 
 
+ASKED_FOR = [
+    b"plain", b"a folder/below", b"back\\slash", b"\\", b"new\nline", b"end\r", b" two  blanks ", b"caf\xe9", "\u00fc".encode(), b"tab\t",
+    b"\x1b[31m", b"# x", b"-x", b"$(x)'\"", b"path=x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ASKED_FOR, ids=repr)
+@pytest.mark.parametrize("kind", ["file", "link", "folder"])
+def test_a_path_that_this_date_lacks_is_looked_for_in_all_others(source: Path, drive: Path, back: Path, name: bytes, kind: str) -> None:
+    back_up(drive, source)
+    path = source / os.fsdecode(name)
+    path.parent.mkdir(exist_ok=True)
+    make: Dict[str, Callable[[], object]] = {
+        "file": lambda: path.write_bytes(name), "link": lambda: path.symlink_to("letter"), "folder": path.mkdir,
+    }  # fmt: skip
+    make[kind]()
+    back_up(drive, source)
+    has_it = back_up(drive, source).name
+    remove_tree(path) if kind == "folder" else path.unlink()
+    back_up(drive, source)
+    wish = f"src/{os.fsdecode(name)}"
+    outcome = give_back(drive, back, "latest", wish, code=2)
+    refused(outcome, 2, f"the newest that has it is {has_it}: restore {has_it} ")
+    assert not back.exists()
+    give_back(drive, back, has_it, wish)
+    assert os.path.lexists(back / wish)
+
+
+def test_a_path_that_no_date_has_is_said_to_be_nowhere(source: Path, drive: Path, back: Path) -> None:
+    (source / "x").mkdir()
+    (source / "x" / "letter 2").write_bytes(b"x")
+    back_up(drive, source)
+    for asked in ("src/letter 2", "src/etter", "letter 2", "2", "src/x/letter"):
+        refused(give_back(drive, back, "latest", asked, code=2), 2, "it has: src; no other has it, either")
+
+
 def test_hard_links_are_made_again_within_what_is_asked_for(source: Path, drive: Path, back: Path) -> None:
     for name in ("zz", "folder/below/aa", "folder/zz"):
         os.link(source / "letter", source / name)
@@ -267,6 +303,22 @@ def test_merging_goes_on_where_a_restore_began(source: Path, drive: Path, tmp_pa
         assert ask("restore", "latest", *words, "--drive", drive).code == 0
     assert os.listdir() == [f"restored-{copy.name}"]
     assert differences(twin(Path(f"restored-{copy.name}", "src")), twin(source)) == []
+
+
+def test_merging_goes_on_in_the_newest_of_several_restored_folders(
+    source: Path, drive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = f"restored-{back_up(drive, source).name}"
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for words in (["src/letter"], ["src/letter"], ["src/letter"], ["src/photo", "--merge"], ["src/sparse", "--merge"]):
+        assert ask("restore", "latest", *words, "--drive", drive).code == 0
+    assert below(tmp_path / "here") == sorted([
+        f"{made}/src/letter", f"{made}_2/src/letter", f"{made}_3/src/letter", f"{made}_3/src/photo", f"{made}_3/src/sparse",
+    ])  # fmt: skip
+    Path(f"{made}_4").write_bytes(b"a file is no place to go on")
+    assert ask("restore", "latest", "src/link", "--merge", "--drive", drive).code == 0
+    assert os.path.lexists(f"{made}_3/src/link")
 
 
 def test_merging_does_not_go_on_where_a_link_leads(source: Path, drive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,6 +443,30 @@ def test_merging_into_what_is_the_same_changes_nothing(source: Path, drive: Path
     assert merged(drive, back) == []
     assert differences(twin(back), before) == []
     assert {path: path.lstat().st_ino for path in back.rglob("*")} == inodes
+
+
+@pytest.mark.needs("mount")
+@pytest.mark.parametrize("jobs", ["1", "4"])
+@pytest.mark.parametrize("other", [b"same", b"else"])
+def test_merging_onto_a_disk_that_takes_one_name_for_another_names_what_it_could_not_hold(
+    mounted: Callable[..., Mount], source: Path, drive: Path, jobs: str, other: bytes
+) -> None:
+    for name, content in (("Foo", b"same"), ("foo", other), ("folder/BAR", b"same"), ("folder/bar", other)):
+        (source / name).write_bytes(content)
+    for name in ("fifo", "link", "folder/same letter"):  # which such a disk cannot hold, either
+        (source / name).unlink()
+    back_up(drive, source)
+    back = mounted("exfat").path / "back"
+    back.mkdir()
+    for _ in range(2):
+        outcome = ask("restore", "latest", "--merge", "--jobs", jobs, "--drive", drive, "--to", back)
+        assert outcome.code == 3, outcome
+        there = {name for name in below(back) if name.lower() in ("src/foo", "src/folder/bar")}
+        missing = {"src/Foo", "src/foo", "src/folder/BAR", "src/folder/bar"} - there
+        assert (len(there), [name for name in missing if name not in outcome.err]) == (2, []), outcome
+        contents = {name: (source.parent / name).read_bytes() for name in there}
+        assert {name: (back / name).read_bytes() for name in there} == contents
+        assert [name for name in below(back) if ASIDE.search(name)] == []
 
 
 def test_merging_gives_back_what_is_missing_and_leaves_what_the_copy_does_not_have(source: Path, drive: Path, back: Path) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gzip
+import hashlib
 import itertools
 import json
 import os
+import re
 import shutil
 from datetime import datetime, timezone
 from pathlib import Path
@@ -467,6 +470,43 @@ def test_the_number_of_a_copy_that_was_removed_is_not_given_again(box: Box) -> N
     assert json.loads(box.run("backup", "--no-rotate", "--json", "--set", "box", box.source, box.drive).out)["seq"] == 4
 
 
+def renumber(copy: Path, seq: int) -> None:
+    """Give a dated copy, and its twin, another number, as a manifest has it that is whole."""
+    lines = (copy / "SHA256SUMS").read_bytes().splitlines(keepends=True)
+    lines[0] = re.sub(rb'"seq": \d+', b'"seq": %d' % seq, lines[0])
+    digest = hashlib.sha256(b"".join(lines[:-1])).hexdigest().encode()
+    lines[-1] = re.sub(rb'"sha256": "\w+"', b'"sha256": "%s"' % digest, lines[-1])
+    (copy / "SHA256SUMS").write_bytes(b"".join(lines))
+    (copy.parent / "manifests" / f"{copy.name}.gz").write_bytes(gzip.compress(b"".join(lines)))
+
+
+def test_a_number_that_no_reader_believes_is_never_given(box: Box) -> None:
+    box.write("letter", b"x")
+    copy = box.faithful().parent
+    renumber(copy, snapback.COUNT_LIMIT - 1)
+    last = box.faithful().parent
+    assert f'"seq": {snapback.COUNT_LIMIT},'.encode() in (last / "SHA256SUMS").read_bytes()
+    before = twin(box.drive / "box")
+    refused = box.run("backup", "--no-rotate", "--set", "box", box.source, box.drive, code=4)
+    assert (refused.out, refused.err.count("\n"), "nothing was copied" in refused.err) == ("", 1, True), refused
+    assert "--set" in refused.err
+    assert differences(twin(box.drive / "box"), before, ignoring=["mtime_ns"]) == []
+    box.run("verify", "--drive", box.drive)
+
+
+def test_a_line_that_no_reader_believes_is_never_published(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    box.write("letter", b"x")
+    box.faithful()
+    os.setxattr(box.write("heavy", b"x"), "user.heavy", bytes(3000))  # written as 4000 characters
+    monkeypatch.setattr(snapback, "LINE_LIMIT", 4000)
+    for jobs in ("1", "2"):
+        refused = box.run("backup", "--no-rotate", "--jobs", jobs, "--set", "box", box.source, box.drive, code=1)
+        assert (refused.out, refused.err.count("\n")) == ("", 1), refused
+        assert [word for word in ("too long", "no dated copy was made", "--exclude") if word not in refused.err] == []
+    assert len(dates(box.drive / "box")) == 1
+    box.run("verify", "--drive", box.drive)
+
+
 def test_a_source_that_goes_away_when_its_copy_is_made_is_no_failure(box: Box) -> None:
     """What has its final name is a dated copy, and the run must not say otherwise."""
     box.write("letter", b"x")
@@ -493,6 +533,26 @@ def test_a_stored_file_that_somebody_edited_is_not_linked_on(box: Box, jobs: str
     assert (first / "letter").read_bytes() == b"edited!!!"
     third = box.back_up("--jobs", jobs)
     assert inode(second / "letter") == inode(third / "letter")
+
+
+@pytest.mark.parametrize("how", ["link", "symbolic link", "fifo", "folder"])
+def test_a_history_that_is_something_else_changes_no_older_copy(box: Box, how: str) -> None:
+    box.write("letter", b"as it was")
+    first = box.faithful()
+    history = box.drive / "box" / "history.jsonl"
+    history.unlink()
+    make: Dict[str, Callable[[], object]] = {
+        "link": lambda: os.link(first / "letter", history), "symbolic link": lambda: history.symlink_to(first / "letter"),
+        "fifo": lambda: os.mkfifo(history), "folder": history.mkdir,
+    }  # fmt: skip
+    make[how]()
+    was = twin(first)
+    second = box.back_up(code=3)
+    assert ("the dated copy is whole" in box.said.err, "history" in box.said.err) == (True, True), box.said
+    assert differences(twin(second), twin(box.source)) == []
+    assert differences(twin(first), was) == []
+    box.run("verify", "--drive", box.drive)
+    assert differences(twin(first), was) == []
 
 
 def test_a_source_that_moved_is_read_again_but_stored_only_once(box: Box) -> None:

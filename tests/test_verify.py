@@ -19,6 +19,7 @@ import pytest
 
 from conftest import MIB, Cli, Mount, User
 from faults import Call, watched
+from snapback import Folder, Rereading, Suspect, Workers, new_pulse
 from trees import ask, dates, differences, hash_of, new_copy, opened_folder, remove_tree, text_of, twin
 
 pytestmark = pytest.mark.needs("linux")
@@ -387,6 +388,74 @@ def test_every_stored_file_is_read_once_however_many_dates_share_it(
     assert checked.facts["bytes_read"] == 4 * 5000 + 4 * 6000
 
 
+def test_the_system_is_asked_to_read_every_file_from_the_drive(
+    source: Path, drive: Path, opened: collections.Counter[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back_up(source, drive)
+    forgotten: Set[int] = set()
+    real = os.posix_fadvise
+
+    def watching(fd: int, offset: int, length: int, advice: int) -> None:
+        if (offset, length, advice) == (0, 0, os.POSIX_FADV_DONTNEED):
+            forgotten.add(os.fstat(fd).st_ino)
+        real(fd, offset, length, advice)
+
+    monkeypatch.setattr(os, "posix_fadvise", watching)
+    assert check(drive, "--jobs", "1").code == 0
+    assert stored_files(drive) <= forgotten
+
+
+@pytest.mark.needs("mount")
+def test_bytes_that_changed_on_the_disk_are_found_though_memory_has_the_good_ones(mounted: Callable[..., Mount], source: Path) -> None:
+    disk = mounted("ext4", "64M")
+    copy = back_up(source, disk.path)
+    os.sync()
+    photo = copy / "src" / "photo"
+    good = photo.read_bytes()
+    at = disk.image.read_bytes().index(good)
+    with open(disk.image, "r+b") as image:
+        image.seek(at)
+        image.write(bytes([good[0] ^ 1]))
+    assert photo.read_bytes() == good  # from memory
+    assert check(disk.path).found == [("differs", f"{copy.name}/src/photo")]
+
+
+# The sizes of a folder's files -> how many of them are read in one go: so long the result of the first has to wait.
+BATCHES: Sequence[Tuple[Sequence[int], Sequence[int]]] = [
+    ([], []),
+    ([0] * 64, [64]),
+    ([0] * 65, [64, 1]),
+    ([Workers.PARCEL], [1]),
+    ([Workers.PARCEL // 2] * 4, [2, 2]),
+    ([Workers.PARCEL // 2 + 1] * 3, [1, 1, 1]),
+    ([1, Workers.PARCEL, 1], [1, 1, 1]),
+    ([100 * Workers.PARCEL, 1, 1, 100 * Workers.PARCEL], [1, 2, 1]),
+    ([Workers.PARCEL // 64] * 65, [64, 1]),
+    ([Workers.PARCEL // 10] * 25, [10, 10, 5]),
+]
+
+
+@pytest.mark.parametrize(("sizes", "batches"), BATCHES)
+def test_no_more_is_read_in_one_go_than_fits_a_parcel_but_for_a_single_file(
+    tmp_path: Path, sizes: Sequence[int], batches: Sequence[int]
+) -> None:
+    given: List[List[str]] = []
+    costs: List[int] = []
+
+    class Noting(Workers):
+        def submit(self, piece: Any, _then: object, _folders: object, cost: int) -> None:
+            given.append(piece.names)
+            costs.append(cost)
+
+    workers = Noting(1, new_pulse(lambda _files, _size: None, 1), lambda _piece: [])
+    (tmp_path / "file").write_bytes(b"")
+    suspects = [(Suspect(str(nth), f"src/{nth}", "0" * 64, nth, size), (tmp_path / "file").stat()) for nth, size in enumerate(sizes)]
+    Rereading(workers).read("2026-11-22_231507", Folder.top(str(tmp_path)), suspects)
+    assert [name for names in given for name in names] == [suspect.name for suspect, _ in suspects]
+    assert [len(names) for names in given] == batches
+    assert sum(costs) == sum(sizes)
+
+
 def test_a_bad_file_that_dates_share_is_reported_for_each(source: Path, drive: Path) -> None:
     copies = [back_up(source, drive) for _ in range(3)]
     rot(copies[1] / "src" / "letter")
@@ -458,6 +527,19 @@ def test_the_next_run_stores_a_good_copy_anew(source: Path, drive: Path, damage:
     assert check(drive, "latest").code == 0
     assert check(drive).code == 4
     assert {path for _, path in check(drive).found} == {f"{copy.name}/src/photo"}
+
+
+def test_the_summary_says_what_was_stored_anew_because_it_was_damaged(source: Path, drive: Path) -> None:
+    copy = back_up(source, drive)
+    for name in ("photo", "folder/one"):
+        rot(copy / "src" / name)
+    said = "stored anew, as the older copy is damaged"
+    for expected in (None, "2", None):
+        if expected:
+            assert check(drive).code == 4
+        outcome = ask("backup", "--no-rotate", "--set", "box", source, drive)
+        found = re.search(rf"(\d+) {said}", outcome.out)
+        assert (outcome.code, found and found.group(1)) == (0, expected), outcome
 
 
 def hash_at(path: Path) -> bytes:
@@ -568,6 +650,47 @@ def test_without_a_twin_a_damaged_manifest_proves_nothing_and_is_never_built_upo
     assert inode(newer / "src" / "letter") != inode(copy / "src" / "letter")
     assert check(drive, "latest").code == 0
     assert differences(twin(copy), before) == []
+
+
+@pytest.mark.parametrize("whole_dates", [0, 1])
+def test_a_newest_copy_whose_both_lists_are_cut_off_is_said_by_backup_and_its_dry_run(source: Path, drive: Path, whole_dates: int) -> None:
+    copies = [back_up(source, drive) for _ in range(whole_dates + 1)]
+    for path in (copies[-1] / "SHA256SUMS", drive / "box" / "manifests" / f"{copies[-1].name}.gz"):
+        os.truncate(path, path.stat().st_size // 2)
+    for words in (["-n"], []):
+        outcome = ask("backup", "--no-rotate", "--set", "box", *words, source, drive)
+        assert outcome.code == 3, outcome
+        assert f"the list of {copies[-1].name} is damaged, and so is its second list: it was not used" in outcome.err
+    newest = drive / "box" / dates(drive / "box")[-1]
+    assert (inode(newest / "src" / "photo") == inode(copies[0] / "src" / "photo")) == bool(whole_dates)
+    assert check(drive, "latest").code == 0
+
+
+# A digit of a first line, by the date that it belongs to -> what became of it; each would change the order of the dates.
+FLIPPED = [(0, b"9"), (1, b"7"), (2, b"1"), (2, b"2")]
+
+
+@pytest.mark.parametrize(("nth", "digit"), FLIPPED)
+def test_a_digit_that_flipped_in_a_number_leaves_the_order_of_dates_as_it_was(
+    source: Path, drive: Path, tmp_path: Path, nth: int, digit: bytes
+) -> None:
+    copies = []
+    for number in range(3):
+        (source / "photo").write_bytes(b"%d" % number)
+        copies.append(back_up(source, drive))
+    damaged = copies[nth] / "SHA256SUMS"
+    text = damaged.read_bytes()
+    at = text.index(b'"seq": ') + len(b'"seq": ')
+    assert (text[at : at + 1], text[at + 1 : at + 2]) == (b"%d" % (nth + 1), b",")
+    rewrite(damaged, text[:at] + digit + text[at + 1 :])
+    listed = ask("list", "--json", "--drive", drive)
+    assert listed.code == 3, listed
+    assert [(one["snapshot"], one["seq"]) for one in json.loads(listed.out)["snapshots"]] == [
+        (copy.name, number) for number, copy in enumerate(copies, 1)
+    ]
+    assert f"box/{copies[nth].name}: its list is damaged, and its second list serves" in ask("list", "--drive", drive).err
+    assert ask("restore", "latest", "--drive", drive, "--to", tmp_path / "back").code == 0
+    assert (tmp_path / "back" / "src" / "photo").read_bytes() == b"2"
 
 
 @pytest.mark.parametrize("damage", ["bytes", "packed", "removed", "of another date", "a link"])
@@ -746,6 +869,18 @@ def test_the_list_of_dates_tells_what_a_check_found(source: Path, drive: Path) -
     assert (outcome.code, outcome.out.count("1 found damaged")) == (3, 2)
     listed = json.loads(ask("list", "--json", "--drive", drive).out)["snapshots"]
     assert [(one["snapshot"], one["damaged"]) for one in listed] == [(first.name, 1), (second.name, 1)]
+
+
+def test_damage_in_older_dates_alone_is_said_but_no_reason_to_complain_for_ever(source: Path, drive: Path) -> None:
+    old = back_up(source, drive)
+    rot(old / "src" / "photo")
+    assert (check(drive).code, ask("list", "--drive", drive).code) == (4, 3)
+    back_up(source, drive)
+    outcome = ask("list", "--drive", drive)
+    assert (outcome.code, outcome.err, outcome.out.count("1 found damaged")) == (0, "", 1), outcome
+    assert "box: older dated copies have damaged files; the newest has none that is known" in outcome.out
+    assert check(drive).code == 4
+    assert ask("list", "--drive", drive).code == 0
 
 
 @pytest.mark.needs("prlimit")
