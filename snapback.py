@@ -156,6 +156,13 @@ class DriveError(SnapbackError):
 
     full = False
 
+    @classmethod
+    def of_full(cls, text: str) -> "DriveError":
+        """Make the error of a drive that is full."""
+        error = cls(text)
+        error.full = True
+        return error
+
 
 class DriveAbsent(SnapbackError):
     """There is no marked drive where one was named."""
@@ -588,6 +595,15 @@ def shell_word(text: str) -> str:
     if re.match(r"([^=/]+=)?([A-Za-z]:)?\\", text):  # a path of Windows, where only double quotes serve
         return text if re.fullmatch(r"[\w@+=:,.\\~-]+", text) else '"' + show(text).rstrip("\\") + '"'
     return text if re.fullmatch(r"[\w@%+=:,./~-]+", text, re.ASCII) else "'" + show(text).replace("'", "'\\''") + "'"
+
+
+def count_text(count: int, one: str, many: str = "") -> str:
+    """Write a number with its noun.
+
+    >>> count_text(1, "file"), count_text(78579, "file")
+    ('1 file', '78,579 files')
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def size_text(count: float) -> str:
@@ -2064,6 +2080,13 @@ def stat_path(path: str) -> Optional[os.stat_result]:
         raise
 
 
+def mount_point(path: str) -> str:
+    """Give the top of the disk that holds a path."""
+    while not os.path.ismount(path) and os.path.dirname(path) != path:
+        path = os.path.dirname(path)
+    return path
+
+
 def is_inside(path: str, folder: str) -> bool:
     """Tell whether an absolute path lies in a folder, or is it."""
     return (path + os.sep).startswith(folder.rstrip(os.sep) + os.sep)
@@ -2930,20 +2953,55 @@ def used_on_disks(paths: Iterable[str]) -> Dict[int, int]:
     return {os.stat(path).st_dev: shutil.disk_usage(path).used for path in paths}
 
 
-def mount_kind(path: str) -> str:
-    """Name the type of file system that holds `path`, from Linux' list of mounts; empty elsewhere."""
+def disks_below(device: str) -> Set[str]:
+    """Name the whole disks that a block device of Linux ("8:1") lies on, be it a partition or made of several."""
+    try:
+        place = os.path.realpath(f"/sys/dev/block/{device}")
+        if os.path.exists(f"{place}/partition"):
+            return {os.path.basename(os.path.dirname(place))}
+        parts = os.listdir(f"{place}/slaves") if os.path.isdir(f"{place}/slaves") else []
+        found = {os.path.basename(place)} if os.path.isdir(place) and not parts else set()
+        for part in parts:
+            with open(f"{place}/slaves/{part}/dev", encoding="ascii") as file:
+                found |= disks_below(file.read().strip())
+        return found
+    except OSError:
+        return set()
+
+
+def mount_entry(path: str) -> Tuple[str, str]:
+    """Give the type and the device of the file system that holds `path`, from Linux' list of mounts; empty elsewhere."""
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
             lines = file.read().splitlines()
     except OSError:
-        return ""
-    best, kind = "", ""
+        return "", ""
+    best, kind, device = "", "", ""
     for line in lines:
         words, _, rest = line.partition(" - ")
         place = unescape(words.split(" ")[4])
         if rest and is_inside(path, place) and len(place) >= len(best):
-            best, kind = place, rest.split(" ")[0]
-    return kind
+            best, (kind, device) = place, rest.split(" ")[:2]
+    return kind, device
+
+
+def disks_of(path: str) -> Set[str]:
+    """Name the disks that hold a path: its device and, where Linux tells, the whole disks below it; btrfs hides them behind a number."""
+    device = os.stat(path).st_dev
+    found = {str(device)}
+    if hasattr(os, "major"):
+        found |= disks_below(f"{os.major(device)}:{os.minor(device)}")
+    source = mount_entry(path)[1]
+    if source.startswith("/dev/"):
+        with contextlib.suppress(OSError):
+            number = os.stat(source).st_rdev
+            found |= disks_below(f"{os.major(number)}:{os.minor(number)}")
+    return found
+
+
+def mount_kind(path: str) -> str:
+    """Name the type of file system that holds `path`, from Linux' list of mounts; empty elsewhere."""
+    return mount_entry(path)[0]
 
 
 class Flushing:
@@ -4088,10 +4146,8 @@ class Drive:
             with contextlib.suppress(OSError):  # it may be names that there is no room for
                 missing = missing if missing > free_space(self.path)[0] else 0
             much = f" (about {size_text(missing)} more are needed)" if missing > 0 else ""
-            error = DriveError(f"the drive {self.where} is full{much}; {safe}; make room on it or take a larger one, then run "
-                               "the same command again: it carries on with what was already copied")
-            error.full = True
-            return error
+            return DriveError.of_full(f"the drive {self.where} is full{much}; {safe}; make room on it or take a larger one, then run "
+                                      "the same command again: it carries on with what was already copied")
         if is_read_only(err):
             return DriveError(f"the drive {self.where} is read-only; {safe}; check it, attach it "
                               "again and run the same command: it carries on")
@@ -4723,6 +4779,7 @@ class Order(NamedTuple):
     adopt: bool = False
     checksum: bool = False
     allow_empty: bool = False
+    fresh: bool = False              # share nothing with earlier copies
     hold_at: float = 50.0            # percent of files lost at which the set is held; 0: never
     rotation: Optional[Rotation] = None      # None: nothing old is deleted
     watched: bool = True             # somebody is shown how far the run is
@@ -4915,6 +4972,7 @@ class Stored(NamedTuple):
     added: int = 0
     note: str = ""
     kept: bool = False
+    rot: bool = False                # other bytes, though size and times are as before
     moved: bool = False              # it was only moved: what was stored of it has one more name
 
 
@@ -5079,7 +5137,7 @@ class Store:
             return Stored(lines, same, copied.size, added, "kept changing while it was read")
         if errand.rot and same is Same.CHANGED:
             return Stored(lines, same, copied.size, added, "has other content though its size and times are as before: its disk may be "
-                          f"failing; the earlier version is in the dated copy {errand.old_name}")
+                          f"failing; the earlier version is in the dated copy {errand.old_name}", rot=True)
         return Stored(lines, same, copied.size, added)
 
     def keep(self, errand: Errand, why: str) -> Stored:
@@ -5145,6 +5203,7 @@ class Tally:
 
     def __init__(self, run: Run) -> None:
         self.run, self.toll = run, Toll(run.order.now)
+        self.rotten: List[Tuple[str, str, str]] = []     # dated copy, path and checksum of what suspected rot replaced
 
     def stored(self, path: str, result: Stored, known: Optional[Known] = None) -> Known:
         """Count one file, of which the earlier copy may have known something, and give its lines."""
@@ -5279,7 +5338,7 @@ class Comparison:
 
     def links_at_once(self, place: Place) -> bool:
         """Tell whether unchanged files of a folder may be linked without a second thought."""
-        return (place.old is not None and WITH_CTIME and self.hard_links
+        return (place.old is not None and WITH_CTIME and self.hard_links and not self.order.fresh
                 and not self.suspects and not self.order.checksum and self._same_origin(place))
 
     def errand(self, place: Place, name: str, file: SourceFile, was: Optional[Known]) -> Errand:
@@ -5295,6 +5354,7 @@ class Comparison:
         if self.suspects.get(parse_hash_line(was.hash_line)[0], 0) >= before.seq:
             same, linkable = Same.CHANGED, False  # the stored file is known to be bad
             self.mended += 1
+        linkable = linkable and not self.order.fresh
         if " nlink=" in was.line and (file.info.st_nlink == 1 or not self.claim(was, stamp(file.info))):
             linkable = False  # the last name left of a group: others may have been met in this very run
         return errand._replace(same=same, known=was, old=place.old, linkable=linkable, old_name=before.name,
@@ -5302,8 +5362,8 @@ class Comparison:
 
     def may_keep(self, was: Known, before: Earlier) -> bool:
         """Tell whether the stored file of something that cannot be looked at may get one more name."""
-        if self.suspects.get(parse_hash_line(was.hash_line)[0], 0) >= before.seq:
-            return False  # known to be bad: it must not pass for good on a newer date
+        if self.order.fresh or self.suspects.get(parse_hash_line(was.hash_line)[0], 0) >= before.seq:
+            return False  # known to be bad, it must not pass for good on a newer date
         return " nlink=" not in was.line or self.claim(was, KEPT)
 
     def claim(self, was: Known, who: Stamp) -> bool:
@@ -5445,7 +5505,7 @@ class Entries:
 
     def __init__(self, run: Run, tally: Tally, comparison: Comparison) -> None:
         self.run, self.tally, self.comparison = run, tally, comparison
-        self.moves = Moves(run.order, comparison.suspects, comparison.hard_links)
+        self.moves = Moves(run.order, comparison.suspects, comparison.hard_links and not run.order.fresh)
         self.groups = Groups(run, tally)
         self.unseen: Set[str] = set()    # files that cannot be looked at, until they are met again among the folders
 
@@ -5528,6 +5588,8 @@ class Entries:
     def _send(self, place: Place, errand: Errand, at: int, lines: List[str]) -> None:
         """Have a file stored by somebody; take the result here, in order."""
         def then(result: Stored) -> None:
+            if result.rot and errand.known:
+                self.tally.rotten.append((errand.old_name, errand.path, parse_hash_line(errand.known.hash_line)[0]))
             if result.moved and errand.moved:
                 self.tally.toll.found_again(errand.moved.path, errand.moved.known)
             lines[at], lines[at + 1] = self.tally.stored(errand.path, self._shared(place, errand.name, result), errand.known)
@@ -5806,9 +5868,21 @@ def check_sources_beside(drive: Drive, set_name: str, sources: Sequence[Source])
                              "to be copied, then the drive")
 
 
+def refuse_unmounted(source: Source, before: Earlier) -> None:
+    """Raise SourceGone where a source lay on a disk of its own, and its mount point is none now: that disk is not attached."""
+    mounts = before.manifest.header.get("mounts")
+    then = mounts.get(source.alias) if isinstance(mounts, dict) else None
+    if isinstance(then, str) and before.sources.get(source.alias) == source.path and then != mount_point(source.path) and is_inside(
+            then, mount_point(source.path)):
+        raise SourceGone(f"{show(source.path)} was on the disk mounted at {show(then)} when {before.name} was made, and no disk is mounted "
+                         "there now: no dated copy was made; attach that disk or, if the files have moved for good, add --allow-empty")
+
+
 def refuse_empty(order: Order, earlier: Mapping[str, Earlier]) -> None:
     """Raise SourceGone where a folder is empty now and was not: more likely a disk that is not attached."""
     for source in order.sources:
+        if source.alias in earlier and not order.allow_empty:
+            refuse_unmounted(source, earlier[source.alias])
         if order.allow_empty or not source.is_folder or source.alias not in earlier:
             continue
         if not from_top(source, Folder.names, from_top(source, Folder.top, source.path)) and earlier[
@@ -5874,13 +5948,14 @@ def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
         if watch and files % 100 == 0:
             watch(files, total)
         files, total = files + 1, total + info.st_size
-        if known and before and surely_same(info, known, before.racy_after_ns):
+        compared = known if before and not order.fresh else None
+        if compared and before and surely_same(info, compared, before.racy_after_ns):
             continue
         if not watch and not folder.can_read(name):
             notes.append(Note(path, "permission denied"))
             files, total = files - 1, total - info.st_size
             continue
-        same = compare_file(file_line(info), known, before.racy_after_ns) if known and before else Same.NEW
+        same = compare_file(file_line(info), compared, before.racy_after_ns) if compared and before else Same.NEW
         if same is Same.UNCHANGED or (info.st_nlink > 1 and stamp(info) in seen):
             continue
         if info.st_nlink > 1:
@@ -5954,8 +6029,7 @@ class SetRun:
         look = self._first_look(earlier, left_behind, expect(0, 0))
         name = snapshot_name(self.order.now, [*self.set_folder.names(), *self.twins.names()])
         flush = whole_flush(self.drive.root)
-        same_disk = any(info.st_dev == self.drive.stamp[0] for info in (
-            from_top(source, stat_path, source.path) for source in self.order.sources) if info)
+        same_disk = any(from_top(source, disks_of, source.path) & disks_of(self.drive.path) for source in self.order.sources)
         with self.drive.guarded():
             target = self.set_folder.make(name + INCOMPLETE)
             abilities = try_drive(target)
@@ -5973,10 +6047,14 @@ class SetRun:
             facts = {**end_facts(counts), **self._judge(tally.toll)}
             self._publish(name, target, writer, facts, flush)
         except OSError as err:
-            raise self.drive.trouble(err, look.bytes - counts.added) from err
+            trouble = self.drive.trouble(err, look.bytes - counts.added)
+            if trouble.full:
+                trouble = DriveError.of_full(f"{trouble}{self._way_to_room()}")
+            raise trouble from err
         finally:
             writer.close()
         late_notes, settled = self._after_publishing(name, facts, left_behind, flush)
+        late_notes += self._pin_before_rot(tally.rotten)
         where = join_path(self.drive.path, self.set_name, name)
         inside = tuple(source.path for source in self.order.sources if is_inside(self.drive.path, source.path))
         return Taken(name, self.seq, self.set_name, counts, notes + late_notes, where, settled, None, self._hold(name, facts), inside,
@@ -5984,7 +6062,8 @@ class SetRun:
 
     def _header(self, abilities: Abilities) -> Dict[str, Any]:
         return {**self.facts, "seq": self.seq, "taken": self.order.now.isoformat(timespec="seconds"), "layout": "complete",
-                "sources": {source.alias: source.path for source in self.order.sources},
+                "fresh": self.order.fresh, "sources": {source.alias: source.path for source in self.order.sources},
+                "mounts": {source.alias: mount_point(source.path) for source in self.order.sources},
                 "excludes": [pattern.text for pattern in self.order.rules.patterns],
                 "drive": abilities._asdict(), "version": __version__}
 
@@ -6005,7 +6084,7 @@ class SetRun:
         if look.bytes > free + reusable:
             raise DriveError(f"this copy does not fit on the drive {self.drive.where}: it needs {size_text(look.bytes)} and "
                              f"{size_text(free)} are free; nothing was copied, and every earlier dated copy is untouched; make "
-                             "room, leave something out (--exclude), or take a larger drive")
+                             f"room, leave something out (--exclude), or take a larger drive{self._way_to_room()}")
         return look
 
     def _judge(self, toll: Toll) -> Dict[str, Any]:
@@ -6026,6 +6105,19 @@ class SetRun:
             if read_text(self.set_folder, HOLD_NOTICE) != notice:
                 write_text(self.set_folder, HOLD_NOTICE, notice, self.set_name)
         return held_text(held)
+
+    def _way_to_room(self) -> str:
+        """Say how a stricter policy would make room; nothing is deleted for that unless a person says so."""
+        strict = Rotation(Retention(last=1, monthly=12, yearly=10))
+        try:
+            ready = prepare_rotation(self.set_folder, self.snapshots, strict, newest_whole(self.snapshots), self.order.now)
+        except (OSError, UsageError):
+            return ""
+        if ready.put_off or not ready.plan.remove:
+            return ""
+        number = count_text(len(ready.plan.remove), "older dated copy", "older dated copies")
+        return (f"; to let go of {number}, first look and then run it without -n: snapback.py rotate -n --keep-last 1 --keep-monthly 12 "
+                f"--keep-yearly 10 --drive {shell_word(self.drive.path)} --set {self.set_name}")
 
     def _publish(self, name: str, target: Folder, writer: ManifestWriter, facts: Mapping[str, Any],
                  flush: Optional[Flushing]) -> None:
@@ -6078,6 +6170,22 @@ class SetRun:
         except SnapbackError as err:
             why = str(err)
         return Rotated(Plan([], []), put_off=why, attention=True)
+
+    def _pin_before_rot(self, rotten: Sequence[Tuple[str, str, str]]) -> Notes:
+        """Pin the dated copies that have the earlier version of what suspected rot changed, once, if it still hashes right."""
+        notes: Notes = []
+        pulse = new_pulse(lambda _files, _bytes: None, 1)
+        for date in sorted({date for date, _path, _digest in rotten}):
+            try:
+                for path, digest in [(path, digest) for one, path, digest in rotten if one == date]:
+                    *folders, name = path.split("/")
+                    if date not in read_pins(self.set_folder) and hash_file(
+                            self.set_folder.child(date).reach(folders), name, pulse) == digest:
+                        pin(self.set_folder, date, f"before suspected rot of {show(path)[:100]}", self.set_name)
+                        notes.append(Note("", f"{date} is pinned, as it has the earlier version of {show(path)}"))
+            except OSError as err:
+                notes.append(Note("", f"{date}, which has the earlier version, could not be pinned ({reason(err)})"))
+        return notes
 
     def _mend_twins(self) -> None:
         """Make twins that are missing, and remove halves of twins."""
@@ -6963,15 +7071,6 @@ IF YOU SUSPECT RANSOMWARE
 """
 
 
-def count_text(count: int, one: str, many: str = "") -> str:
-    """Write a number with its noun.
-
-    >>> count_text(1, "file"), count_text(78579, "file")
-    ('1 file', '78,579 files')
-    """
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
 def span_text(seconds: float) -> str:
     """Write a span of time for people.
 
@@ -7407,7 +7506,9 @@ def add_backup(parser: Parser) -> None:
                         help="leave out what is in a folder that has an entry of this name")
     parser.add_argument("-x", "--one-file-system", action="store_true", help="do not enter other disks mounted in a source")
     parser.add_argument("--checksum", action="store_true", help="read every file, also those whose size and times are as before")
-    parser.add_argument("--allow-empty", action="store_true", help="a source that has become empty is meant to be so")
+    parser.add_argument("--fresh", action="store_true", help="store every file anew, so that this copy shares nothing with earlier ones")
+    parser.add_argument("--allow-empty", action="store_true",
+                        help="a source that has become empty, or is on another disk than before, is meant to be so")
     parser.add_argument("--hold-at", type=parse_hold_at, default=50.0, metavar="PERCENT",
                         help="stop deleting when so many files are gone or other at once (default: 50), or off")
     parser.add_argument("--no-rotate", action="store_true", help="delete no old dated copy")
@@ -7528,7 +7629,7 @@ def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
         if args.if_attached:
             return Answer(Exit.DONE, [str(absent)], (), {"attached": False})
         raise
-    order = Order(sources, scene.now, plan_text, rules, args.set, args.adopt, args.checksum, args.allow_empty, args.hold_at,
+    order = Order(sources, scene.now, plan_text, rules, args.set, args.adopt, args.checksum, args.allow_empty, args.fresh, args.hold_at,
                   None if args.no_rotate else rotation, scene.watched, args.jobs)
     if args.dry_run:
         look, set_name = preview(drive, order)

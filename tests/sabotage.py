@@ -900,6 +900,42 @@ ROWS: Sequence[Row] = (
         "seconds",
         "test_names.py::test_ages_are_written_as_people_say_them",
     ),
+    Row(
+        "section 4: a fresh copy shares nothing with earlier ones",
+        "        linkable = linkable and not self.order.fresh\n",
+        "",
+        "test_guards.py::test_a_fresh_copy_shares_nothing_with_earlier_ones_and_keeps_its_hard_links",
+    ),
+    Row(
+        "section 6: the copy before suspected rot is pinned",
+        "        late_notes += self._pin_before_rot(tally.rotten)\n",
+        "",
+        "test_guards.py::test_the_copy_before_suspected_rot_is_pinned_once",
+    ),
+    Row(
+        "section 6: a copy that is bad itself is not pinned for rot",
+        "                            self.set_folder.child(date).reach(folders), name, pulse) == digest:\n",
+        "                            self.set_folder.child(date).reach(folders), name, pulse) != '':\n",
+        "test_guards.py::test_a_copy_that_is_bad_itself_is_not_pinned_for_rot",
+    ),
+    Row(
+        "6: a source whose disk is not mounted stops the run",
+        "            refuse_unmounted(source, earlier[source.alias])\n",
+        "            pass\n",
+        "test_guards.py::test_a_source_whose_disk_is_not_mounted_any_more_stops_the_run",
+    ),
+    Row(
+        "section 6: partitions of one disk are one disk",
+        "        if os.path.exists(f\"{place}/partition\"):\n",
+        "        if False:\n",
+        "test_guards.py::test_partitions_of_one_disk_are_one_disk",
+    ),
+    Row(
+        "3: nothing is deleted to make room in the middle of a run",
+        "            if trouble.full:\n",
+        "            if trouble.full:\n                self.rotate(expect)\n",
+        "test_guards.py::test_a_drive_that_fills_up_in_the_middle_says_so_too",
+    ),
 )
 
 
