@@ -192,6 +192,6 @@ def test_a_drive_that_fills_up_in_the_middle_says_so_too(world: World) -> None:
         if call.name == "write" and call.path.endswith("/new"):
             raise OSError(28, "No space left on device")
 
-    with watched(full):
-        outcome = world.back_up("--jobs", "1")
+    with watched(full), later(world.runs + 10):
+        outcome = ask("backup", "--set", "box", "--keep-last", "1", "--jobs", "1", world.source, world.drive)
     assert (outcome.code, "rotate -n --keep-last 1" in outcome.err, len(world.copies)) == (1, True, 2), outcome
