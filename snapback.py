@@ -2661,8 +2661,6 @@ def taken_for_another(folder: Folder, name: str) -> bool:
     return other != name and folder.has(other) and name not in folder.names()
 
 
-
-
 def put_aside(folder: Folder, name: str, date: str) -> str:
     """Give something that stands in the way of a restored file a dated name; give that name."""
     aside = free_name(folder, name, f".before-restore-{date}")
@@ -3306,11 +3304,10 @@ def current_folder() -> str:
         return ""
 
 
-def system_devices() -> Set[int]:
-    """Give the devices of this computer's own system and home, which no offline drive can be on."""
-    found = (stat_path(path) for path in (
-        os.environ.get("SYSTEMDRIVE", "C:") + os.sep if WINDOWS else "/", os.path.expanduser("~")))
-    return {info.st_dev for info in found if info}
+def system_disks() -> Set[str]:
+    """Give the disks of this computer's own system and home, which no offline drive can be on."""
+    places = (os.environ.get("SYSTEMDRIVE", "C:") + os.sep if WINDOWS else "/", os.path.expanduser("~"))
+    return {disk for place in places if stat_path(place) for disk in disks_of(place)}
 
 
 # -- manifests on the disk --
@@ -3556,10 +3553,13 @@ class ManifestWriter:
         if not lines:
             return
         text = "\n".join(lines)
-        if len(text) > LINE_LIMIT // 4 and any(len(line) > LINE_LIMIT // 4 for line in lines):  # of a character, four bytes at most
-            line = max(lines, key=len)
-            raise SourceGone(f"what is to be noted of {show(line.rpartition(' path=')[2][-200:])} (its attributes, its path, or the "
-                             "excludes) is too long to be read again: no dated copy was made; leave it out with --exclude")
+        if len(text) > LINE_LIMIT // 4:  # a character has four bytes at most
+            at, line = max(enumerate(lines), key=lambda one: len(one[1]))
+            if len(line.encode(*NAME_CODEC)) >= LINE_LIMIT:
+                stored = "".join(lines[at + 1:at + 2]).partition("  ")[2]  # a file's metadata names it only in its next line
+                path = (line.partition(" path=")[2] or stored)[-200:]
+                raise SourceGone(f"what is to be noted of {show(path)} (its attributes, its path, or the excludes) is too long to be read "
+                                 "again: no dated copy was made; leave it out with --exclude")
         self.waiting.append(text)
         self.length += len(text)
         if self.length > CHUNK:
@@ -4243,6 +4243,7 @@ class Prepared(NamedTuple):
     free: int
     total: int
     notes: Tuple[str, ...]
+    same_disk: bool                  # as this computer's own files
 
 
 def check_place(path: str, sources: Sequence[str], offline: bool, anyway: bool) -> None:
@@ -4262,11 +4263,12 @@ def check_place(path: str, sources: Sequence[str], offline: bool, anyway: bool) 
         raise UsageError(f"{show(path)} is synchronised by {service}, which carries every deletion to all devices, so copies "
                          "there are no backup; take a folder outside of it, or add --anyway if you are sure")
     if offline:
-        own = {top.st_dev: show(source) for source in sources for top in [stat_path(source)] if top}
-        own.update(dict.fromkeys(system_devices(), "this computer's own files"))
-        if info.st_dev in own:
-            raise UsageError(f"{show(path)} is on the same disk as {own[info.st_dev]}, so it can never be unplugged; "
-                             "leave out --offline or take another disk")
+        own = {show(source): disks_of(source) for source in sources if stat_path(source)}
+        own["this computer's own files"] = system_disks()
+        for what, disks in own.items():
+            if disks & disks_of(path):
+                raise UsageError(f"{show(path)} is on the same disk as {what}, so it can never be unplugged; leave out --offline or take "
+                                 "another disk")
 
 
 def furnish(root: Folder, plan: str, owner: str) -> List[str]:
@@ -4304,7 +4306,7 @@ def prepare_drive(path: str, label: str, offline: bool, created: str, plan: Call
         notes = furnish(root, plan(marker), "init")
         write_text(root, MARKER, marker_text(marker), "init")  # last: it alone makes the folder a drive
     free, total = free_space(path)
-    return Prepared(marker, made, abilities, free, total, tuple(notes))
+    return Prepared(marker, made, abilities, free, total, tuple(notes), bool(disks_of(path) & system_disks()))
 
 
 # -- sets --
@@ -5483,7 +5485,9 @@ class Keeping:
             if known.hash_line:
                 errand = Errand(SourceFile(new, name, info), new, path, Same.UNCHANGED, known, old,
                                 self.comparison.may_keep(known, before), before.name)
-                lines += self.tally.stored(path, self.run.store.keep(errand, "its folder cannot be read")._replace(note=""), known)
+                result = self.run.store.keep(errand, "its folder cannot be read")
+                # of what is kept the folder's note says all
+                lines += self.tally.stored(path, result._replace(note="") if result.kept else result, known)
             else:
                 line = keep_line(known.line, before.name)
                 if not known.line.startswith("# type=skipped "):
@@ -6952,11 +6956,13 @@ class Restoration:
 
 def newest_with(set_folder: Folder, path: str) -> str:
     """Find the newest dated copy that has a path; empty where none has it."""
-    in_hash_line = hash_line("", path)
-    endings = in_hash_line[in_hash_line.index("  "):], f" path={escape(path)}"
+    wanted = hash_line("0" * 64, path)
+    endings = wanted[wanted.index("  "):], f" path={escape(path)}"
     for snapshot in reversed([one for one in survey(set_folder) if one.state is State.WHOLE]):
         with contextlib.suppress(ManifestDamaged), load_manifest(set_folder, snapshot.name) as manifest:
-            if any(line.endswith(endings) and not line.startswith("# type=skipped ") for line in manifest.lines()):
+            # a longer line of checksums only ends in the same way: `src/x  src/letter` is no `src/letter`
+            if any(line.endswith(endings) and (len(line) == len(wanted) if line[:1] != "#" else not line.startswith("# type=skipped "))
+                   for line in manifest.lines()):
                 return snapshot.name
     return ""
 
@@ -7125,13 +7131,17 @@ def init_answer(prepared: Prepared, path: str, unheard: Sequence[str]) -> Answer
     first = (f"{show(path)} is now a backup drive, called {label}." if prepared.made else
              f"{show(path)} is a backup drive already, called {label}; nothing was changed.")
     lines = [first, *ability_lines(prepared)]
+    if prepared.same_disk:
+        lines.append("Same disk:    it is on the disk of this computer's own files: copies there help against mistakes, not when that "
+                     "disk dies")
     if prepared.made:
         lines += ["", f"Next, make the first dated copy:  snapback.py backup ~/Documents {shell_word(path)}"]
     problems = [*prepared.notes, *(f"{option} had no effect, as the drive keeps what its marker says; to change that, edit {MARKER} there"
                                    for option in unheard)]
     return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
         "id": prepared.marker.id, "label": prepared.marker.label, "offline": prepared.marker.offline, "made": prepared.made,
-        "free": prepared.free, "total": prepared.total, **(prepared.abilities._asdict() if prepared.abilities else {})})
+        "free": prepared.free, "total": prepared.total,
+        "same_disk": prepared.same_disk, **(prepared.abilities._asdict() if prepared.abilities else {})})
 
 
 NOTES_SHOWN = 20

@@ -46,7 +46,8 @@ def world(in_memory: Path) -> World:
 
 
 def inodes(tree: Path) -> Dict[str, int]:
-    return {str(path.relative_to(tree)): path.stat().st_ino for path in sorted(tree.rglob("*")) if path.is_file() and path.name != "SHA256SUMS"}
+    files = (path for path in sorted(tree.rglob("*")) if path.is_file() and path.name != "SHA256SUMS")
+    return {str(path.relative_to(tree)): path.stat().st_ino for path in files}
 
 
 # --- Copies that share nothing ------
@@ -166,7 +167,7 @@ def test_partitions_of_one_disk_are_one_disk(tmp_path: Path, monkeypatch: pytest
 def test_a_full_drive_says_which_command_would_let_old_copies_go_and_deletes_nothing(mounted: Callable[..., Mount], tmp_path: Path) -> None:
     disk = mounted("tmpfs", "24M")
     world = World(tmp_path, disk.path)
-    for number in range(6):
+    for _ in range(6):
         (world.source / "grows").write_bytes(os.urandom(2 * MIB))
         assert world.back_up().code == 0
     (world.source / "large").write_bytes(os.urandom(14 * MIB))
