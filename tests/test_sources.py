@@ -523,7 +523,7 @@ def test_a_line_that_no_reader_believes_is_never_published(box: Box, monkeypatch
     for jobs in ("1", "2"):
         refused = box.run("backup", "--no-rotate", "--jobs", jobs, "--set", "box", box.source, box.drive, code=1)
         assert (refused.out, refused.err.count("\n")) == ("", 1), refused
-        assert [word for word in ("too long", "no dated copy was made", "--exclude") if word not in refused.err] == []
+        assert [word for word in ("source/heavy", "too long", "no dated copy was made", "--exclude") if word not in refused.err] == []
     assert len(dates(box.drive / "box")) == 1
     box.run("verify", "--drive", box.drive)
 
