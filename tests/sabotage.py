@@ -787,6 +787,12 @@ ROWS: Sequence[Row] = (
         "test_faithful.py::test_a_stored_file_known_to_be_bad_is_not_taken_for_good_once_its_folder_was_closed",
     ),
     Row(
+        "7: nor is one whose original cannot be looked at",
+        "self.comparison.may_keep(was, place.before)",
+        "True",
+        "test_sources.py::test_a_stored_file_known_to_be_bad_is_not_taken_for_good_once_its_original_could_not_be_looked_at",
+    ),
+    Row(
         "10: attributes of a small file that nobody may write are kept",
         "0o600 if small.xattrs else small.info.st_mode & 0o777",
         "small.info.st_mode & 0o777",

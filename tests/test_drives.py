@@ -217,6 +217,21 @@ def within(path: bytes, places: Set[bytes]) -> bool:
     return any((path + b"/").startswith(place + b"/") for place in places)
 
 
+@pytest.mark.needs("root")
+def test_as_many_attributes_as_a_disk_can_hold_come_back(mounted: Mounting, reachable: Path, source: Path) -> None:
+    """The line of such a file has millions of characters; it must be one that is read again."""
+    disk = mounted("xfs", "300M").path
+    (disk / "source").mkdir()
+    (disk / "source" / "heavy").write_bytes(b"light")
+    for nth in range(60):
+        os.setxattr(disk / "source" / "heavy", f"user.{nth}", text_of(nth, 65536))
+    drive = disk / "drive"
+    drive.mkdir()
+    copies = {back_up(disk / "source", drive): twin(disk / "source") for _ in range(2)}
+    whole(drive, copies)
+    comes_back(twin(disk / "source"), drive, dates(drive / "box")[-1], disk / "back")
+
+
 # --- A drive that is met a second time ------
 
 

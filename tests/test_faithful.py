@@ -337,7 +337,8 @@ def test_a_stored_file_known_to_be_bad_is_not_taken_for_good_once_its_folder_was
         assert ask("verify", "--drive", drive).code == 4
         (source / inside).parent.chmod(mode)
         with later(20):
-            new_copy(drive, source, codes=[3])
+            outcome = ask("backup", "--no-rotate", "--set", "box", source, drive)
+        assert (outcome.code, f"source/{inside}: " in outcome.err) == (3, True), outcome
         (source / inside).parent.chmod(0o755)
         with later(30):
             newest = new_copy(drive, source)

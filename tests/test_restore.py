@@ -225,6 +225,10 @@ def test_a_path_that_this_date_lacks_is_looked_for_in_all_others(source: Path, d
 def test_a_path_that_no_date_has_is_said_to_be_nowhere(source: Path, drive: Path, back: Path) -> None:
     (source / "x").mkdir()
     (source / "x" / "letter 2").write_bytes(b"x")
+    (source / "x  src").mkdir()
+    (source / "x  src" / "letter 2").write_bytes(b"a path that ends as the one asked for does, in its line of checksums")
+    (source / "x path=src").mkdir()
+    (source / "x path=src" / "letter 2").write_bytes(b"and as a line of metadata does")
     back_up(drive, source)
     for asked in ("src/letter 2", "src/etter", "letter 2", "2", "src/x/letter"):
         refused(give_back(drive, back, "latest", asked, code=2), 2, "it has: src; no other has it, either")

@@ -251,6 +251,27 @@ def refused_at(name: str, path: Path) -> Callable[[Call], None]:
     return at(name, path, refuse, times=100)
 
 
+def test_a_stored_file_known_to_be_bad_is_not_taken_for_good_once_its_original_could_not_be_looked_at(box: Box) -> None:
+    path = box.write("letter", b"good")
+    box.write("other", b"x")
+    first = box.faithful()
+    (first / "letter").write_bytes(b"evil")
+    os.utime(first / "letter", ns=(OLD, OLD))
+    box.run("verify", "--drive", box.drive, code=4)
+
+    def not_to_be_seen(call: Call) -> None:
+        if (call.name, call.path) == ("stat", str(path)):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), call.path)
+
+    second = box.back_up(hook=not_to_be_seen, code=3)
+    assert not (second / "letter").exists()
+    assert b"type=skipped" in (second.parent / "SHA256SUMS").read_bytes()
+    assert "letter" in box.said.err
+    third = box.faithful()
+    assert (third / "letter").read_bytes() == b"good"
+    box.run("verify", "latest", "--drive", box.drive)
+
+
 def test_a_file_deleted_before_the_first_look_at_it_was_simply_deleted(box: Box) -> None:
     path = box.write("passing", b"x")
     box.write("stays", b"x")
@@ -502,7 +523,7 @@ def test_a_line_that_no_reader_believes_is_never_published(box: Box, monkeypatch
     for jobs in ("1", "2"):
         refused = box.run("backup", "--no-rotate", "--jobs", jobs, "--set", "box", box.source, box.drive, code=1)
         assert (refused.out, refused.err.count("\n")) == ("", 1), refused
-        assert [word for word in ("too long", "no dated copy was made", "--exclude") if word not in refused.err] == []
+        assert [word for word in ("source/heavy", "too long", "no dated copy was made", "--exclude") if word not in refused.err] == []
     assert len(dates(box.drive / "box")) == 1
     box.run("verify", "--drive", box.drive)
 
