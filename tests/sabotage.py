@@ -188,8 +188,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "an offline drive is not on this computer's own disk",
-        "        if info.st_dev in own:",
-        "        if False:",
+        "            if disks & disks_of(path):",
+        "            if False:",
         "test_fake_disks.py::test_offline_is_refused_for_a_disk_that_stays",
     ),
     Row(
@@ -782,7 +782,7 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "7: a stored file known to be bad is not kept as the last good one",
-        "            return False  # known to be bad: it must not pass for good on a newer date\n",
+        "            return False  # known to be bad, it must not pass for good on a newer date\n",
         "            pass\n",
         "test_faithful.py::test_a_stored_file_known_to_be_bad_is_not_taken_for_good_once_its_folder_was_closed",
     ),
