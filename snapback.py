@@ -1696,6 +1696,11 @@ def parse_end(line: str) -> Dict[str, Any]:
     return end
 
 
+def put_back(name: str) -> str:
+    """Say how the list of a dated copy is put back from the second one."""
+    return f"gunzip -c {TWINS}/{name}.gz > {name}/{MANIFEST}"
+
+
 def recent_facts(recent: Recent) -> Dict[str, Any]:
     """Give what a manifest's last line says of the week before.
 
@@ -2441,18 +2446,16 @@ def pour_whole(fd: int, out: int, file: SourceFile, care: Care) -> Copied:
 def copy_once(file: SourceFile, target: Folder, new_name: str, care: Care) -> Copied:
     """Copy one file, whether it changes meanwhile (then the result says so) or not."""
     fd = from_source(file.folder.open_file, file.name)
-    whole = False
     try:
         out = target.create_file(new_name)
         try:
             copied = pour_whole(fd, out, file, care)
             set_metadata_closed(target, new_name, meta_from(file.info, copied.xattrs))
-            whole = True
             return copied
-        finally:
-            if not whole:  # also when the run is asked to end: half a large file would only fill the drive
-                with contextlib.suppress(OSError):
-                    target.unlink(new_name)  # closed by now: Windows removes no open file
+        except (SourceError, Stopped, KeyboardInterrupt):  # half a large file would only fill the drive
+            with contextlib.suppress(OSError):
+                target.unlink(new_name)  # closed by now: Windows removes no open file
+            raise
     finally:
         close_read(fd)
 
@@ -2460,7 +2463,7 @@ def copy_once(file: SourceFile, target: Folder, new_name: str, care: Care) -> Co
 def copy_file(file: SourceFile, target: Folder, new_name: str, care: Care) -> Copied:
     """Copy one file of a source, new, with its metadata; read it again if it changes meanwhile.
 
-    Raises SourceError for the source's side and OSError for the drive's; then no new name is left.
+    Raises SourceError for the source's side, and then no new name is left, or OSError for the drive's.
     """
     for attempt in range(1, READ_ATTEMPTS + 1):
         copied = copy_once(file, target, new_name, care)
@@ -3307,7 +3310,11 @@ def current_folder() -> str:
 def system_disks() -> Set[str]:
     """Give the disks of this computer's own system and home, which no offline drive can be on."""
     places = (os.environ.get("SYSTEMDRIVE", "C:") + os.sep if WINDOWS else "/", os.path.expanduser("~"))
-    return {disk for place in places if stat_path(place) for disk in disks_of(place)}
+    found: Set[str] = set()
+    for place in places:
+        with contextlib.suppress(OSError):  # a home folder that cannot be looked at is on no drive that can be written to
+            found |= disks_of(place)
+    return found
 
 
 # -- manifests on the disk --
@@ -4617,6 +4624,7 @@ class Moment(NamedTuple):
     expect: Expect
 
 
+LIST_DAMAGED = "its list is damaged"
 SOMEBODY_READS = "somebody is reading the dated copies, so no old one was deleted; a later run does it"
 
 
@@ -4639,7 +4647,8 @@ def plan_of(set_folder: Folder, snapshots: Sequence[Snapshot], rotation: Rotatio
     for one in snapshots:
         taken = parse_time(str(one.header.get("taken", "")))
         if one.state is State.DAMAGED or one.by_twin or (one.state is State.WHOLE and taken is None):
-            unreadable.append(Verdict(one.name, ("its list is damaged",)))
+            way_out = f"; put it back, in the set's folder, with: {put_back(one.name)}" if one.by_twin else ""
+            unreadable.append(Verdict(one.name, (f"{LIST_DAMAGED}{way_out}",)))
         elif one.state is State.WHOLE and taken:
             copies.append(Dated(one.name, one.seq, taken, frozenset(one.sources.items()), pins.get(one.name)))
     plan = plan_rotation(copies, rotation.retention, now)
@@ -4702,10 +4711,11 @@ def delete_copy(set_folder: Folder, name: str, begun: bool, workers: Workers) ->
     return deletion
 
 
-def carry_out_plan(drive: Drive, set_name: str, plan: Plan, min_free: Space, run: Moment) -> Rotated:
+def carry_out_plan(drive: Drive, set_name: str, plan: Plan, min_free: Space, run: Moment, deletions: List[Deletion]) -> Rotated:
     """Delete what a plan drops, and finish what an earlier run began to delete; the caller holds the set's lock.
 
-    The drive is looked at again before each. Of what the plan can spare, the oldest go until `min_free` is free.
+    `deletions` gets each that was carried out. The drive is looked at again before each. Of what the plan can spare, the
+    oldest go until `min_free` is free.
     Raises DriveError where the drive fails; a later run finishes what is left.
     """
     with drive.guarded():
@@ -4718,7 +4728,7 @@ def carry_out_plan(drive: Drive, set_name: str, plan: Plan, min_free: Space, run
         if guard is None:
             return Rotated(plan, put_off=SOMEBODY_READS if names else "")
         files = sum(int(one.end.get("files", 0)) for one in present if one.name in names)
-        deletions, notes = [], []  # type: List[Deletion], Notes
+        notes: Notes = []
         before, pulse = free_space(drive.path)[0], new_pulse(run.expect(files, 0), run.jobs)
         with Workers(run.jobs, pulse, functools.partial(remove_names, pulse)) as workers:
             for name in names:
@@ -4758,13 +4768,17 @@ def rotate(drive: Drive, set_name: str, rotation: Rotation, run: Moment, newest:
         ready = prepare_rotation(set_folder, snapshots, rotation, newest, run.now)
     if ready.put_off:
         return ready
-    done = carry_out_plan(drive, set_name, ready.plan, rotation.min_free, run)
-    if done.removed or done.notes:
-        with drive.guarded():
-            append_line(set_folder, HISTORY, json.dumps({
-                "what": "rotate", "time": run.now.isoformat(timespec="seconds"), "removed": done.removed, "freed": done.freed,
-                "found": done.found, "failed": [note._asdict() for note in done.notes]}))
-    return done
+    deletions: List[Deletion] = []
+    try:
+        return carry_out_plan(drive, set_name, ready.plan, rotation.min_free, run, deletions)
+    finally:
+        if deletions:  # also when the rest was interrupted; a drive that went away says so itself
+            with contextlib.suppress(OSError):
+                append_line(set_folder, HISTORY, json.dumps({
+                    "what": "rotate", "time": run.now.isoformat(timespec="seconds"),
+                    "removed": [one.name for one in deletions if not one.failed],
+                    "found": [path for one in deletions for path in one.found],
+                    "failed": [note._asdict() for one in deletions for note in one.failed]}))
 
 
 # -- taking a dated copy --
@@ -7180,7 +7194,8 @@ def rotated_lines(done: Rotated) -> List[str]:
 def rotated_notes(done: Rotated) -> Notes:
     """Give what of a rotation needs a person's attention."""
     put_off = [Note("", f"no old dated copy was deleted: {done.put_off}")] if done.attention else []
-    return [*put_off, *(Note(note.path, f"could not be deleted ({note.why})") for note in done.notes)]
+    damaged = [Note(one.name, f"it stays, as {why}") for one in done.plan.keep for why in one.reasons if why.startswith(LIST_DAMAGED)]
+    return [*put_off, *damaged, *(Note(note.path, f"could not be deleted ({note.why})") for note in done.notes)]
 
 
 def rotate_answer(done: Rotated, dry_run: bool) -> Answer:
@@ -7277,11 +7292,6 @@ class Listed(NamedTuple):
     bad: Mapping[str, int]
     pins: Mapping[str, str]
     held: Optional[Snapshot] = None
-
-
-def put_back(name: str) -> str:
-    """Say how the list of a dated copy is put back from the second one."""
-    return f"gunzip -c {TWINS}/{name}.gz > {name}/{MANIFEST}"
 
 
 def newest_is_bad(listed: Listed) -> bool:
