@@ -3321,7 +3321,7 @@ def system_disks() -> Set[str]:
 
 
 # What stays when a file is moved within its disk; one with several names is left to its group.
-MOVED_FILE = re.compile(rb"^# type=file [^\n]*? size=(\d+) time=(\S+)(?: ctime=\S+)? ino=(\d+)(?! nlink=)[^\n]*\n\\?([0-9a-f]{6})",
+MOVED_FILE = re.compile(rb"^# type=file [^\n]*? size=(\d+) time=(\S+)(?: ctime=\S+)? ino=(\d+)(?!\d| nlink=)[^\n]*\n\\?([0-9a-f]{6})",
                         re.MULTILINE)
 
 
@@ -3434,9 +3434,12 @@ def open_manifest(file: BinaryIO, prove: bool = True) -> "Manifest":
     """
     file.seek(0, 2)
     size = file.tell()
-    file.seek(max(0, size - HEAD_LIMIT))
-    tail = file.read(HEAD_LIMIT)
-    begins_end = tail.rfind(b"\n", 0, -1) + 1
+    for reach in (HEAD_LIMIT, LINE_LIMIT):  # the last line of many sources is long
+        file.seek(max(0, size - reach))
+        tail = file.read(reach)
+        begins_end = tail.rfind(b"\n", 0, -1) + 1
+        if begins_end:
+            break
     if not tail.endswith(b"\n") or not tail.startswith(END_MAGIC.encode(), begins_end):
         raise ManifestDamaged("its last line is missing: the dated copy was never finished, or the file was cut off")
     ends = size - len(tail) + begins_end
@@ -3641,6 +3644,11 @@ class Rules(NamedTuple):
     if_present: Tuple[str, ...] = ()
     one_file_system: bool = False
 
+    @property
+    def tags(self) -> List[str]:
+        """Name the entries that let a folder be left out."""
+        return sorted({*self.if_present, *([CACHE_TAG] if self.caches else ())})
+
 
 class Visit(NamedTuple):
     """One folder of a source, on the way down (`folder` is open), on the way up, or unreadable (`error`)."""
@@ -3650,6 +3658,7 @@ class Visit(NamedTuple):
     folder: Optional[Folder] = None
     files: Sequence[Tuple[str, Optional[os.stat_result]]] = ()   # None: it cannot be looked at
     left_out: Sequence[str] = ()     # names that the rules exclude
+    tagged: bool = False             # because of an entry in the folder, which any program may put there
     unreadable: Mapping[str, OSError] = {}
     error: Optional[SourceError] = None
 
@@ -3673,13 +3682,17 @@ def is_cache(folder: Folder) -> bool:
         close_read(fd)
 
 
+def tags_in(folder: Folder, found: Iterable[Tuple[str, os.stat_result]], rules: Rules) -> List[str]:
+    """Name the entries by which a folder is left out."""
+    names = {name for name, _ in found}
+    tags = [name for name in rules.if_present if name in names]
+    return [*tags, CACHE_TAG] if rules.caches and CACHE_TAG in names and is_cache(folder) else tags
+
+
 def keep_wanted(folder: Folder, parts: Tuple[str, ...], found: List[Tuple[str, os.stat_result]],
                 rules: Rules) -> List[Tuple[str, os.stat_result]]:
     """Leave out what the rules exclude; of a tagged folder only the tag stays, so that it is known again."""
-    names = {name for name, _ in found}
-    tags = [name for name in rules.if_present if name in names]
-    if rules.caches and CACHE_TAG in names and is_cache(folder):
-        tags.append(CACHE_TAG)
+    tags = tags_in(folder, found, rules)
     if tags:
         return [pair for pair in found if pair[0] in tags and not is_folder(pair[1])]
     prefix = "".join(part + "/" for part in parts)
@@ -3720,7 +3733,8 @@ def walk(top: Folder, rules: Rules, closed: Collection[Stamp] = ()) -> Iterator[
         names = [*files, *unreadable]
         in_order = [(name, files.get(name)) for name in sorted(names, key=byte_order(names))]
         left_out = [] if wanted is found else list(dict(found).keys() - dict(wanted).keys())
-        yield Visit(parts, info, folder, in_order, left_out, unreadable)
+        tagged = bool(left_out) and bool(tags_in(folder, found, rules))
+        yield Visit(parts, info, folder, in_order, left_out, tagged, unreadable)
 
 
 # -- working side by side --
@@ -4413,7 +4427,7 @@ STREWN = re.compile(r"\.DS_Store|Thumbs\.db|desktop\.ini|\._.*|\.fseventsd|\.Spo
 def read_accepted(set_folder: Folder) -> int:
     """Read up to which number a person has accepted the dated copies of a set; 0 where nothing is said. Raises OSError."""
     text = (read_text(set_folder, ACCEPTED) or "").strip()
-    return int(text) if re.fullmatch(r"\d{1,16}", text, re.ASCII) else 0
+    return int(text) if re.fullmatch(r"\d{1,15}", text, re.ASCII) else 0
 
 
 def accept(set_folder: Folder, now: datetime, owner: str) -> Optional[Snapshot]:
@@ -4927,6 +4941,7 @@ class Moved(NamedTuple):
     known: Known
     folder: Folder
     name: str
+    linkable: bool = True            # what is stored may get one more name
 
 
 class Errand(NamedTuple):
@@ -5119,7 +5134,7 @@ class Store:
     def _moved(self, errand: Errand) -> Optional[Stored]:
         """Link a file that was only moved to what is stored of it under its old name; None where it has to be copied."""
         moved, info = errand.moved, errand.file.info
-        if moved is None:
+        if moved is None or not moved.linkable:
             return None
         seen = examine(errand.file, self.care.pulse)
         lines = Known(file_line(info) + xattr_words(seen.xattrs), hash_line(seen.digest, errand.path))
@@ -5151,6 +5166,8 @@ class Store:
         same = how_same(line, copied.digest, errand.known)
         if copied.changing:
             return Stored(lines, same, copied.size, added, "kept changing while it was read")
+        if errand.moved and not other_content(lines, errand.moved.known):
+            return Stored(lines, same, copied.size, added, moved=True)
         if errand.rot and same is Same.CHANGED:
             return Stored(lines, same, copied.size, added, "has other content though its size and times are as before: its disk may be "
                           f"failing; the earlier version is in the dated copy {errand.old_name}", rot=True)
@@ -5219,13 +5236,15 @@ class Tally:
 
     def __init__(self, run: Run) -> None:
         self.run, self.toll = run, Toll(run.order.now)
+        self.moved: List[Tuple[Optional[Earlier], str, Known]] = []
         self.rotten: List[Tuple[str, str, str]] = []     # dated copy, path and checksum of what suspected rot replaced
 
     def stored(self, path: str, result: Stored, known: Optional[Known] = None) -> Known:
         """Count one file, of which the earlier copy may have known something, and give its lines."""
         counts = self.run.counts
         if known is not None and known.hash_line:
-            self.toll.one(path, known, result.same is None or result.kept or other_content(result.lines, known))
+            self.toll.one(path, known, result.same is None or (result.kept and " kept=" not in known.line)
+                          or other_content(result.lines, known))
         if result.same is None:
             counts.skipped += 1
         else:
@@ -5237,6 +5256,11 @@ class Tally:
         if result.note:
             self.run.notes.append(Note(path, result.note))
         return result.lines
+
+    def note_rot(self, errand: Errand, result: Stored) -> None:
+        """Remember which dated copy has the version before suspected rot."""
+        if result.rot and errand.known:
+            self.rotten.append((errand.old_name, errand.path, parse_hash_line(errand.known.hash_line)[0]))
 
     def plain(self, same: Same, files: int, size: int, added: int) -> None:
         """Count files that made no trouble: new ones that were stored, or unchanged ones that were linked."""
@@ -5285,6 +5309,7 @@ class Groups:
         if group.first == errand.path:
             def first(result: Stored) -> None:
                 lines[at], lines[at + 1] = self.tally.stored(errand.path, result, errand.known)
+                self.tally.note_rot(errand, result)
                 group.lines = result.lines if result.same is not None and not result.kept else None
             self.run.workers.submit(errand, first, errand.folders, errand.cost)
         else:
@@ -5408,13 +5433,13 @@ class Moves:
 
     def by_stat(self, before: Earlier, info: os.stat_result) -> Optional[Moved]:
         """Find what a file was, by its size, time and inode."""
-        if not self.hard_links or info.st_nlink != 1 or info.st_mtime_ns >= before.racy_after_ns:
+        if info.st_nlink != 1 or info.st_mtime_ns >= before.racy_after_ns:
             return None  # a file that was written since then is new
         return self._first(before, self._index(before).by_stat(info))
 
     def by_content(self, before: Earlier, digest: str) -> Optional[Moved]:
         """Find what a large file was, by its checksum."""
-        return self._first(before, self._index(before).by_digest(digest)) if self.hard_links else None
+        return self._first(before, self._index(before).by_digest(digest))
 
     def _index(self, before: Earlier) -> Index:
         if before.name not in self.indexes:
@@ -5432,20 +5457,25 @@ class Moves:
                 folder = before.folder_for_moves("/".join(folders))
                 if folder is not None:
                     self.claimed.add((before.name, place))
-                    return Moved(path, known, folder, name)
+                    return Moved(path, known, folder, name, self.hard_links)
         return None
 
     def _is_gone(self, before: Earlier, path: str, words: Mapping[str, str]) -> bool:
         """Tell whether a path of the earlier copy is no more in the source, or has become another file."""
         alias, *folders = path.split("/")
-        if not folders or before.sources.get(alias) != self.origins.get(alias):
-            return False
+        if not folders or alias not in before.aliases or before.sources.get(alias) != self.origins.get(alias):
+            return False  # of another source a newer copy tells what became of what is stored
         try:
             if alias not in self.tops:
                 self.tops[alias] = Trail(Folder.top(self.origins[alias]))
-            info = self.tops[alias].at(folders[:-1]).stat(folders[-1])
+            folder = self.tops[alias].at(folders[:-1])
+            info = folder.stat(folders[-1])
+            if not folder.can_read(folders[-1]):
+                return False  # it is kept under its name
         except OSError as err:
             return err.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+        if str(info.st_size) == words.get("size") and info.st_size >= LARGE_FILE:
+            return False  # its content may be as before, and then what is stored serves that name
         return (str(info.st_size), time_text(info.st_mtime_ns)) != (words.get("size"), words.get("time"))
 
 
@@ -5606,10 +5636,9 @@ class Entries:
     def _send(self, place: Place, errand: Errand, at: int, lines: List[str]) -> None:
         """Have a file stored by somebody; take the result here, in order."""
         def then(result: Stored) -> None:
-            if result.rot and errand.known:
-                self.tally.rotten.append((errand.old_name, errand.path, parse_hash_line(errand.known.hash_line)[0]))
+            self.tally.note_rot(errand, result)
             if result.moved and errand.moved:
-                self.tally.toll.found_again(errand.moved.path, errand.moved.known)
+                self.tally.moved.append((place.before, errand.moved.path, errand.moved.known))
             lines[at], lines[at + 1] = self.tally.stored(errand.path, self._shared(place, errand.name, result), errand.known)
         self.run.workers.submit(errand, then, errand.folders, errand.cost)
 
@@ -5619,10 +5648,15 @@ class Entries:
             return result
         moved = self.moves.by_content(place.before, parse_hash_line(result.lines.hash_line)[0])
         passing = unique_name("moved", "snapback")
-        if moved is None or not self.run.store.link_moved(moved, result.lines, place.new, passing):
+        if moved is None:
+            return result
+        if not moved.linkable:
+            self.tally.moved.append((place.before, moved.path, moved.known))
+            return result
+        if not self.run.store.link_moved(moved, result.lines, place.new, passing):
             return result
         place.new.rename(passing, place.new, name)  # at once: the file is never without its name
-        self.tally.toll.found_again(moved.path, moved.known)
+        self.tally.moved.append((place.before, moved.path, moved.known))
         return result._replace(added=0, moved=True)
 
     def _store_new(self, place: Place, new: Sequence[Tuple[int, str]], cost: int, lines: List[str]) -> None:
@@ -5712,6 +5746,9 @@ class Taking:
         for before in set(self.earlier.values()):
             before.pass_all()
             self.run.counts.gone += before.gone
+        for before_one, path, known in self.tally.moved:
+            if before_one and not before_one._is_left_out(path):  # then it was never counted as lost
+                self.tally.toll.found_again(path, known)
         self.run.counts.mended = self.comparison.mended
 
     def _take_file(self, source: Source, lines: List[str]) -> None:
@@ -5747,7 +5784,8 @@ class Taking:
                 self.keeping.folder(path, visit.error, before)
             elif visit.folder is not None:
                 self.run.counts.excluded += len(visit.left_out)
-                if before:
+                # a tag that came since is no order of a person: what it hides counts as lost
+                if before and not (visit.tagged and self.run.order.rules.tags == before.manifest.header.get("tags")):
                     before.left_out.update(f"{path}/{name}" for name in visit.left_out)
                 new = self._make(path)
                 if new is None:
@@ -6013,12 +6051,12 @@ class SetRun:
                 make_private(set_folder, TWINS)
             self.twins = set_folder.child(TWINS)
             self.snapshots = survey(set_folder)
-            self.seq = next_seq(set_folder, self.snapshots)
+            self.accepted = read_accepted(set_folder)
+            self.seq = max(next_seq(set_folder, self.snapshots), self.accepted + 1)  # what was accepted may be gone by now
             if self.seq > COUNT_LIMIT:
                 raise DamagedCopy(f"the numbers of the dated copies in {set_name} have come to their end, which no run of snapback does: "
                                   "nothing was copied; begin a new set with --set NEW-NAME")
             self.suspects = parse_damaged(read_text(set_folder, DAMAGED_LIST, 64 * MIB) or "")
-            self.accepted = read_accepted(set_folder)
 
     def take(self, expect: Expect) -> Taken:
         """Take the dated copy, publish it, and tidy up after earlier interrupted runs.
@@ -6082,7 +6120,7 @@ class SetRun:
         return {**self.facts, "seq": self.seq, "taken": self.order.now.isoformat(timespec="seconds"), "layout": "complete",
                 "fresh": self.order.fresh, "sources": {source.alias: source.path for source in self.order.sources},
                 "mounts": {source.alias: mount_point(source.path) for source in self.order.sources},
-                "excludes": [pattern.text for pattern in self.order.rules.patterns],
+                "tags": self.order.rules.tags, "excludes": [pattern.text for pattern in self.order.rules.patterns],
                 "drive": abilities._asdict(), "version": __version__}
 
     def _first_look(self, earlier: Mapping[str, Earlier], left_behind: Sequence[str], watch: Watch) -> Look:
@@ -7912,6 +7950,7 @@ def run_pin(args: argparse.Namespace, _scene: Scene) -> Answer:
     drive, set_name = open_to_tend(args)
     with drive.guarded():
         set_folder = drive.root.child(set_name)
+        lock_for_reading(set_folder)  # what is being deleted cannot be pinned any more
         chosen = choose_snapshot(args.when, survey(set_folder))
         pin(set_folder, chosen.name, " ".join(show(args.note).split()), set_name)
     return Answer(Exit.DONE, [*passed_over(args.when, chosen.name), f"{chosen.name} is pinned: it is never deleted until you unpin it."],
