@@ -315,7 +315,7 @@ class Counts:
         self.files: Dict[Same, int] = dict.fromkeys(Same, 0)
         self.dirs: Dict[Same, int] = dict.fromkeys(Same, 0)
         self.bytes = self.added = self.other = self.sockets = self.excluded = self.gone = self.kept = self.skipped = 0
-        self.mended = 0
+        self.mended = self.moved = 0
 
     @property
     def total_files(self) -> int:
@@ -1084,13 +1084,15 @@ def parse_space(text: str) -> Space:
     >>> parse_space("50G"), parse_space("10%")
     (Space(size=50000000000, percent=0), Space(size=0, percent=10.0))
     """
-    found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?) ?(%|([kKMGT])(i?)B?)?", text.strip(), re.ASCII)
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?) ?(%|([kmgt])(i?)b?)", text.strip(), re.ASCII | re.IGNORECASE)
+    if text.strip() == "0":
+        return Space()
     if not found or (found.group(2) == "%" and float(found.group(1)) >= 100):
         raise UsageError(f"{quoted(text)} is no size; write it as 50G or 500M, or as a share of the drive: 10%")
     number, unit, letter, binary = found.groups()
     if unit == "%":
         return Space(percent=float(number))
-    power = " KMGT".index(letter.upper()) if letter else 0
+    power = " KMGT".index(letter.upper())
     return Space(int(float(number) * (1024 if binary else 1000) ** power))
 
 
@@ -1130,7 +1132,7 @@ def why_no_rotation(snapshots: Sequence[Snapshot]) -> str:
     unreadable = [one.name for one in snapshots if one.state is State.DAMAGED]
     if unreadable:
         return (f"the list of {unreadable[0]} is damaged, and its second list too, so it is not known what that date needs; copy what "
-                "you need of it by hand, then remove its folder")
+                f"you need of it by hand, then remove its folder and {TWINS}/{unreadable[0]}.gz")
     if newest_whole(snapshots) is None:
         return "there is no whole dated copy"
     if any(one.header.get("layout") != "complete" for one in snapshots if one.state is State.WHOLE):
@@ -1144,10 +1146,11 @@ def clock_trouble(newest: Optional[Snapshot], now: datetime) -> str:
     if taken is None or newest is None:
         return ""
     clock = f"this computer's clock says {now:%Y-%m-%d %H:%M}"
+    right = "make a new dated copy: the run after it deletes again"
     if taken - now > AHEAD:
-        return f"{clock}, which is before the dated copy {newest.name}; set the clock right"
+        return f"{clock}, which is before the dated copy {newest.name}; set it right or, if it is right, {right}"
     if now - taken > YEAR:
-        return f"{clock}, more than a year after the dated copy {newest.name}; if that is right, the next run deletes old copies again"
+        return f"{clock}, more than a year after the dated copy {newest.name}; if that is right, {right}"
     return ""
 
 
@@ -1190,6 +1193,7 @@ def plainly_same(now: Mapping[str, str], then: Mapping[str, str]) -> bool:
 RESTED = timedelta(days=30)      # a file untouched for so long is one that its owner wants as it is
 SLOW = timedelta(days=7)         # over which slow damage is added up
 LEAST_LOST = 50                  # files: fewer trip nothing
+HOLD_AT = 50.0                   # percent lost, unless a person says otherwise
 
 
 class Losses(NamedTuple):
@@ -1227,7 +1231,8 @@ def half_gone(lost: int, of: int, percent: float) -> bool:
 def trip_at_rest(losses: Mapping[str, Losses], percent: float) -> Optional[Tripped]:
     """Judge the files that had rested alone: what is worked on every day has no say here."""
     total = functools.reduce(Losses.plus, losses.values(), Losses())
-    for what, one in [("the files at rest", total), *((f"the files at rest in {alias}", losses[alias]) for alias in sorted(losses))]:
+    at_rest = f"the files untouched for {RESTED.days} days"
+    for what, one in [(at_rest, total), *((f"{at_rest} in {alias}", losses[alias]) for alias in sorted(losses))]:
         if one.rested_lost >= LEAST_LOST:
             if half_gone(one.rested_bytes_lost, one.rested_bytes, percent):
                 return Tripped(what, one.rested_bytes_lost, one.rested_bytes, True)
@@ -1725,12 +1730,13 @@ def tripped_text(tripped: Any) -> str:
     """Say what tripped, from the words of a manifest's last line.
 
     >>> tripped_text(["all files", 612, 1200, False])
-    '612 of 1,200 (51%) of all files are gone or have other content'
+    '612 of 1,200 (51%) of all files are gone, unreadable or have other content'
     """
     try:
         what, lost, of, is_bytes = tripped
+        lost = min(lost, of)  # over a week the same file may be lost twice
         amounts = (size_text(lost), size_text(of)) if is_bytes else (f"{lost:,}", f"{of:,}")
-        return f"{amounts[0]} of {amounts[1]} ({lost * 100 // of}%) of {show(str(what))} are gone or have other content"
+        return f"{amounts[0]} of {amounts[1]} ({lost * 100 // of}%) of {show(str(what))} are gone, unreadable or have other content"
     except (TypeError, ValueError, ZeroDivisionError):
         return "much is gone or has other content"
 
@@ -1741,7 +1747,8 @@ def hold_notice(date: str, tripped: Any) -> str:
             "This looks like ransomware, or like a big reorganisation. Nothing old is deleted until a person decides.\n\n"
             "If it was not you: unplug this drive, do not attach it to that computer again, and read READ-ME-FIRST.txt on\n"
             "another computer. The dated copies before this one are as they were.\n\n"
-            "If it was you: snapback.py accept --drive DRIVE\n")
+            "If it was you: snapback.py accept --drive FOLDER\n"
+            "(FOLDER is the one in which this file lies)\n")
 
 
 def marker_text(marker: Marker) -> str:
@@ -3434,6 +3441,7 @@ def open_manifest(file: BinaryIO, prove: bool = True) -> "Manifest":
     """
     file.seek(0, 2)
     size = file.tell()
+    tail, begins_end = b"", 0
     for reach in (HEAD_LIMIT, LINE_LIMIT):  # the last line of many sources is long
         file.seek(max(0, size - reach))
         tail = file.read(reach)
@@ -4217,7 +4225,7 @@ def closed_to_walks(drive: "Drive") -> Set[Stamp]:
 
 def marker_gone(path: str) -> str:
     """Say that dated copies are there, and no marker."""
-    return (f"{show(path)} holds dated copies, but its marker, {MARKER}, is gone: nothing was copied; if this is your backup drive, run: "
+    return (f"{show(path)} holds dated copies, but its marker, {MARKER}, is gone: nothing was done; if this is your backup drive, run: "
             f"snapback.py init {shell_word(path)} (the dated copies stay as they are)")
 
 
@@ -4430,15 +4438,21 @@ def read_accepted(set_folder: Folder) -> int:
     return int(text) if re.fullmatch(r"\d{1,15}", text, re.ASCII) else 0
 
 
+def take_notice_away(set_folder: Folder) -> None:
+    """Remove the notice of a hold that is no more, be it that its dated copy was removed by hand. Raises OSError."""
+    if set_folder.has(HOLD_NOTICE):
+        set_folder.unlink(HOLD_NOTICE)
+
+
 def accept(set_folder: Folder, now: datetime, owner: str) -> Optional[Snapshot]:
     """Release the hold of a set whose lock the caller holds; give the dated copy by which it was held. Raises OSError."""
     snapshots = survey(set_folder)
     held = held_by(snapshots, read_accepted(set_folder))
+    if held is not None:
+        write_text(set_folder, ACCEPTED, f"{max(one.seq for one in snapshots)}\n", owner)
+    take_notice_away(set_folder)
     if held is None:
         return None
-    write_text(set_folder, ACCEPTED, f"{max(one.seq for one in snapshots)}\n", owner)
-    if set_folder.has(HOLD_NOTICE):
-        set_folder.unlink(HOLD_NOTICE)
     append_line(set_folder, HISTORY, json.dumps({"what": "accept", "time": now.isoformat(timespec="seconds"), "snapshot": held.name}))
     return held
 
@@ -4653,6 +4667,7 @@ class Rotated(NamedTuple):
     put_off: str = ""                # why nothing was deleted
     held: bool = False               # namely because the set is on hold
     attention: bool = False          # and that needs a person's attention
+    broken_off: str = ""             # why it did not come to its end
 
 
 def plan_of(set_folder: Folder, snapshots: Sequence[Snapshot], rotation: Rotation, now: datetime) -> Plan:
@@ -4669,22 +4684,24 @@ def plan_of(set_folder: Folder, snapshots: Sequence[Snapshot], rotation: Rotatio
     return Plan([*unreadable, *plan.keep], plan.remove, spare_copies(plan, copies, now) if rotation.min_free.wanted else [])
 
 
-def held_text(held: Snapshot) -> str:
+def held_text(held: Snapshot, set_path: str) -> str:
     """Say that a set is on hold, and what to do."""
     return (f"on hold since {held.name}: {tripped_text(held.end.get('tripped'))}; this looks like ransomware or a big reorganisation: "
             "nothing old is deleted; if it was not you, unplug this drive and look at READ-ME-FIRST.txt; if it was you, run: "
-            "snapback.py accept")
+            f"snapback.py accept --drive {shell_word(set_path)}")
 
 
 def why_put_off(set_folder: Folder, snapshots: Sequence[Snapshot], newest: Optional[Snapshot], now: datetime) -> str:
     """Say why nothing of a set may be deleted now, or give an empty text: each group's newest copy must prove itself. Raises OSError."""
     why = why_no_rotation(snapshots) or clock_trouble(newest, now)
     newest_of = {frozenset(one.sources.items()): one.name for one in snapshots if one.state is State.WHOLE}  # they are in order
-    for name in () if why else newest_of.values():
+    if why:
+        return why
+    for name in newest_of.values():
         try:
             load_manifest(set_folder, name).file.close()
         except ManifestDamaged as err:
-            return (f"the list of {name}, the newest of its sources, is damaged, and its second copy too ({err}); copy what you need of it "
+            return (f"the list of {name}, the newest of its sources, is damaged, and its second list too ({err}); copy what you need of it "
                     "by hand, then remove its folder")
     return why
 
@@ -4755,6 +4772,13 @@ def carry_out_plan(drive: Drive, set_name: str, plan: Plan, min_free: Space, run
                     deletions.append(delete_copy(set_folder, name, name in begun, workers))
                 except ManifestDamaged as err:
                     notes.append(Note(name, f"its list is damaged ({err}); look at it, and delete it by hand"))
+        set_folder.flush()
+        flush = whole_flush(drive.root)
+        if flush:
+            flush.finish()
+        if not min_free.is_there(*free_space(drive.path)):
+            notes.append(Note("", f"{size_text(free_space(drive.path)[0])} are free, which is less than --min-free asks for; what is left "
+                              "is protected, or the last of its month"))
         return Rotated(plan, [one.name for one in deletions if not one.failed], max(0, free_space(drive.path)[0] - before),
                        [path for one in deletions for path in one.found], [*notes, *(note for one in deletions for note in one.failed)])
 
@@ -4764,14 +4788,15 @@ def prepare_rotation(set_folder: Folder, snapshots: Sequence[Snapshot], rotation
     """Plan a rotation, and say what forbids it now. Raises UsageError, OSError."""
     plan = plan_of(set_folder, snapshots, rotation, now)
     held = held_by(snapshots, read_accepted(set_folder))
-    why = held_text(held) if held else why_put_off(set_folder, snapshots, newest, now)
+    why = held_text(held, set_folder.path) if held else why_put_off(set_folder, snapshots, newest, now)
     return Rotated(plan, put_off=why, held=held is not None, attention=bool(why))
 
 
-def rotate(drive: Drive, set_name: str, rotation: Rotation, run: Moment, newest: Optional[Snapshot]) -> Rotated:
+def rotate(drive: Drive, set_name: str, rotation: Rotation, run: Moment, newest: Optional[Snapshot], deletions: List[Deletion]
+           ) -> Rotated:
     """Rotate a set whose lock the caller holds, unless something forbids it; `newest` is what the clock is held against.
 
-    Raises UsageError, DriveError.
+    `deletions` gets what was carried out, also where the rest fails. Raises UsageError, DriveError.
     """
     with drive.guarded():
         set_folder = drive.root.child(set_name)
@@ -4782,7 +4807,6 @@ def rotate(drive: Drive, set_name: str, rotation: Rotation, run: Moment, newest:
         ready = prepare_rotation(set_folder, snapshots, rotation, newest, run.now)
     if ready.put_off:
         return ready
-    deletions: List[Deletion] = []
     try:
         return carry_out_plan(drive, set_name, ready.plan, rotation.min_free, run, deletions)
     finally:
@@ -4810,7 +4834,7 @@ class Order(NamedTuple):
     checksum: bool = False
     allow_empty: bool = False
     fresh: bool = False              # share nothing with earlier copies
-    hold_at: float = 50.0            # percent of files lost at which the set is held; 0: never
+    hold_at: float = HOLD_AT         # percent of files lost at which the set is held; 0: never
     rotation: Optional[Rotation] = None      # None: nothing old is deleted
     watched: bool = True             # somebody is shown how far the run is
     jobs: int = 1
@@ -5016,6 +5040,11 @@ class StoredNew(NamedTuple):
 
 
 NO_SUCH_NAME = "the drive cannot hold a name like this, or takes it for another one"
+
+
+def other_content(lines: Known, known: Known) -> bool:
+    """Tell whether two files have other bytes."""
+    return parse_hash_line(lines.hash_line)[0] != parse_hash_line(known.hash_line)[0]
 
 
 class Store:
@@ -5226,11 +5255,6 @@ class Run(NamedTuple):
     notes: Notes
 
 
-def other_content(lines: Known, known: Known) -> bool:
-    """Tell whether two files have other bytes."""
-    return parse_hash_line(lines.hash_line)[0] != parse_hash_line(known.hash_line)[0]
-
-
 class Tally:
     """Takes the results of a run in their order: counts, notes, and the manifest's lines."""
 
@@ -5251,6 +5275,7 @@ class Tally:
             counts.files[result.same] += 1
             counts.bytes += result.size
         counts.kept += result.kept
+        counts.moved += result.moved
         counts.added += result.added
         self.run.workers.pulse.files += 1
         if result.note:
@@ -5653,11 +5678,18 @@ class Entries:
         if not moved.linkable:
             self.tally.moved.append((place.before, moved.path, moved.known))
             return result
-        if not self.run.store.link_moved(moved, result.lines, place.new, passing):
+        if not self._reads_well(moved) or not self.run.store.link_moved(moved, result.lines, place.new, passing):
             return result
         place.new.rename(passing, place.new, name)  # at once: the file is never without its name
         self.tally.moved.append((place.before, moved.path, moved.known))
         return result._replace(added=0, moved=True)
+
+    def _reads_well(self, moved: Moved) -> bool:
+        """Tell whether what is stored has the bytes that it should have: good ones must not be given up for bad ones."""
+        try:
+            return hash_file(moved.folder, moved.name, self.run.store.care.pulse) == parse_hash_line(moved.known.hash_line)[0]
+        except OSError:
+            return False
 
     def _store_new(self, place: Place, new: Sequence[Tuple[int, str]], cost: int, lines: List[str]) -> None:
         """Have new files stored by somebody; those that made trouble are counted one by one."""
@@ -5991,6 +6023,12 @@ def walk_files(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
                     yield Sight(f"{path}/{name}", visit.folder, name, found, before, block.entries.get(name) if block else None)
 
 
+def could_link(before: Earlier) -> bool:
+    """Tell whether the drive had hard links when a dated copy was made."""
+    drive = before.manifest.header.get("drive")
+    return isinstance(drive, dict) and drive.get("hard_links") is True
+
+
 def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier: Mapping[str, Earlier],
                watch: Optional[Watch] = None) -> Look:
     """Compare the sources with their earlier copies without reading a file; write nothing.
@@ -6000,6 +6038,7 @@ def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
     files = size = total = 0
     entries, notes = [], []  # type: List[Tuple[Same, int, str]], Notes
     seen: Set[Stamp] = set()
+    moves = Moves(order, {}, all(could_link(before) for before in earlier.values()))
     for path, folder, name, info, before, known in walk_files(order, drive, set_folder, earlier, notes):
         if watch and files % 100 == 0:
             watch(files, total)
@@ -6012,6 +6051,9 @@ def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
             files, total = files - 1, total - info.st_size
             continue
         same = compare_file(file_line(info), compared, before.racy_after_ns) if compared and before else Same.NEW
+        moved = moves.by_stat(before, info) if same in (Same.NEW, Same.CHANGED) and before and not order.fresh else None
+        if moved and moved.linkable:
+            continue  # only moved or renamed: it costs no room
         if same is Same.UNCHANGED or (info.st_nlink > 1 and stamp(info) in seen):
             continue
         if info.st_nlink > 1:
@@ -6155,12 +6197,14 @@ class SetRun:
         """Say why the set is on hold now, with a notice on the drive; an empty text where it is not."""
         held = held_by([*self.snapshots, Snapshot(name, State.WHOLE, {"seq": self.seq}, facts)], self.accepted)
         if held is None:
+            with contextlib.suppress(OSError):
+                take_notice_away(self.set_folder)
             return ""
         with contextlib.suppress(OSError):  # the verdict is published: the notice is for whoever looks at the drive
             notice = hold_notice(held.name, held.end.get("tripped"))
             if read_text(self.set_folder, HOLD_NOTICE) != notice:
                 write_text(self.set_folder, HOLD_NOTICE, notice, self.set_name)
-        return held_text(held)
+        return held_text(held, self.set_folder.path)
 
     def _way_to_room(self) -> str:
         """Say how a stricter policy would make room; nothing is deleted for that unless a person says so."""
@@ -6169,6 +6213,9 @@ class SetRun:
             ready = prepare_rotation(self.set_folder, self.snapshots, strict, newest_whole(self.snapshots), self.order.now)
         except (OSError, UsageError):
             return ""
+        if any(one.state is State.DELETING for one in self.snapshots):
+            return ("; an interrupted deletion still holds room, which this finishes: snapback.py rotate "
+                    f"--drive {shell_word(self.drive.path)} --set {self.set_name}")
         if ready.put_off or not ready.plan.remove:
             return ""
         number = count_text(len(ready.plan.remove), "older dated copy", "older dated copies")
@@ -6217,15 +6264,15 @@ class SetRun:
         """Delete what the policy no longer keeps; the new dated copy is whole, whatever becomes of that."""
         if self.order.rotation is None:
             return None
-        why = "this was interrupted, and a later run goes on with it"
+        why, deletions = "it was interrupted, and a later run goes on with it", []  # type: str, List[Deletion]
         try:
             moment = Moment(self.order.now, self.order.jobs, expect)
-            return rotate(self.drive, self.set_name, self.order.rotation, moment, newest_whole(self.snapshots))
+            return rotate(self.drive, self.set_name, self.order.rotation, moment, newest_whole(self.snapshots), deletions)
         except KeyboardInterrupt:
             pass
         except SnapbackError as err:
             why = str(err)
-        return Rotated(Plan([], []), put_off=why, attention=True)
+        return Rotated(Plan([], []), [one.name for one in deletions if not one.failed], broken_off=why)
 
     def _pin_before_rot(self, rotten: Sequence[Tuple[str, str, str]]) -> Notes:
         """Pin the dated copies that have the earlier version of what suspected rot changed, once, if it still hashes right."""
@@ -7232,21 +7279,31 @@ def rotated_lines(done: Rotated) -> List[str]:
 def rotated_notes(done: Rotated) -> Notes:
     """Give what of a rotation needs a person's attention."""
     put_off = [Note("", f"no old dated copy was deleted: {done.put_off}")] if done.attention else []
-    damaged = [Note(one.name, f"it stays, as {why}") for one in done.plan.keep for why in one.reasons if why.startswith(LIST_DAMAGED)]
-    return [*put_off, *damaged, *(Note(note.path, f"could not be deleted ({note.why})") for note in done.notes)]
+    broken = [Note("", f"deleting old dated copies did not come to its end: {done.broken_off}")] if done.broken_off else []
+    damaged = [Note(one.name, f"it stays, as {why}") for one in done.plan.keep for why in one.reasons
+               if why.startswith(LIST_DAMAGED) and not done.put_off]
+    failed = [note._replace(why=f"could not be deleted ({note.why})") if note.path else note for note in done.notes]
+    return [*put_off, *broken, *damaged, *failed]
 
 
 def rotate_answer(done: Rotated, dry_run: bool) -> Answer:
     """Report a rotation, or what it would do."""
     lines = plan_lines(done.plan)
     if dry_run:
-        lines.append(f"Would delete {len(done.plan.remove)} and keep {len(done.plan.keep)}; nothing was deleted.")
+        go, stay = len(done.plan.remove), len(done.plan.keep)
+        lines.append(f"By the rules {go} would go and {stay} stay; nothing is deleted now." if done.put_off else
+                     f"Would delete {go} and keep {stay}; nothing was deleted.")
     else:
         lines += rotated_lines(done) or ["Nothing was deleted."]
     problems = note_lines(rotated_notes(done), ALL_IN_JSON)
     return Answer(Exit.HELD if done.held else Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
         **plan_facts(done.plan), "dry_run": dry_run, "removed": done.removed, "freed": done.freed, "found": done.found,
         "put_off": done.put_off, "failed": [note._asdict() for note in done.notes]})
+
+
+def is_settled(taken: Taken) -> bool:
+    """Tell whether everything is flushed that a run did, the deleting too."""
+    return taken.settled and not (taken.rotated and taken.rotated.broken_off)
 
 
 def backup_facts(taken: Taken, seconds: float) -> Dict[str, Any]:
@@ -7258,7 +7315,7 @@ def backup_facts(taken: Taken, seconds: float) -> Dict[str, Any]:
             "total_duration": round(seconds, 3), "snapshot_id": taken.name, "dry_run": False, "set": taken.set_name,
             "seq": taken.seq, "path": taken.path, "skipped": counts.skipped, "kept": counts.kept, "gone": counts.gone,
             "excluded": counts.excluded, "sockets": counts.sockets, "other": counts.other,
-            "safe_to_unplug": taken.settled and not taken.same_disk, "same_disk": taken.same_disk,
+            "safe_to_unplug": is_settled(taken) and not taken.same_disk, "same_disk": taken.same_disk,
             "hold": taken.hold, "removed": list(rotated.removed) if rotated else [], "freed": rotated.freed if rotated else 0,
             "notes": [note._asdict() for note in [*taken.notes, *(rotated_notes(rotated) if rotated else ())]]}
 
@@ -7271,22 +7328,25 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str) -> An
     lines = [f"Dated copy {taken.name} made on {label}: {show(taken.path)}",
              f"{total}: {numbers}; {size_text(counts.added)} copied in {span_text(seconds)}"]
     asides = [(counts.skipped, "not in this copy"), (counts.kept, "kept from an earlier copy"), (counts.excluded, "left out as you asked"),
-              (counts.sockets, "sockets left out (they hold nothing)"), (counts.mended, "stored anew, as the older copy is damaged")]
+              (counts.sockets, "sockets left out (they hold nothing)"), (counts.mended, "stored anew, as the older copy is damaged"),
+              (counts.moved, "only moved or renamed")]
     if any(count for count, _ in asides):
         lines.append("; ".join(f"{count:,} {words}" for count, words in asides if count))
     lines += [f"{label} lies inside {show(source)}: nothing that is on it was copied" for source in taken.inside]
     lines += rotated_lines(taken.rotated) if taken.rotated else []
     if schedule:
         lines += ["From now on, by hand or from cron:", "  " + schedule]
-    unplug = f"safe to unplug {label}" if taken.settled else f"do not unplug {label} yet: eject it first"
+    unplug = f"safe to unplug {label}" if is_settled(taken) else f"do not unplug {label} yet: eject it first"
     if taken.same_disk:
         unplug = f"{label} is on the same disk as what was copied: this helps against mistakes, not when that disk dies"
     old = rotated_notes(taken.rotated) if taken.rotated else []
-    if taken.notes:
+    if any(note.path for note in taken.notes) or counts.skipped or counts.kept:
         end = (f"NOT COMPLETE - {count_text(len(taken.notes), 'thing')} above "
                f"{'needs' if len(taken.notes) == 1 else 'need'} attention; everything else is in this copy; {unplug}")
     else:
         end = f"OK - you can rely on this copy; {unplug}"
+        if taken.notes or old:
+            end = f"OK - you can rely on this copy, but what is said above needs attention; {unplug}"
     problems = note_lines(taken.notes, f"all are named in its list, {MANIFEST}") + note_lines(old, ALL_IN_JSON)
     if taken.hold:
         problems.append(taken.hold)
@@ -7329,7 +7389,7 @@ class Listed(NamedTuple):
     snapshots: Sequence[Snapshot]
     bad: Mapping[str, int]
     pins: Mapping[str, str]
-    held: Optional[Snapshot] = None
+    hold: str = ""                   # why the set is on hold
 
 
 def newest_is_bad(listed: Listed) -> bool:
@@ -7344,8 +7404,8 @@ def damage_lines(name: str, listed: Listed) -> List[str]:
              "what you need" for one in listed.snapshots if one.state is State.DAMAGED]
     lines += [f"{name}/{one.name}: its list is damaged, and its second list serves; put it back, in the set's folder, with: "
               f"{put_back(one.name)}" for one in listed.snapshots if one.by_twin]
-    if listed.held:
-        lines.append(f"{name}: {held_text(listed.held)}")
+    if listed.hold:
+        lines.append(f"{name}: {listed.hold}")
     if newest_is_bad(listed):
         lines.append(f"{name}: a check found damaged files, which the next backup stores anew if the source still has them")
     return lines
@@ -7354,7 +7414,7 @@ def damage_lines(name: str, listed: Listed) -> List[str]:
 def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, now: datetime) -> Answer:
     """Report the dated copies of each set on a drive."""
     lines, facts = [], []  # type: List[str], List[Dict[str, Any]]
-    for name, (snapshots, bad, pins, _held) in sets.items():
+    for name, (snapshots, bad, pins, _hold) in sets.items():
         groups = {frozenset(one.sources) for one in snapshots if one.sources}
         lines.append(f"{name} on {drive}")
         lines.append(f"  {'date':<20} {'files':>10} {'size':>8} {'new':>8}  age")
@@ -7367,7 +7427,9 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
                              + (f"; {', '.join(map(show, sorted(one.sources)))}" if len(groups) > 1 else "")
                              + ("; some files could not be read" if end.get("skipped") or end.get("kept") else "")
                              + (f"; {bad[one.name]:,} found damaged" if one.name in bad else "")
-                             + (f"; pinned: {show(pins[one.name])}".rstrip(": ") if one.name in pins else ""))
+                             + ("; pinned" if one.name in pins else ""))
+                if pins.get(one.name):
+                    lines.append(f"  {'':<20} {show(pins[one.name])}")
             else:
                 lines.append(f"  {one.name:<20}  {one.state.value}")
             facts.append({"set": name, "snapshot": one.name, "state": one.state.value, "seq": one.seq,
@@ -7567,7 +7629,7 @@ def add_backup(parser: Parser) -> None:
     parser.add_argument("--fresh", action="store_true", help="store every file anew, so that this copy shares nothing with earlier ones")
     parser.add_argument("--allow-empty", action="store_true",
                         help="a source that has become empty, or is on another disk than before, is meant to be so")
-    parser.add_argument("--hold-at", type=parse_hold_at, default=50.0, metavar="PERCENT",
+    parser.add_argument("--hold-at", metavar="PERCENT",
                         help="stop deleting when so many files are gone or other at once (default: 50), or off")
     parser.add_argument("--no-rotate", action="store_true", help="delete no old dated copy")
     add_retention(parser)
@@ -7657,7 +7719,7 @@ def schedule_words(args: argparse.Namespace, sources: Sequence[Source], drive: D
         words += ["--exclude-from", whole_path(text)] if is_file else ["--exclude", text]
     for name in args.exclude_if_present:
         words += ["--exclude-if-present", name]
-    for option in (*(f"keep_{rule}" for rule in Retention._fields), "min_free"):
+    for option in (*(f"keep_{rule}" for rule in Retention._fields), "min_free", "hold_at"):
         if getattr(args, option) is not None:
             words += ["--" + option.replace("_", "-"), getattr(args, option)]
     flags = (("--exclude-caches", args.exclude_caches), ("-x", args.one_file_system), ("--checksum", args.checksum),
@@ -7675,7 +7737,7 @@ def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
     if args.set and why_no_set_name(args.set):
         raise UsageError(f"{quoted(args.set)} cannot name a set: {why_no_set_name(args.set)}")
     *words, place = args.paths
-    rules, rotation = read_rules(args), read_rotation(args)
+    rules, rotation, hold_at = read_rules(args), read_rotation(args), HOLD_AT if args.hold_at is None else parse_hold_at(args.hold_at)
     sources = read_sources(words)
     made = False
     if args.init:
@@ -7687,7 +7749,7 @@ def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
         if args.if_attached:
             return Answer(Exit.DONE, [str(absent)], (), {"attached": False})
         raise
-    order = Order(sources, scene.now, plan_text, rules, args.set, args.adopt, args.checksum, args.allow_empty, args.fresh, args.hold_at,
+    order = Order(sources, scene.now, plan_text, rules, args.set, args.adopt, args.checksum, args.allow_empty, args.fresh, hold_at,
                   None if args.no_rotate else rotation, scene.watched, args.jobs)
     if args.dry_run:
         look, set_name = preview(drive, order)
@@ -7786,8 +7848,9 @@ def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
             folder = drive.root.child(name)
             bad = damaged_in(read_text(folder, DAMAGED_LIST, 64 * MIB) or "")
             snapshots = survey(folder)
+            held = held_by(snapshots, read_accepted(folder))
             found[name] = Listed(snapshots, {date: count for date, count in bad.items() if folder.has(date)}, read_pins(folder),
-                                 held_by(snapshots, read_accepted(folder)))
+                                 held_text(held, folder.path) if held else "")
         return list_answer(found, closed if not named else (), drive.label, scene.now)
 
 
@@ -7884,6 +7947,8 @@ def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
 def open_to_tend(args: argparse.Namespace) -> Tuple[Drive, str]:
     """Find the drive and the set that a command changes. Raises DriveAbsent without a marker, UsageError for another computer's set."""
     drive, named = open_to_read(args)
+    if not drive.marker and list_sets(drive.root)[0]:
+        raise DriveAbsent(marker_gone(drive.path))
     if not drive.marker:
         raise DriveAbsent(f"no marker on {show(drive.path)}, so nothing is written or deleted there; attach the drive, or check the path")
     with drive.guarded():
@@ -7914,7 +7979,7 @@ def run_rotate(args: argparse.Namespace, scene: Scene) -> Answer:
         lock = lock_set(drive, set_name)
     try:
         moment = Moment(scene.now, args.jobs, scene.expect)
-        return rotate_answer(rotate(drive, set_name, rotation, moment, newest_whole(snapshots)), False)
+        return rotate_answer(rotate(drive, set_name, rotation, moment, newest_whole(snapshots), []), False)
     finally:
         unlock(lock)
 
@@ -7941,8 +8006,18 @@ def run_accept(args: argparse.Namespace, scene: Scene) -> Answer:
 def add_pin(parser: Parser) -> None:
     """Declare the options of `pin`."""
     parser.add_argument("when", metavar="WHEN", help="latest, or a date or its beginning")
-    parser.add_argument("--note", default="", metavar="TEXT", help="why it is to stay")
+    parser.add_argument("--note", default=None, metavar="TEXT", help="why it is to stay")
     add_drive_options(parser)
+
+
+def choose_exactly(when: str, snapshots: Sequence[Snapshot]) -> Snapshot:
+    """Choose the dated copy that is named, or begins so; never one before it: protection is no guess. Raises UsageError."""
+    if when != "latest" and not WHEN.fullmatch(re.sub(r"[ T]", "_", when.strip(), count=1).replace(":", "")):
+        raise UsageError(f"{quoted(when)} is no date; write latest, or a date such as 2026-11-22")
+    chosen = choose_snapshot(when, snapshots)
+    if passed_over(when, chosen.name):
+        raise UsageError(f"there is no dated copy of {show(when)}, so nothing was changed; the newest before it is {chosen.name}")
+    return chosen
 
 
 def run_pin(args: argparse.Namespace, _scene: Scene) -> Answer:
@@ -7951,10 +8026,11 @@ def run_pin(args: argparse.Namespace, _scene: Scene) -> Answer:
     with drive.guarded():
         set_folder = drive.root.child(set_name)
         lock_for_reading(set_folder)  # what is being deleted cannot be pinned any more
-        chosen = choose_snapshot(args.when, survey(set_folder))
-        pin(set_folder, chosen.name, " ".join(show(args.note).split()), set_name)
-    return Answer(Exit.DONE, [*passed_over(args.when, chosen.name), f"{chosen.name} is pinned: it is never deleted until you unpin it."],
-                  (), {"snapshot": chosen.name, "pinned": True})
+        chosen = choose_exactly(args.when, survey(set_folder))
+        note = read_pins(set_folder).get(chosen.name, "") if args.note is None else " ".join(show(args.note).split())
+        pin(set_folder, chosen.name, note, set_name)
+    return Answer(Exit.DONE, [f"{chosen.name} is pinned: it is never deleted until you unpin it."], (), {
+        "snapshot": chosen.name, "pinned": True, "note": note})
 
 
 def add_unpin(parser: Parser) -> None:
@@ -7968,10 +8044,11 @@ def run_unpin(args: argparse.Namespace, _scene: Scene) -> Answer:
     drive, set_name = open_to_tend(args)
     with drive.guarded():
         set_folder = drive.root.child(set_name)
-        chosen = choose_snapshot(args.when, survey(set_folder))
-        was = unpin(set_folder, chosen.name)
-    said = f"{chosen.name} is not pinned any more: it is deleted when its time comes." if was else f"{chosen.name} was not pinned."
-    return Answer(Exit.DONE, [*passed_over(args.when, chosen.name), said], (), {"snapshot": chosen.name, "pinned": False})
+        chosen = choose_exactly(args.when, survey(set_folder))
+        was, others = unpin(set_folder, chosen.name), ", ".join(sorted(read_pins(set_folder))) or "none"
+    said = (f"{chosen.name} is not pinned any more: it is deleted when its time comes." if was else
+            f"{chosen.name} was not pinned; pinned are: {others}.")
+    return Answer(Exit.DONE, [said], (), {"snapshot": chosen.name, "pinned": False})
 
 
 class Command(NamedTuple):
@@ -7995,7 +8072,7 @@ COMMANDS: Dict[str, Command] = {
                        "snapback.py restore 2026-11-20 Documents/letter.odt --drive /media/usb"),
     "rotate": Command("delete old dated copies by rule, the newest never", add_rotate, run_rotate,
                       "snapback.py rotate -n --keep-daily 7 --keep-monthly 12 --drive /media/usb"),
-    "accept": Command("say that it was you when a set is on hold, so that old dated copies are deleted again", add_accept, run_accept,
+    "accept": Command("end a hold: the big change was yours, and old dated copies may go by rule again", add_accept, run_accept,
                       "snapback.py accept --drive /media/usb"),
     "pin": Command("protect a dated copy from deletion", add_pin, run_pin,
                    "snapback.py pin 2026-11-20 --note 'before the move' --drive /media/usb"),

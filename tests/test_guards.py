@@ -99,6 +99,14 @@ def test_the_copy_before_suspected_rot_is_pinned_once(world: World, monkeypatch:
     assert world.copies[0].name == first
 
 
+def test_rot_of_a_hard_linked_file_pins_the_copy_before_it_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapback, "WITH_CTIME", False)
+    assert world.back_up().code == 0
+    rot(world.source / "letter", monkeypatch)
+    outcome = world.back_up("--checksum")
+    assert (outcome.code, f"{world.copies[0].name} is pinned" in outcome.err) == (3, True), outcome
+
+
 def test_a_copy_that_is_bad_itself_is_not_pinned_for_rot(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapback, "WITH_CTIME", False)
     assert world.back_up().code == 0
@@ -159,6 +167,25 @@ def test_partitions_of_one_disk_are_one_disk(tmp_path: Path, monkeypatch: pytest
     places = {"8:1": "sda/sda1", "8:2": "sda/sda2", "8:17": "sdb/sdb1", "253:0": "dm-0", "8:0": "sda"}
     monkeypatch.setattr(snapback.os.path, "realpath", lambda path: str(tmp_path / places[path.rpartition("/")[2]]))
     assert [snapback.disks_below(number) for number in places] == [{"sda"}, {"sda"}, {"sdb"}, {"sda", "sdb"}, {"sda"}]
+
+
+# --- Very many sources ------
+
+
+def test_copies_of_very_many_sources_can_be_read_again(in_memory: Path) -> None:
+    """Their last line, with what became of each source in a week, is longer than the usual look at the end."""
+    (in_memory / "drive").mkdir()
+    (in_memory / "home").mkdir()
+    files = [in_memory / "home" / f"a rather long name of a single file that is a source by itself {number}" for number in range(900)]
+    for file in files:
+        file.write_bytes(b"x")
+    for run in range(3):
+        with later(run * 86_400):
+            outcome = ask("backup", "--init", "--set", "box", *files, in_memory / "drive")
+            assert outcome.code == 0, outcome
+            assert ask("verify", "--drive", in_memory / "drive").code == 0
+    newest = in_memory / "drive" / "box" / dates(in_memory / "drive" / "box")[-1]
+    assert len((newest / "SHA256SUMS").read_bytes().rpartition(b"# end")[2]) > 1 << 16
 
 
 # --- A full drive ------

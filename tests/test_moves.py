@@ -133,6 +133,56 @@ def test_two_copies_of_a_film_whose_name_is_gone_do_not_share_what_is_stored(wor
     assert os.stat(newest / "a").st_ino != os.stat(newest / "b").st_ino
 
 
+def copy_aside_and_back(source: Path) -> None:
+    (source / "film").rename(source / "film.bak")
+    shutil.copyfile(source / "film.bak", source / "film")
+
+
+def copy_and_touch(source: Path) -> None:
+    shutil.copy2(source / "film", source / "copy")
+    os.utime(source / "film")
+
+
+def move_linked_files_as_copies(source: Path) -> None:
+    """What rsync makes of hard links without -H."""
+    (source / "new").mkdir()
+    for name in ("a", "b"):
+        shutil.copy2(source / name, source / "new" / name)
+        (source / name).unlink()
+
+
+@pytest.mark.parametrize("edit", [copy_aside_and_back, copy_and_touch, move_linked_files_as_copies])
+def test_one_stored_file_never_serves_two_names(world: World, edit: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large files are linked although their time is another, so a name whose time alone changed may still need what is stored."""
+    monkeypatch.setattr(snapback, "LARGE_FILE", MIB)
+    world.write("film", text_of(1, 2 * MIB))
+    world.write("a", text_of(2, 2 * MIB))
+    os.link(world.source / "a", world.source / "b")
+    world.back_up()
+    edit(world.source)
+    world.runs += 10
+    with later(world.runs):
+        assert ask("backup", "--no-rotate", "--set", "box", world.source, world.drive).code == 0
+    newest = world.drive / "box" / dates(world.drive / "box")[-1] / "source"
+    stored: Dict[int, int] = {}
+    for path in sorted(newest.rglob("*")):
+        if path.is_file():
+            original = (world.source / path.relative_to(newest)).stat().st_ino
+            assert stored.setdefault(path.stat().st_ino, original) == original, path
+
+
+def test_good_bytes_are_not_given_up_for_bad_ones_that_are_stored(world: World) -> None:
+    film = world.write("film", text_of(1, 2 * MIB))
+    world.back_up()
+    stored = world.drive / "box" / dates(world.drive / "box")[0] / "source" / "film"
+    seen = stored.stat()
+    stored.write_bytes(b"rot" + stored.read_bytes()[3:])
+    os.utime(stored, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    shutil.copy2(film, world.source / "moved")
+    film.unlink()
+    assert world.back_up()["data_added"] == 2 * MIB
+
+
 @pytest.mark.parametrize("large", [snapback.LARGE_FILE, 4])
 def test_an_inode_that_another_file_has_now_proves_nothing(world: World, large: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Same size, same time, same inode number, other bytes: the hash decides, of a large file too."""

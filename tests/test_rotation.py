@@ -390,8 +390,8 @@ def test_without_its_marker_nothing_on_a_drive_is_touched(box: Box, command: Seq
     box.take_daily(3)
     (box.drive / "snapback-marker.txt").unlink()
     with nothing_changes(box.drive):
-        said(box.ask(4, *command, "--drive", box.drive), 75, "no marker")
-        said(box.ask(4, *command, "--drive", box.a_set), 75, "no marker")
+        said(box.ask(4, *command, "--drive", box.drive), 75, "marker")
+        said(box.ask(4, *command, "--drive", box.a_set), 75, "marker")
 
 
 @pytest.mark.parametrize("spoilt", [b"", b"\0" * 100, b"id: nonsense\n"])
@@ -460,7 +460,7 @@ def test_a_pin_that_a_user_may_not_read_is_a_pin_all_the_same(ordinary_user: Use
         (mine.a_set / "pins").chmod(0)
         said(mine.rotate(4, "--keep-last", "1"), 1, "may not")
         outcome = mine.back_up(5, "--keep-last", "1")
-        said(outcome, 3, "no old dated copy was deleted")
+        said(outcome, 3, "did not come to its end")
         assert dates(mine.a_set) == [date(0), date(2), date(5)]
         (mine.a_set / "pins").chmod(0o700)
 
@@ -1188,7 +1188,7 @@ def test_a_backup_whose_rotation_fails_says_that_its_copy_was_made(box: Box) -> 
 
     with watched(fail):
         outcome = box.back_up(2, "--keep-last", "1")
-    said(outcome, 3, f"Dated copy {date(2)} made", "no old dated copy was deleted", "went away or failed")
+    said(outcome, 3, f"Dated copy {date(2)} made", "did not come to its end", "went away or failed")
     assert stock_check(box.a_set / date(2)) == []
     assert box.back_up(3, "--keep-last", "1").code == 0
     assert (dates(box.a_set), deletions(box)) == ([date(3)], [])
@@ -1244,7 +1244,7 @@ def test_when_the_system_ends_a_part_of_a_rotation_the_new_copy_is_said_to_be_ma
     inject = ["-e", f"trace={calls}", "-e", f"inject={calls}:signal=KILL:when=100"]
     words = ["backup", "--set", "box", "--keep-last", "1", "--jobs", "2", box.source, box.drive]
     ended = cli(*words, before=["strace", "-f", "-qq", "-o", os.devnull, *inject])
-    assert (ended.code, "Dated copy" in ended.out, "no old dated copy was deleted" in ended.err) == (3, True, True), ended
+    assert (ended.code, "Dated copy" in ended.out, "did not come to its end" in ended.err) == (3, True, True), ended
     new = dates(box.a_set)[-1]
     assert stock_check(box.a_set / new) == []
     assert box.ask(days_ago(0), "rotate", "--keep-last", "1", "--drive", box.drive).code == 0
@@ -1443,7 +1443,7 @@ def test_for_room_the_oldest_go_but_no_newest_no_pinned_one_and_no_last_of_its_m
     assert planned["spare"] == [{"snapshot": date(day), "reasons": [reason]} for day in (0, 20, 40)]
     assert planned["remove"] == []
     done = box.facts(61, "--keep-last", "9", "--min-free", "99%")
-    assert (done["removed"], done["exit_code"]) == ([date(0), date(20), date(40)], 0)
+    assert (done["removed"], done["exit_code"]) == ([date(0), date(20), date(40)], 3)  # so much is never free, which is said
     whole(box, copies, date(10), date(50), date(60))
     assert box.facts(62, "--keep-last", "9", "--min-free", "99%")["removed"] == []
 
@@ -1494,7 +1494,7 @@ def test_where_enough_is_free_none_goes_for_room(mounted: Callable[..., Mount], 
 def test_a_backup_makes_room_after_its_copy(mounted: Callable[..., Mount], in_memory: Path) -> None:
     box = box_with_months(mounted, in_memory, "tmpfs")
     outcome = box.back_up(61, "--json", "--keep-last", "9", "--min-free", "99%")
-    assert (outcome.code, json.loads(outcome.out)["removed"]) == (0, [date(0), date(20), date(40), date(60)])
+    assert (outcome.code, json.loads(outcome.out)["removed"]) == (3, [date(0), date(20), date(40), date(60)])
     assert dates(box.a_set) == [date(10), date(50), date(61)]
 
 
@@ -1505,7 +1505,7 @@ def test_pins_are_shown_and_taken_back(box: Box) -> None:
     box.take_daily(3)
     said(box.ask(4, "pin", date(0), "--note", "before  the\nmove", "--drive", box.drive), 0, f"{date(0)} is pinned")
     listed = ask("list", "--drive", box.drive).out
-    assert re.search(rf"{date(0)} .*; pinned: before the.{{1,3}}move$", listed, re.MULTILINE), listed
+    assert re.search(rf"{date(0)} .*; pinned\n +before the.{{1,3}}move$", listed, re.MULTILINE), listed
     assert listed.count("pinned") == 1
     assert json.loads(ask("list", "--json", "--drive", box.drive).out)["snapshots"][0]["pinned"] is not None
     said(box.ask(4, "unpin", date(0), "--drive", box.drive), 0, f"{date(0)} is not pinned any more")
@@ -1521,12 +1521,12 @@ WHENS: Dict[str, Tuple[Optional[float], str]] = {
     "2030-01-02 12:00": (1, "is pinned"),
     "2030-01": (3, "is pinned"),
     "2030": (3, "is pinned"),
-    "2030-05-05": (3, "There is no dated copy of 2030-05-05; the newest before it is"),
+    "2030-05-05": (None, "nothing was changed"),
     "2029": (None, "the first one is"),
     "yesterday": (None, "is no date"),
     "": (None, "is no date"),
     "../box": (None, "is no date"),
-    "source": (None, "say a date first"),
+    "source": (None, "is no date"),
 }
 
 
