@@ -602,7 +602,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "5: without its marker nothing on a drive is deleted",
-        "    if not drive.marker and list_sets(drive.root)[0]:\n        raise DriveAbsent(marker_gone(drive.path))\n    if not drive.marker:\n",
+        "    if not drive.marker and list_sets(drive.root)[0]:\n        raise DriveAbsent(marker_gone(drive.path))\n"
+        "    if not drive.marker:\n",
         "    if False:\n",
         "test_rotation.py::test_without_its_marker_nothing_on_a_drive_is_touched",
     ),
