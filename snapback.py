@@ -4141,6 +4141,7 @@ class Drive:
         self.path, self.marker = path, marker
         self.root = Folder.top(path)
         self.stamp = stamp(self.root.own_stat())
+        self.safe = "every earlier dated copy on it is untouched"    # what is so whatever fails; deleting changes that
 
     @property
     def label(self) -> str:
@@ -4165,12 +4166,11 @@ class Drive:
     def check(self) -> None:
         """Raise DriveError unless the drive is still there; asked before each publishing and each deletion."""
         if not self.is_there():
-            raise DriveError(f"the drive {self.where} went away; every earlier dated copy on it is "
-                             "untouched; attach it again and run the same command: it carries on")
+            raise DriveError(f"the drive {self.where} went away; {self.safe}; attach it again and run the same command: it carries on")
 
     def trouble(self, err: OSError, missing: int = 0) -> DriveError:
         """Turn a failed call on the drive into a sentence; `missing` bytes would still have been needed."""
-        safe = "every earlier dated copy on it is untouched"
+        safe = self.safe
         if err.errno in FULL:
             with contextlib.suppress(OSError):  # it may be names that there is no room for
                 missing = missing if missing > free_space(self.path)[0] else 0
@@ -4760,6 +4760,7 @@ def carry_out_plan(drive: Drive, set_name: str, plan: Plan, min_free: Space, run
             return Rotated(plan, put_off=SOMEBODY_READS if names else "")
         files = sum(int(one.end.get("files", 0)) for one in present if one.name in names)
         notes: Notes = []
+        drive.safe = "no dated copy on it was touched but those that the plan drops"
         before, pulse = free_space(drive.path)[0], new_pulse(run.expect(files, 0), run.jobs)
         with Workers(run.jobs, pulse, functools.partial(remove_names, pulse)) as workers:
             for name in names:
