@@ -6,6 +6,7 @@ dated copies in a separate place.  Each one is a plain folder that any file mana
 
   snapback.py init DIR                     prepare a drive (a folder, usually the top of a disk)
   snapback.py backup SOURCE... DRIVE       make a dated copy; unchanged files cost no space
+  snapback.py status                       am I safe? how each drive stands
   snapback.py list --drive DRIVE           show the dated copies
   snapback.py verify [WHEN] --drive DRIVE  read everything again and compare the checksums
   snapback.py restore WHEN [PATH...]       give files back, into a new folder
@@ -105,6 +106,8 @@ HOLD_NOTICE = "HOLD.txt"
 NOTE_LENGTH = 200            # characters of a pin's note that are shown
 HISTORY = "history.jsonl"
 DAMAGED_LIST = "damaged.txt"
+SET_SETTINGS = "settings.ini"    # in a set: the settings of its last run
+SETTINGS = "snapback.ini"        # on the computer
 LOCK = "lock"
 LATEST = "latest"
 PART_NOTICE = "NOT-THE-WHOLE-DATE.txt"   # says what a dated folder is that does not hold every file
@@ -133,6 +136,7 @@ LINE_LIMIT = 16 * MIB        # the longest manifest line that is believed, or wr
 HEAD_LIMIT = 64 * KIB        # the longest marker or settings text that is read
 
 PATH_ONLY = frozenset(("", ".", ".."))  # parts of a path that name nothing
+
 # How names become bytes on this system; what Linux calls a name may be no text at all.
 NAME_CODEC = (sys.getfilesystemencoding(), sys.getfilesystemencodeerrors())
 
@@ -1068,6 +1072,11 @@ class Space(NamedTuple):
     size: int = 0
     percent: float = 0
 
+    def __str__(self) -> str:
+        """Write it as `parse_space` reads it."""
+        power = next(power for power in range(1, 5) if self.size < 10**6 * 1000**power or power == 4)
+        return f"{self.percent:g}%" if self.percent else f"{self.size / 1000**power:.3f}{' KMGT'[power]}"
+
     @property
     def wanted(self) -> bool:
         """Tell whether anything is asked for."""
@@ -1152,6 +1161,30 @@ def clock_trouble(newest: Optional[Snapshot], now: datetime) -> str:
     if now - taken > YEAR:
         return f"{clock}, more than a year after the dated copy {newest.name}; if that is right, {right}"
     return ""
+
+
+EARLY = timedelta(minutes=30)    # a schedule's run may start a little earlier than the one the day before
+
+
+def is_past(moment: Optional[datetime], span: Duration, now: datetime) -> bool:
+    """Tell whether a moment lies so far back, or further; what is not known does.
+
+    >>> is_past(datetime(2026, 11, 21), Duration(days=1), datetime(2026, 11, 22, 12))
+    True
+    """
+    limit = count_back(now, span)
+    return moment is None or (limit is not None and moment <= limit)
+
+
+def is_due(taken: Optional[datetime], every: Duration, now: datetime) -> bool:
+    """Tell whether it is time for the next dated copy; a little early is in time, and a date in the future is no reason to wait.
+
+    >>> [is_due(datetime(2026, 11, 21, hour), Duration(days=1), datetime(2026, 11, 22, 11, 45)) for hour in (12, 13)]
+    [True, False]
+    """
+    limit = count_back(now, every)
+    early = min(EARLY, (now - limit) / 10) if limit else EARLY
+    return is_past(taken, every, now + early) or (taken is not None and taken - now > AHEAD)
 
 
 # --- 7. Policy: comparison, and what may be a drive --------------------------------------------
@@ -1809,6 +1842,40 @@ def damaged_text(findings: Iterable[Finding], found: str, seqs: Mapping[str, int
     return "\n".join([*lines, ""]) if lines else ""
 
 
+class Seen(NamedTuple):
+    """What this computer last saw of a drive; times as ISO 8601 text, empty where there is none."""
+
+    label: str = ""
+    path: str = ""
+    set_name: str = ""
+    snapshot: str = ""                   # the newest whole dated copy
+    taken: str = ""                      # when that was made
+    checked: str = ""                    # when the copies were last verified
+    hold: str = ""                       # why the set is on hold
+    damaged: int = 0                     # files of the newest dated copy that a check found damaged
+    unguarded: bool = False              # the tripwire was off when it was made
+    offline: bool = False
+    same_disk: bool = False              # as what is copied
+    pace: int = 0                        # bytes that a day's copies take
+    free: int = 0
+    total: int = 0
+    seen: str = ""                       # when it was last attached
+    attached_since: str = ""             # since when it is, as far as was looked; empty while it is not
+    missed_since: str = ""               # since when it is not
+    told: str = ""                       # when a person was last told of its trouble
+    told_code: int = 0                   # and of which
+
+
+def parse_seen(found: Any) -> Seen:
+    """Read what the local record says of a drive; what is not of its form counts as nothing.
+
+    >>> parse_seen({"label": "BLUE", "free": "much"})._replace(label="") == Seen()
+    True
+    """
+    found = found if isinstance(found, dict) else {}
+    return Seen(**{field: found[field] for field, default in Seen._field_defaults.items() if type(found.get(field)) is type(default)})
+
+
 def tool_version(text: str) -> Optional[Tuple[int, ...]]:
     """Read the version out of a snapback.py; None where the text is something else.
 
@@ -1819,6 +1886,269 @@ def tool_version(text: str) -> Optional[Tuple[int, ...]]:
     if not found or not re.match(r'(#!.*\n)?"""snapback: ', text):
         return None
     return tuple(map(int, found.group(1).split(".")))
+
+
+# -- settings --
+
+
+class DriveSettings(NamedTuple):
+    """What the settings say of one drive."""
+
+    id: str
+    label: str = ""
+    path: str = ""                       # where to look besides the local disks
+    offline: Optional[bool] = None       # None: as its marker says
+    every: Duration = Duration(days=1)
+    remind_after: Duration = Duration(days=7)
+    eject: bool = False
+    fresh_every: Duration = Duration()   # none: never
+    rotation: Rotation = Rotation()
+
+
+class Settings(NamedTuple):
+    """What a person wants copied, and where to."""
+
+    sources: Tuple[str, ...]             # PATH or NAME=PATH, as on the command line
+    patterns: Tuple[Tuple[bool, str], ...] = ()      # (whether it is a file of patterns, text), the last that matches decides
+    exclude_caches: bool = False
+    exclude_if_present: Tuple[str, ...] = ()
+    one_file_system: bool = False
+    checksum: bool = False
+    set_name: str = ""
+    hold_at: float = HOLD_AT
+    rotation: Rotation = Rotation()
+    notify: bool = True
+    on_result: Tuple[str, ...] = ()      # a command and its arguments; never from a drive
+    drives: Tuple[DriveSettings, ...] = ()
+
+
+def parse_yes(text: str) -> bool:
+    """Read a yes or no. Raises UsageError.
+
+    >>> parse_yes("Yes"), parse_yes("off")
+    (True, False)
+    """
+    words = {"yes": True, "on": True, "true": True, "1": True, "no": False, "off": False, "false": False, "0": False}
+    if text.lower() not in words:
+        raise UsageError(f"{quoted(text)} is neither yes nor no")
+    return words[text.lower()]
+
+
+def parse_span(text: str) -> Duration:
+    """Read a duration that is longer than nothing. Raises UsageError."""
+    span = parse_duration(text)
+    if not any(span):
+        raise UsageError(f"{quoted(text)} is no time at all; write it as 12h, 1d or 3m (h: hours, d: days, m: months, y: years)")
+    return span
+
+
+def parse_lines(text: str) -> Tuple[str, ...]:
+    """Split a value that may have several lines.
+
+    >>> parse_lines(chr(10) + "~/Documents" + chr(10) + "work=/srv/a b")
+    ('~/Documents', 'work=/srv/a b')
+    """
+    return tuple(line for line in map(str.strip, text.split("\n")) if line)
+
+
+def parse_words(text: str) -> Tuple[str, ...]:
+    r"""Split a command into its words: one a line or, on a single line, at blanks that stand in no quotes. Raises UsageError.
+
+    >>> parse_words('"C:\\My Tools\\tell.exe" --quiet')
+    ('C:\\My Tools\\tell.exe', '--quiet')
+    """
+    import shlex  # here, because few runs need it
+    lines = parse_lines(text)
+    if len(lines) > 1:
+        return lines
+    lexer = shlex.shlex(text, posix=True)
+    lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", ""
+    try:
+        return tuple(lexer)
+    except ValueError as err:
+        raise UsageError(f"{quoted(text)} has a quote that is never closed") from err
+
+
+def parse_set_name(text: str) -> str:
+    """Read the name of a set. Raises UsageError."""
+    if why_no_set_name(text):
+        raise UsageError(f"{quoted(text)} cannot name a set: {why_no_set_name(text)}")
+    return text
+
+
+def parse_tag_name(text: str) -> Tuple[str, ...]:
+    """Read the names of entries that mark a folder to be left out. Raises UsageError."""
+    for name in parse_lines(text):
+        if "/" in name or name in PATH_ONLY:
+            raise UsageError(f"exclude-if-present takes a plain name, not {quoted(name)}")
+    return parse_lines(text)
+
+
+def parse_patterns(text: str) -> Tuple[str, ...]:
+    """Read exclude patterns, which must make sense. Raises UsageError."""
+    for line in parse_lines(text):
+        parse_pattern(line)
+    return parse_lines(text)
+
+
+RETENTION_KEYS: Dict[str, Callable[[str], Any]] = {
+    **{f"keep-{period.rule}": parse_count for period in PERIODS}, "keep-within": parse_duration, "min-free": parse_space}
+# For each section its keys, and what reads their values. A key of [backup] is the option of that name.
+BACKUP_KEYS: Dict[str, Callable[[str], Any]] = {
+    "sources": parse_lines, "exclude": parse_patterns, "exclude-from": parse_lines, "exclude-caches": parse_yes,
+    "exclude-if-present": parse_tag_name, "one-file-system": parse_yes, "checksum": parse_yes, "set": parse_set_name,
+    "hold-at": parse_hold_at, **RETENTION_KEYS, "notify": parse_yes, "on-result": parse_words}
+DRIVE_KEYS: Dict[str, Callable[[str], Any]] = {
+    "label": str, "path": str, "offline": parse_yes, "every": parse_span, "remind-after": parse_span, "eject": parse_yes,
+    "fresh-every": parse_span, **RETENTION_KEYS}
+PATH_KEYS = frozenset(("sources", "exclude-from", "path"))   # `~` and variables in their values are expanded
+BACKUP_SECTION, DRIVE_SECTION = "backup", re.compile(r"drive\s+([0-9a-f]{32})", re.ASCII | re.IGNORECASE)
+
+
+def line_of(text: str, section: str, key: str = "") -> int:
+    """Find the line of a section, or of a key in it, in a settings file that was read."""
+    here = ""
+    for number, line in enumerate(text.split("\n"), 1):
+        header = re.match(r"\[(.+)\]", line)  # as configparser has it
+        here = header.group(1) if header else here
+        found = key.lower() == line.partition("=")[0].strip().lower() if key else bool(header)
+        if here == section and found:
+            return number
+    return 1
+
+
+def meant(word: str, words: Iterable[str]) -> str:
+    """Say which word a person may have meant, where one is close."""
+    import difflib  # here, because only a mistake needs it
+    close = difflib.get_close_matches(word.lower(), list(words), 1)
+    return f"; is {close[0]} meant?" if close else f"; there are: {', '.join(words)}"
+
+
+def read_ini(text: str) -> Dict[str, Dict[str, str]]:
+    """Read sections, keys and values of an INI file. Raises UsageError with the line's number."""
+    import configparser  # here, because a run without settings does not need it
+    parser = configparser.RawConfigParser(delimiters=("=",), comment_prefixes=("#",), empty_lines_in_values=False, default_section="")
+    try:
+        parser.read_string(text)
+    except configparser.DuplicateSectionError as err:
+        raise UsageError(f"line {err.lineno}: the section {quoted(err.section)} stands twice") from err
+    except configparser.DuplicateOptionError as err:
+        raise UsageError(f"line {err.lineno}: {quoted(err.option)} stands twice in its section; several values go on lines of their own, "
+                         "each set in by some blanks") from err
+    except configparser.MissingSectionHeaderError as err:
+        raise UsageError(f"line {err.lineno}: {quoted(err.line.strip()[:60])} stands in no section; begin with a line [{BACKUP_SECTION}]"
+                         ) from err
+    except configparser.ParsingError as err:
+        number = err.errors[0][0] if err.errors else 1
+        raise UsageError(f"line {number}: {quoted(text.split(chr(10))[number - 1].strip()[:60])} is no setting; write KEY = VALUE") from err
+    return {section: dict(parser[section]) for section in parser.sections()}
+
+
+def read_section(text: str, section: str, found: Mapping[str, str], keys: Mapping[str, Callable[[str], Any]],
+                 expand: Callable[[str], str]) -> Dict[str, Any]:
+    """Read the values of a section. Raises UsageError with the line's number."""
+    values: Dict[str, Any] = {}
+    for key, value in found.items():
+        try:
+            if key not in keys:
+                raise UsageError(f"there is no setting {quoted(key)} in [{show(section)}]{meant(key, keys)}")
+            if not value.strip():
+                raise UsageError(f"{key} has no value; write one, or remove the line")
+            values[key] = keys[key](value)
+            if key in PATH_KEYS:
+                values[key] = expand(value) if key == "path" else tuple(map(expand, values[key]))
+        except UsageError as err:
+            raise UsageError(f"line {line_of(text, section, key)}: {err}") from err
+    return values
+
+
+def rotation_of(values: Mapping[str, Any], otherwise: Rotation) -> Rotation:
+    """Give the rotation that a section asks for; what it does not speak of is as in `otherwise`. Raises UsageError."""
+    rules = {key[len("keep-"):]: value for key, value in values.items() if key.startswith("keep-")}
+    retention = Retention(**rules) if rules else otherwise.retention
+    check_retention(retention)
+    return Rotation(retention, values.get("min-free", otherwise.min_free))
+
+
+def fields_of(values: Mapping[str, Any]) -> Dict[str, Any]:
+    """Give the values of a section, but those of retention, under the names of their fields."""
+    return {key.replace("-", "_"): value for key, value in values.items() if key not in RETENTION_KEYS}
+
+
+def parse_settings(text: str, expand: Callable[[str], str]) -> Settings:
+    """Read a settings file; `expand` makes a path or NAME=PATH absolute. Raises UsageError, with the line's number.
+
+    >>> parse_settings("[backup]" + chr(10) + "sources = a" + chr(10) + "keep-daily = 7", str).rotation.retention.daily
+    7
+    """
+    values: Dict[str, Dict[str, Any]] = {BACKUP_SECTION: {}}
+    lines: Dict[str, str] = {}           # of each section, for a message
+    for section, found in read_ini(text).items():
+        drive = DRIVE_SECTION.fullmatch(section)
+        name = drive.group(1).lower() if drive else section
+        lines[name] = f"line {line_of(text, section)}: "
+        if not drive and section != BACKUP_SECTION:
+            raise UsageError(f"{lines[name]}there is no section [{show(section)}]; there are [{BACKUP_SECTION}] and, for each drive, "
+                             f"[drive ID] with the id that stands in its {MARKER}")
+        if drive and name in values:
+            raise UsageError(f"{lines[name]}the drive {name} has two sections")
+        values[name] = read_section(text, section, found, DRIVE_KEYS if drive else BACKUP_KEYS, expand)
+    general = values.pop(BACKUP_SECTION)
+    general["set-name"] = general.pop("set", "")
+    command = general.get("on-result", ())
+    if command and re.search(r"[/\\~$]", command[0]):  # else it is looked for where all programs are
+        general["on-result"] = (expand(command[0]), *command[1:])
+    if not general.get("sources"):
+        raise UsageError(f"it does not say what to copy; in [{BACKUP_SECTION}] write: sources = ~/Documents")
+    rotations: Dict[str, Rotation] = {}
+    for name, said in ((BACKUP_SECTION, general), *values.items()):
+        try:
+            rotations[name] = rotation_of(said, rotations.get(BACKUP_SECTION, Rotation()))
+        except UsageError as err:
+            raise UsageError(f"{lines[name]}{err}") from err
+    patterns = (*((True, name) for name in general.pop("exclude-from", ())), *((False, one) for one in general.pop("exclude", ())))
+    drives = tuple(DriveSettings(name, rotation=rotations[name], **fields_of(said)) for name, said in values.items())
+    return Settings(patterns=patterns, rotation=rotations[BACKUP_SECTION], drives=drives, **fields_of(general))
+
+
+def yes_text(wanted: bool) -> str:
+    """Write what `parse_yes` reads."""
+    return "yes" if wanted else "no"
+
+
+def rotation_lines(rotation: Rotation) -> List[str]:
+    """Write a rotation as settings."""
+    space, rules = rotation.min_free, rotation.retention
+    counts = [(period.rule, getattr(rules, period.rule)) for period in PERIODS]
+    lines = [f"keep-{rule} = {'unlimited' if count == UNLIMITED else count}" for rule, count in counts if count]
+    lines += [f"keep-within = {rules.within}"] if any(rules.within) else []
+    return lines + ([f"min-free = {space}"] if space.wanted else [])
+
+
+def settings_text(settings: Settings) -> str:
+    """Write settings as `parse_settings` reads them, for a drive: without the commands, which are never taken from one.
+
+    >>> here = Settings(("/home/anna/a b", "work=/srv"), ((False, "*.o"),), on_result=("tell",), drives=(DriveSettings("0" * 32),))
+    >>> parse_settings(settings_text(here), str) == here._replace(on_result=())
+    True
+    """
+    lines = [f"[{BACKUP_SECTION}]", "sources =", *(f"    {word}" for word in settings.sources)]
+    for key, is_file in (("exclude-from", True), ("exclude", False)):
+        texts = [f"    {text}" for one, text in settings.patterns if one is is_file]
+        lines += [f"{key} =", *texts] if texts else []
+    lines += ["exclude-if-present =", *(f"    {name}" for name in settings.exclude_if_present)] if settings.exclude_if_present else []
+    lines += [f"set = {settings.set_name}"] if settings.set_name else []
+    lines += [f"exclude-caches = {yes_text(settings.exclude_caches)}", f"one-file-system = {yes_text(settings.one_file_system)}",
+              f"checksum = {yes_text(settings.checksum)}", f"hold-at = {f'{settings.hold_at:g}' if settings.hold_at else 'off'}",
+              f"notify = {yes_text(settings.notify)}", *rotation_lines(settings.rotation)]
+    for drive in settings.drives:
+        words = {"label": drive.label, "path": drive.path, "every": str(drive.every), "remind-after": str(drive.remind_after),
+                 "fresh-every": str(drive.fresh_every), "offline": "" if drive.offline is None else yes_text(drive.offline),
+                 "eject": yes_text(drive.eject)}
+        lines += ["", f"[drive {drive.id}]", *(f"{key} = {value}" for key, value in words.items() if value)]
+        lines += rotation_lines(drive.rotation)
+    return "\n".join(["# The settings of the last run, without its commands. snapback reads them when it is started from this drive.",
+                      *lines, ""])
 
 
 # --- 9. Disk -----------------------------------------------------------------------------------
@@ -2117,6 +2447,18 @@ def slashes(path: str) -> str:
 def user_path(path: str) -> str:
     """Read a path as a person writes it: `~` is the home folder."""
     return os.path.expanduser(path)
+
+
+def expand_path(text: str, base: str) -> str:
+    """Make a path of a settings file absolute: `~`, variables, relative to the folder `base`. Raises UsageError."""
+    names = re.findall(r"\$(?:(\w+)|\{([^}]*)\})" + (r"|%(\w+)%" if WINDOWS else ""), text, re.ASCII)
+    missing = [name for name in map("".join, names) if name not in os.environ]
+    if missing:
+        raise UsageError(f"there is no variable {quoted(missing[0])} in the environment, where cron has but a few; write the path in full")
+    path = os.path.expanduser(os.path.expandvars(text))
+    if path.startswith("~"):
+        raise UsageError(f"the home folder of {quoted(text)} is not known; write the path in full")
+    return os.path.normpath(os.path.join(base, path))
 
 
 def plain_name(path: str) -> str:
@@ -2862,6 +3204,27 @@ def read_text(folder: Folder, name: str, limit: int = HEAD_LIMIT) -> Optional[st
     return data.decode("utf-8", "surrogateescape").replace("\r\n", "\n")
 
 
+def read_settings_text(path: str) -> str:
+    """Read a settings file, which is UTF-8 or, from some editors of Windows, UTF-16. Raises UsageError."""
+    why = ""
+    try:
+        with open(path, "rb") as file:
+            info = os.fstat(file.fileno())
+            data = file.read(MIB + 1) if stat.S_ISREG(info.st_mode) else b""
+        why = "it is no file" if not stat.S_ISREG(info.st_mode) else "it is larger than a megabyte" if len(data) > MIB else ""
+        codec = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+        text = data.decode(codec).replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError:
+        text, why = "", "it is no text, or in no encoding that is known here; save it as UTF-8"
+    except OSError as err:
+        text, why = "", "it is a folder" if err.errno == errno.EISDIR else reason(OSError(err.errno, err.strerror))
+    if not why and "\0" in text:
+        why = "it is no text"
+    if why:
+        raise UsageError(f"the settings file {show(path)} cannot be read: {why}")
+    return text
+
+
 def unique_name(name: str, owner: str) -> str:
     """Make a passing name for something that is to become `name`; `owner`'s next run removes it after a crash."""
     return f".{owner}-{os.urandom(6).hex()}.{name}{INCOMPLETE}"
@@ -2991,6 +3354,92 @@ def mount_entry(path: str) -> Tuple[str, str]:
         if rest and is_inside(path, place) and len(place) >= len(best):
             best, (kind, device) = place, rest.split(" ")[:2]
     return kind, device
+
+
+class Mount(NamedTuple):
+    """A mounted file system: its top, and its type where the system tells."""
+
+    path: str
+    kind: str = ""
+
+
+# What holds no person's files, and what must not be touched unasked: a network's server may be gone, and whoever asks it waits.
+PSEUDO_KINDS = frozenset((
+    "autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs", "efivarfs", "fusectl",
+    "hugetlbfs", "mqueue", "nsfs", "proc", "pstore", "rpc_pipefs", "securityfs", "selinuxfs", "squashfs", "sysfs", "tracefs"))
+NETWORK_KINDS = frozenset((
+    "9p", "afs", "afpfs", "ceph", "cifs", "coda", "davfs", "fuse", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4", "smb3", "smbfs",
+    "webdav"))
+
+
+def is_network(mount: Mount) -> bool:
+    """Tell whether a mounted file system may lie on another computer; who serves a "fuse.sshfs" and its like is not known."""
+    return mount.kind in NETWORK_KINDS or mount.kind.startswith("fuse.")
+
+
+def drive_letters() -> List[Mount]:
+    """List the disks that have a letter on Windows."""
+    import ctypes
+    kernel = ctypes.windll.kernel32  # type: ignore[attr-defined,unused-ignore]
+    network, removable, fixed, memory = 4, 2, 3, 6  # GetDriveTypeW; an optical disk (5) is none to copy to, and slow to ask
+    letters = [f"{letter}:{os.sep}" for at, letter in enumerate(string.ascii_uppercase) if kernel.GetLogicalDrives() >> at & 1]
+    kinds = {letter: kernel.GetDriveTypeW(letter) for letter in letters}
+    return [Mount(letter, "smbfs" if kind == network else "") for letter, kind in kinds.items()
+            if kind in (network, removable, fixed, memory)]
+
+
+def mounts() -> List[Mount]:
+    """List what is mounted on this computer and may hold a person's files; a later one may hide an earlier one's place."""
+    if WINDOWS:
+        return drive_letters()
+    found = []
+    try:
+        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:
+            for line in file:
+                words = line.split(" ")
+                found.append(Mount(unescape(words[1]), words[2]))
+    except OSError:  # macOS has no such list, but one place where all disks appear
+        with contextlib.suppress(OSError):
+            found = [Mount(os.path.join("/Volumes", name)) for name in os.listdir("/Volumes")]
+        found.insert(0, Mount("/"))
+    return [one for one in found if one.kind not in PSEUDO_KINDS]
+
+
+def local_places(all_mounts: Sequence[Mount]) -> Iterator[str]:
+    """Give where a drive may lie: the top of each local disk, and the folders directly below it that are no other disk."""
+    tops = {one.path for one in all_mounts}
+    for mount in all_mounts:
+        if is_network(mount):
+            continue
+        yield mount.path
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(mount.path):
+                # the name is looked up first: to look at the top of a dead server's disk may take for ever
+                if entry.path not in tops and entry.is_dir(follow_symlinks=False):
+                    yield entry.path
+
+
+def answers(path: str, seconds: float) -> bool:
+    """Tell whether a path can be looked at within some seconds. A process of its own asks, as whoever asks a dead server hangs."""
+    import subprocess  # here, because only a network's drive needs it
+    ask = "import os, sys; os.stat(sys.argv[1])"
+    try:
+        asking = subprocess.Popen([sys.executable, "-I", "-S", "-c", ask, path], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL)
+    except (OSError, ValueError):
+        return True  # whoever wants it finds out
+    try:
+        asking.wait(seconds)
+    except subprocess.TimeoutExpired:
+        asking.kill()  # and no waiting for it: the system may not be able to end it
+        return False
+    return True
+
+
+def may_hang(path: str, all_mounts: Sequence[Mount]) -> bool:
+    """Tell whether to look at a path may take for ever: it lies on a network's disk, or this cannot be known."""
+    holders = [one for one in all_mounts if is_inside(path, one.path)]
+    return WINDOWS or MACOS or not holders or is_network(max(holders, key=lambda one: len(one.path)))
 
 
 def disks_of(path: str) -> Set[str]:
@@ -3217,6 +3666,17 @@ def machine_id() -> str:
     return hashlib.sha256(f"snapback {identity or 'host ' + host_name()}".encode()).hexdigest()[:32]
 
 
+def configuration_path() -> str:
+    """Give the path where this platform's programs of one user keep their settings."""
+    if WINDOWS:
+        base = os.environ.get("APPDATA") or os.path.expanduser("~\\AppData\\Roaming")
+    elif MACOS:
+        base = os.path.expanduser("~/Library/Application Support")
+    else:
+        base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return os.path.join(base, "snapback", SETTINGS)
+
+
 def state_path() -> str:
     """Give the path of the local record of drives; it is a convenience, never needed."""
     if WINDOWS:
@@ -3228,29 +3688,51 @@ def state_path() -> str:
     return os.path.join(base, "snapback", "drives.json")
 
 
-def known_drives() -> Dict[str, Dict[str, str]]:
-    """Read the local record: for each path where a marked drive was seen, its id and label."""
+def read_record() -> Dict[str, Any]:
+    """Read the local record; whatever is wrong with it, it is then an empty one."""
     try:
         with open(state_path(), encoding="utf-8") as file:
-            known = json.loads(file.read(MIB))
+            record = json.loads(file.read(MIB))
     except (OSError, ValueError, RecursionError):
         return {}
-    drives = known.get("drives") if isinstance(known, dict) else None
+    return record if isinstance(record, dict) else {}
+
+
+def write_record(record: Mapping[str, Any]) -> None:
+    """Write the local record; a failure to do so is no failure."""
+    if not os.path.isabs(state_path()):  # no home folder
+        return
+    with contextlib.suppress(OSError, ValueError):
+        os.makedirs(os.path.dirname(state_path()), mode=0o700, exist_ok=True)
+        folder = Folder.top(os.path.dirname(state_path()))
+        write_text(folder, "drives.json", json.dumps(record, indent=1), "init")
+
+
+def known_drives() -> Dict[str, Dict[str, str]]:
+    """Give from the local record, for each path where a marked drive was seen, its id and label."""
+    drives = read_record().get("drives")
     return {path: one for path, one in drives.items() if isinstance(one, dict)} if isinstance(drives, dict) else {}
 
 
 def remember_drive(path: str, marker: Marker) -> None:
-    """Note in the local record that a marked drive was seen at `path`; a failure to do so is no failure."""
-    if not os.path.isabs(state_path()):  # no home folder
-        return
+    """Note in the local record that a marked drive was seen at `path`."""
     known = known_drives()
-    if known.get(path) == {"id": marker.id, "label": marker.label}:
-        return
-    known[path] = {"id": marker.id, "label": marker.label}
-    with contextlib.suppress(OSError, ValueError):
-        os.makedirs(os.path.dirname(state_path()), mode=0o700, exist_ok=True)
-        folder = Folder.top(os.path.dirname(state_path()))
-        write_text(folder, "drives.json", json.dumps({"drives": known}, indent=1), "init")
+    if known.get(path) != {"id": marker.id, "label": marker.label}:
+        write_record({**read_record(), "drives": {**known, path: {"id": marker.id, "label": marker.label}}})
+
+
+def seen_drives() -> Dict[str, Seen]:
+    """Give from the local record what was last seen on each drive."""
+    seen = read_record().get("seen")
+    return {name: parse_seen(one) for name, one in seen.items()} if isinstance(seen, dict) else {}
+
+
+def note_seen(drive_id: str, seen: Seen) -> None:
+    """Note in the local record what was seen on a drive."""
+    if seen_drives().get(drive_id) != seen:
+        record = read_record()
+        kept = record.get("seen")
+        write_record({**record, "seen": {**(kept if isinstance(kept, dict) else {}), drive_id: seen._asdict()}})
 
 
 def terminal_width(stream: TextIO) -> int:
@@ -4423,6 +4905,117 @@ def find_set(root: Folder, wanted: str, host: str, machine: str, adopt: bool) ->
         raise UsageError(f"the set {name} on this drive belongs to another computer ({show(str(owner.get('host', '?')))}); "
                          "to begin a new one add --set NEW-NAME; if this computer goes on with its history add --adopt")
     return name, by_host
+
+
+# -- finding the drives of the settings --
+
+PATIENCE_FOR_SERVERS = 10        # seconds that a network's disk may take to answer
+
+
+class Search(NamedTuple):
+    """Where drives were found, by their ids, and why one could not be looked for."""
+
+    places: Mapping[str, Sequence[str]]
+    silent: Mapping[str, str]
+
+
+def marked(path: str) -> Optional[Tuple[str, Stamp]]:
+    """Give the id of the drive at a path, and what tells it from others; None where there is none, or it cannot be read."""
+    try:
+        root = Folder.top(path)
+        marker = read_marker(root)
+        return (marker.id, stamp(root.own_stat())) if marker else None
+    except OSError:
+        return None
+
+
+def find_drives(wanted: Mapping[str, str]) -> Search:
+    """Look for marked drives: `wanted` gives of each id a path to look at first, or an empty text.
+
+    What is mounted in two places is found once.
+    """
+    all_mounts, silent = mounts(), {}  # type: List[Mount], Dict[str, str]
+    places: List[str] = []
+    for drive_id, path in wanted.items():
+        if path and may_hang(path, all_mounts) and not answers(path, PATIENCE_FOR_SERVERS):
+            silent[drive_id] = f"{show(path)} does not answer: its server may be switched off"
+        elif path:
+            places.append(path)
+    found: Dict[str, Dict[Stamp, str]] = {}
+    for place in itertools.chain(places, local_places(all_mounts)):
+        drive = marked(place)
+        if drive and drive[0] in wanted:
+            found.setdefault(drive[0], {}).setdefault(drive[1], place)
+    return Search({drive_id: list(tops.values()) for drive_id, tops in found.items()}, silent)
+
+
+def the_only_place(label: str, places: Sequence[str]) -> str:
+    """Give where a drive is attached. Raises UsageError where two have its id, as one was cloned: which is meant cannot be known."""
+    if len(places) > 1:
+        raise UsageError(f"two drives have the id of {label}: {show(places[0])} and {show(places[1])}; one is a clone of the other, so "
+                         f"nothing was copied to either; unplug one or, to make it a drive of its own, remove its {MARKER} and run: "
+                         "snapback.py init")
+    return places[0]
+
+
+# -- settings --
+
+
+def split_alias(word: str, base: str) -> Tuple[str, str]:
+    """Split NAME=PATH; what has no name gets an empty one. Raises UsageError where the path is missing."""
+    alias, equals, path = word.partition("=")
+    if not equals or "/" in slashes(alias) or stat_path(join_path(base, user_path(word))) is not None:
+        return "", word
+    if not path:
+        raise UsageError(f"{quoted(word)} names no folder; write NAME=PATH, or only the path")
+    return alias, path
+
+
+def load_settings(path: str) -> Settings:
+    """Read a settings file; paths in it are relative to its folder. Raises UsageError."""
+    base = parent_path(whole_path(path))
+
+    def expand(word: str) -> str:
+        alias, rest = split_alias(word, base)
+        return f"{alias}={expand_path(rest, base)}" if alias else expand_path(rest, base)
+
+    text = read_settings_text(path)
+    try:
+        return parse_settings(text, expand)
+    except UsageError as err:
+        raise UsageError(f"the settings file {show(path)}, {err}; nothing was done") from err
+
+
+def settings_on_drive(script: str) -> str:
+    """Give the path of the settings that this computer's last run left on the drive that a script lies on; empty where there are none."""
+    try:
+        root = Folder.top(parent_path(script))
+        sets = list_sets(root)[0] if read_marker(root) else []
+        mine = [name for name in sets if set_owner(root, name).get("machine") == machine_id() and root.child(name).has(SET_SETTINGS)]
+    except OSError:
+        return ""
+    return join_path(parent_path(script), mine[0], SET_SETTINGS) if len(mine) == 1 else ""
+
+
+def find_settings(named: str) -> str:
+    """Find the settings: the file that was named, the one of this computer's user, or the copy on the drive where this script lies.
+
+    An empty text where there are none.
+    """
+    if named:
+        return named
+    return configuration_path() if is_taken(configuration_path()) else settings_on_drive(script_path())
+
+
+def leave_settings(drive: "Drive", set_name: str, settings: Settings) -> str:
+    """Leave a copy of the settings in the set, without commands; say why that failed, or nothing."""
+    try:
+        folder, text = drive.root.child(set_name), settings_text(settings)
+        if read_text(folder, SET_SETTINGS, MIB) != text:
+            write_text(folder, SET_SETTINGS, text, set_name)
+    except OSError as err:
+        return f"the settings could not be left on the drive ({reason(err)})"
+    return ""
 
 
 # -- deleting old dated copies --
@@ -6083,6 +6676,12 @@ def end_facts(counts: Counts) -> Dict[str, Any]:
 MOST_LEFTOVERS = 8           # of interrupted runs: each keeps folders open, and the last of them have nearly all there is
 
 
+def shares_since(header: Mapping[str, Any]) -> str:
+    """Say since when the dated copies share files with each other, up to the one with this header: the time of the last fresh one."""
+    since = header.get("shares_since")
+    return since if isinstance(since, str) and parse_time(since) else str(header["taken"])
+
+
 class SetRun:
     """A run of `backup` on its locked set: what stands around the walk."""
 
@@ -6140,7 +6739,7 @@ class SetRun:
             with Workers(self.order.jobs, pulse, store.serve) as workers:
                 leftovers = open_real_folders(self.set_folder, left_behind[-MOST_LEFTOVERS:])
                 run = Run(self.order, self.drive, target, store, workers, writer, flush, counts, notes)
-                writer.add([MANIFEST_MAGIC + json.dumps(self._header(abilities))])
+                writer.add([MANIFEST_MAGIC + json.dumps(self._header(abilities, earlier.values()))])
                 tally = Tally(run)
                 Taking(run, tally, earlier, leftovers, self.suspects).take_sources()
             facts = {**end_facts(counts), **self._judge(tally.toll)}
@@ -6159,9 +6758,13 @@ class SetRun:
         return Taken(name, self.seq, self.set_name, counts, notes + late_notes, where, settled, None, self._hold(name, facts), inside,
                      same_disk)
 
-    def _header(self, abilities: Abilities) -> Dict[str, Any]:
-        return {**self.facts, "seq": self.seq, "taken": self.order.now.isoformat(timespec="seconds"), "layout": "complete",
-                "fresh": self.order.fresh, "sources": {source.alias: source.path for source in self.order.sources},
+    def _header(self, abilities: Abilities, earlier: Iterable[Earlier]) -> Dict[str, Any]:
+        taken = self.order.now.isoformat(timespec="seconds")
+        shared = [] if self.order.fresh else [shares_since(before.manifest.header) for before in earlier]
+        return {**self.facts, "seq": self.seq, "taken": taken, "layout": "complete", "fresh": self.order.fresh,
+                "hold_at": self.order.hold_at,
+                "shares_since": min(shared, default=taken, key=lambda text: parse_time(text) or self.order.now),
+                "sources": {source.alias: source.path for source in self.order.sources},
                 "mounts": {source.alias: mount_point(source.path) for source in self.order.sources},
                 "tags": self.order.rules.tags, "excludes": [pattern.text for pattern in self.order.rules.patterns],
                 "drive": abilities._asdict(), "version": __version__}
@@ -6355,6 +6958,71 @@ def preview(drive: Drive, order: Order) -> Tuple[Look, str]:
             refuse_empty(order, earlier)
             look = look_ahead(order, drive, set_folder, earlier)
             return look._replace(notes=[*notes, *look.notes]), set_name
+
+
+# -- how a drive stands --
+
+
+class Standing(NamedTuple):
+    """What the next run for the same sources finds: the name of the set, the newest dated copy, and since when copies share files."""
+
+    set_name: str
+    taken: Optional[datetime] = None
+    shares_since: Optional[datetime] = None
+
+
+def standing_of(drive: Drive, order: Order) -> Standing:
+    """Look what is there of the order's sources. Raises SnapbackError."""
+    with drive.guarded():
+        set_name = find_set(drive.root, order.set_name, host_name(), machine_id(), order.adopt)[0]
+        snapshots = survey(drive.root.child(set_name)) if drive.root.has(set_name) else []
+    sources = {source.alias: source.path for source in order.sources}
+    newest = newest_whole(one for one in snapshots if one.sources == sources)
+    if newest is None:
+        return Standing(set_name)
+    return Standing(set_name, parse_time(str(newest.header["taken"])), parse_time(shares_since(newest.header)))
+
+
+def last_check(set_folder: Folder) -> str:
+    """Give when all that was read of a set, at least its newest dated copies, was last verified; from its history."""
+    for line in reversed((read_text(set_folder, HISTORY, 64 * MIB) or "").split("\n")):
+        if '"verify"' in line:
+            with contextlib.suppress(ValueError, AttributeError, RecursionError):
+                one = json.loads(line)
+                if one.get("what") == "verify" and not one.get("quick") and not one.get("interrupted") and parse_time(one.get("time", "")):
+                    return str(one["time"])
+    return ""
+
+
+def pace_of(snapshots: Sequence[Snapshot]) -> int:
+    """Give how many bytes a day's copies take, on average since the oldest, whose own bytes do not count; 0: not known yet."""
+    whole = [one for one in snapshots if one.state is State.WHOLE]
+    times = [parse_time(str(one.header["taken"])) for one in whole]
+    if len(whole) < 2 or not times[0] or not times[-1]:
+        return 0
+    days = (times[-1] - times[0]).total_seconds() / 86400
+    return int(sum(int(one.end.get("added", 0)) for one in whole[1:]) / days) if days >= 1 else 0
+
+
+def see_drive(drive: Drive, set_name: str, disks: Set[str], before: Seen, now: datetime) -> Seen:
+    """Look how a drive stands, for the local record; `disks` are those of what is copied. Raises OSError."""
+    offline = bool(drive.marker and drive.marker.offline)
+    text = now.isoformat(timespec="seconds")
+    free, total = free_space(drive.path)
+    seen = Seen(drive.marker.label if drive.marker else "", drive.path, set_name, offline=offline, seen=text, free=free, total=total,
+                same_disk=bool(disks & disks_of(drive.path)), attached_since=before.attached_since or text, told=before.told,
+                told_code=before.told_code)
+    if not set_name or not drive.root.has(set_name):
+        return seen
+    folder = drive.root.child(set_name)
+    snapshots = survey(folder)
+    newest, held = newest_whole(snapshots), held_by(snapshots, read_accepted(folder))
+    seen = seen._replace(checked=last_check(folder), hold=held_text(held, folder.path) if held else "", pace=pace_of(snapshots))
+    if newest:
+        damaged = damaged_in(read_text(folder, DAMAGED_LIST, 64 * MIB) or "").get(newest.name, 0)
+        seen = seen._replace(snapshot=newest.name, taken=str(newest.header["taken"]), damaged=damaged,
+                             unguarded=newest.header.get("hold_at") == 0)
+    return seen
 
 
 # -- verifying --
@@ -7142,6 +7810,37 @@ class Answer(NamedTuple):
     facts: Mapping[str, Any]
 
 
+WORST_FIRST = (Exit.INTERRUPTED, Exit.FAILED, Exit.USAGE, Exit.LOCKED, Exit.DAMAGED, Exit.HELD, Exit.ATTENTION, Exit.ABSENT, Exit.DONE)
+
+
+def with_problem(answer: Answer, problem: str) -> Answer:
+    """Add a line about trouble that leaves the dated copy as good as it is; an empty one adds nothing."""
+    if not problem:
+        return answer
+    return answer._replace(code=min(answer.code, Exit.ATTENTION, key=WORST_FIRST.index), problems=[problem, *answer.problems])
+
+
+def drives_answer(answers: Mapping[str, Tuple[str, Answer]]) -> Answer:
+    """Put together how it went with several drives: for each id its label and its answer; an absent one counts when none was there.
+
+    >>> missed, made = Answer(Exit.ABSENT, (), ["A is away"], {"attached": False}), Answer(Exit.DONE, ["made"], (), {})
+    >>> drives_answer({"1": ("A", missed), "2": ("B", made)}).code.name
+    'DONE'
+    """
+    there = any(answer.facts.get("attached", True) for _label, answer in answers.values())
+    codes = [answer.code for _label, answer in answers.values() if answer.code is not Exit.ABSENT or not there]
+    lines: List[str] = []
+    problems: List[str] = []
+    for label, answer in answers.values():
+        head = f"{label}: " if len(answers) > 1 else ""
+        loud = answer.code is not Exit.ABSENT or not there
+        lines += answer.lines if loud and answer.problems else [*answer.lines, *(() if loud else answer.problems)]
+        problems += [line if line.startswith(label) else head + line for line in answer.problems] if loud else []
+    return Answer(min(codes, key=WORST_FIRST.index, default=Exit.DONE), lines, problems, {"drives": [
+        {"attached": True, "due": True, **answer.facts, "id": drive_id, "label": label, "exit_code": int(answer.code)}
+        for drive_id, (label, answer) in answers.items()]})
+
+
 def plan_text(marker: Marker) -> str:
     """Write the recovery plan: plain words, for a bad day, on a strange computer."""
     return f"""{PLAN_TITLE}
@@ -7235,7 +7934,8 @@ def init_answer(prepared: Prepared, path: str, unheard: Sequence[str]) -> Answer
         lines.append("Same disk:    it is on the disk of this computer's own files: copies there help against mistakes, not when that "
                      "disk dies")
     if prepared.made:
-        lines += ["", f"Next, make the first dated copy:  snapback.py backup ~/Documents {shell_word(path)}"]
+        lines += ["", f"Next, make the first dated copy:  snapback.py backup ~/Documents {shell_word(path)}",
+                  f"Its section in {SETTINGS}, for runs by themselves:  [drive {prepared.marker.id}]"]
     problems = [*prepared.notes, *(f"{option} had no effect, as the drive keeps what its marker says; to change that, edit {MARKER} there"
                                    for option in unheard)]
     return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
@@ -7321,8 +8021,8 @@ def backup_facts(taken: Taken, seconds: float) -> Dict[str, Any]:
             "notes": [note._asdict() for note in [*taken.notes, *(rotated_notes(rotated) if rotated else ())]]}
 
 
-def backup_answer(taken: Taken, label: str, seconds: float, schedule: str) -> Answer:
-    """Report a dated copy."""
+def backup_answer(taken: Taken, label: str, seconds: float, schedule: str, ejected: Optional[Tuple[bool, str]] = None) -> Answer:
+    """Report a dated copy; `ejected` says whether the drive was ejected after it, and in which words."""
     counts, files = taken.counts, taken.counts.files
     numbers = f"{files[Same.NEW]:,} new, {files[Same.CHANGED]:,} changed, {files[Same.UNCHANGED]:,} unchanged"
     total = f"{count_text(counts.total_files, 'file')}, {size_text(counts.bytes)}"
@@ -7340,7 +8040,10 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str) -> An
     unplug = f"safe to unplug {label}" if is_settled(taken) else f"do not unplug {label} yet: eject it first"
     if taken.same_disk:
         unplug = f"{label} is on the same disk as what was copied: this helps against mistakes, not when that disk dies"
+    if ejected:
+        unplug = ejected[1]
     old = rotated_notes(taken.rotated) if taken.rotated else []
+    old += [Note("", ejected[1])] if ejected and not ejected[0] else []
     if any(note.path for note in taken.notes) or counts.skipped or counts.kept:
         end = (f"NOT COMPLETE - {count_text(len(taken.notes), 'thing')} above "
                f"{'needs' if len(taken.notes) == 1 else 'need'} attention; everything else is in this copy; {unplug}")
@@ -7445,6 +8148,99 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
     return Answer(Exit.ATTENTION if problems or closed else Exit.DONE, lines, [*problems, *closed_lines(closed)], {"snapshots": facts})
 
 
+class DriveStatus(NamedTuple):
+    """What `status` knows of a drive."""
+
+    id: str
+    label: str
+    seen: Seen
+    attached: bool
+    remind_after: Duration
+    trouble: str = ""                    # why it cannot be looked at
+
+
+NO_OFFLINE = timedelta(days=2)           # whoever leaves a drive attached for longer has no offline drive
+
+
+def is_offline(one: DriveStatus, now: datetime) -> bool:
+    """Tell whether a drive is really unplugged most of the time."""
+    since = parse_time(one.seen.attached_since)
+    return one.seen.offline and not (one.attached and since and now - since > NO_OFFLINE)
+
+
+def drive_troubles(one: DriveStatus, now: datetime) -> List[str]:
+    """Say what needs attention of a drive."""
+    seen, troubles = one.seen, [one.trouble] if one.trouble else []
+    if not seen.snapshot and not one.trouble:
+        troubles.append("there is no dated copy on it" + (
+            ": run: snapback.py backup" if one.attached else " that is known here: attach it, and let it be copied to"))
+    elif is_past(parse_time(seen.taken), one.remind_after, now):
+        troubles.append(f"its newest dated copy was made {age_text(parse_time(seen.taken), now)}: "
+                        + ("run: snapback.py backup" if one.attached else "attach it, and let it be copied to"))
+    if seen.hold:
+        troubles.append(seen.hold)
+    if seen.damaged:
+        troubles.append(f"a check found {count_text(seen.damaged, 'damaged file')} in its newest dated copy: make a new one")
+    if seen.total and seen.free * 20 < seen.total:
+        troubles.append(f"only {size_text(seen.free)} of {size_text(seen.total)} are free")
+    return [f"{one.label}: {trouble}" for trouble in troubles]
+
+
+def space_text(seen: Seen) -> str:
+    """Say how much is free on a drive, and for how long that will do."""
+    if not seen.total:
+        return "not known"
+    days = seen.free // seen.pace if seen.pace else 0
+    lasts = f"; at the present pace enough for {'years' if days > 1000 else count_text(days, 'day')}" if seen.pace else ""
+    return f"{size_text(seen.free)} of {size_text(seen.total)} free{lasts}"
+
+
+def status_lines(one: DriveStatus, now: datetime) -> List[str]:
+    """Show one drive."""
+    seen = one.seen
+    since = parse_time(seen.attached_since)
+    where = f"attached at {show(seen.path)}" if one.attached else (
+        f"away, last seen {age_text(parse_time(seen.seen), now)}" if seen.seen else "never seen here")
+    if one.attached and seen.offline and since and now - since > NO_OFFLINE:
+        where += f" for {span_text((now - since).total_seconds())}, so it is no offline drive: unplug it between copies"
+    newest = f"{seen.snapshot}, {age_text(parse_time(seen.taken), now)}" if seen.snapshot else "none that is known here"
+    checked = age_text(parse_time(seen.checked), now) if seen.checked else "never: run snapback.py verify, which reads everything again"
+    return [f"{one.label}{' (offline)' if seen.offline else ''}: {where}", f"  newest copy  {newest}", f"  last check   {checked}",
+            f"  space        {space_text(seen)}", *(["  tripwire     off: much lost at once holds nothing"] if seen.unguarded else [])]
+
+
+def three_two_one(drives: Sequence[DriveStatus], now: datetime) -> List[str]:
+    """Say in words how far three copies, on two disks, one of them offline, are reached."""
+    have = [one for one in drives if one.seen.snapshot]
+    other = [one.label for one in have if not one.seen.same_disk]
+    offline = [one.label for one in have if is_offline(one, now) and not one.seen.same_disk]
+    names = enumerate_words(["the original", *(one.label for one in have)])
+    return [f"Three copies  {'yes' if len(have) >= 2 else 'NO'}: {names}" + ("" if len(have) >= 2 else "; add another drive"),
+            f"Two disks     {'yes: ' + enumerate_words(other) if other else 'NO: nothing is on another disk than the original'}",
+            f"One offline   {'yes: ' + enumerate_words(offline) if offline else 'NO: ransomware reaches what stays attached; unplug one'}"]
+
+
+def status_answer(drives: Sequence[DriveStatus], now: datetime, unguarded: bool) -> Answer:
+    """Say whether a person is safe: 0 good, 3 attention, 1 bad."""
+    troubles = [line for one in drives for line in drive_troubles(one, now)]
+    young = [one for one in drives if one.seen.snapshot and not is_past(parse_time(one.seen.taken), one.remind_after, now)]
+    code = Exit.FAILED if not young else Exit.ATTENTION if troubles else Exit.DONE
+    newest = max(young, key=lambda one: one.seen.snapshot, default=None)
+    first = "NOT SAFE: there is no recent dated copy" if newest is None else (
+        f"{'Safe, but look at what is said below' if troubles else 'Safe'}: the newest dated copy is on {newest.label}, made "
+        f"{age_text(parse_time(newest.seen.taken), now)}")
+    away = sorted((one for one in drives if not one.attached), key=lambda one: one.seen.taken)
+    lines = [first, "", *(line for one in drives for line in status_lines(one, now)), "", *three_two_one(drives, now)]
+    lines += [f"Plug in next  {away[0].label}"] if away else []
+    lines += ["Tripwire      off in the settings: much lost at once holds nothing"] if unguarded else []
+    return Answer(code, lines, troubles, {"safe": code is Exit.DONE, "tripwire": not unguarded, "three_copies": sum(
+        bool(one.seen.snapshot) for one in drives) >= 2, "two_disks": any(one.seen.snapshot and not one.seen.same_disk for one in drives),
+        "one_offline": any(one.seen.snapshot and is_offline(one, now) and not one.seen.same_disk for one in drives),
+        "plug_in_next": away[0].id if away else None,
+        "drives": [{**one.seen._asdict(), "id": one.id, "label": one.label, "attached": one.attached, "troubles": drive_troubles(one, now)}
+                   for one in drives]})
+
+
 def passed_over(when: str, snapshot: str) -> List[str]:
     """Say that there is no dated copy of the time that a person named, if so, and which was taken for it."""
     text = re.sub(r"[ T]", "_", when.strip(), count=1).replace(":", "")
@@ -7545,6 +8341,21 @@ def restore_answer(done: Restored, snapshot: str, asides: Sequence[str], seconds
         "notes": [note._asdict() for note in done.notes]})
 
 
+def notify(title: str, text: str) -> bool:
+    """STUB."""
+    return bool(title and text)
+
+
+def run_on_result(words: Sequence[str], facts: Mapping[str, str]) -> str:
+    """STUB."""
+    return "" if words and facts else "x"
+
+
+def eject(path: str) -> Tuple[bool, str]:
+    """STUB."""
+    return False, path
+
+
 # --- 13. Command line --------------------------------------------------------------------------
 
 
@@ -7609,12 +8420,22 @@ def read_rotation(args: argparse.Namespace) -> Rotation:
     return Rotation(parse_retention(said), Space() if args.min_free is None else parse_space(args.min_free))
 
 
+def add_config(parser: Parser) -> None:
+    """Declare the option that names the settings."""
+    parser.add_argument("--config", default="", metavar="FILE", help=f"the settings (default: {SETTINGS} of this user)")
+
+
 def add_backup(parser: Parser) -> None:
     """Declare the options of `backup`."""
-    parser.add_argument("paths", nargs="+", metavar="SOURCE... DRIVE",
-                        help="folders or files to copy (NAME=PATH gives one another name on the drive), then the drive")
+    parser.add_argument("paths", nargs="*", metavar="SOURCE... DRIVE",
+                        help="folders or files to copy (NAME=PATH gives one another name on the drive), then the drive; "
+                             "without them: what the settings say, on every drive of theirs that is attached")
+    add_config(parser)
     parser.add_argument("--init", action="store_true", help="make the marker first, where the drive has none yet")
     parser.add_argument("--if-attached", action="store_true", help="an absent drive is no failure (exit 0)")
+    parser.add_argument("--if-due", action="store_true", help="only on drives whose newest copy is as old as the settings' every")
+    parser.add_argument("--every", default="", metavar="TIME", help="only when the newest copy is as old as this, such as 12h or 1d")
+    parser.add_argument("--eject", action="store_true", help="let the drive be unplugged afterwards, and say whether it may be")
     parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be copied; write nothing")
     parser.add_argument("--set", default="", metavar="NAME", help="the folder on the drive for this computer's copies")
     parser.add_argument("--adopt", action="store_true", help="go on with a set that another computer began")
@@ -7660,14 +8481,7 @@ def read_rules(args: argparse.Namespace) -> Rules:
 
 def read_sources(words: Sequence[str]) -> Tuple[Source, ...]:
     """Read the words before the drive: paths, or NAME=PATH."""
-    pairs = []
-    for word in words:
-        alias, equals, path = word.partition("=")
-        if not equals or "/" in slashes(alias) or stat_path(user_path(word)) is not None:
-            alias, path = "", word
-        if not path:
-            raise UsageError(f"{quoted(word)} names no folder; write NAME=PATH, or only the path")
-        pairs.append((alias, path))
+    pairs = [split_alias(word, "") for word in words]
     named = give_aliases([(alias or plain_name(path), whole_path(path)) for alias, path in pairs])
     sources = []
     for alias, path in named:
@@ -7728,42 +8542,202 @@ def schedule_words(args: argparse.Namespace, sources: Sequence[Source], drive: D
     return words + [flag for flag, wanted in flags if wanted]
 
 
+def make_order(args: argparse.Namespace, sources: Tuple[Source, ...], scene: Scene) -> Order:
+    """Read the options of `backup` into an order. Raises UsageError."""
+    hold_at = HOLD_AT if args.hold_at is None else parse_hold_at(args.hold_at)
+    rotation = read_rotation(args)
+    return Order(sources, scene.now, plan_text, read_rules(args), args.set, args.adopt, args.checksum, args.allow_empty, args.fresh,
+                 hold_at, None if args.no_rotate else rotation, scene.watched, args.jobs)
+
+
+def look_again(drive: Drive, set_name: str, sources: Iterable[Source], now: datetime) -> Seen:
+    """Look how a drive stands, and note it in the local record. Raises OSError."""
+    drive_id = drive.marker.id if drive.marker else ""
+    disks = system_disks()
+    for source in sources:
+        with contextlib.suppress(OSError):
+            disks |= disks_of(source.path)
+    seen = see_drive(drive, set_name, disks, seen_drives().get(drive_id, Seen()), now)
+    if drive_id:
+        note_seen(drive_id, seen)
+    return seen
+
+
+def back_up(drive: Drive, order: Order, scene: Scene, eject_it: bool, settings: Optional[Settings], schedule: str = "") -> Answer:
+    """Make one dated copy, remember what was seen of the drive, leave the settings there, and eject it if that is wanted."""
+    began = scene.clock()
+    taken = take_snapshot(drive, order, scene.expect)
+    unsaved = leave_settings(drive, taken.set_name, settings) if settings else ""
+    if drive.marker:
+        remember_drive(drive.path, drive.marker)
+    with contextlib.suppress(OSError):  # the record is a convenience
+        look_again(drive, taken.set_name, order.sources, scene.now)
+    if unsaved:
+        taken.notes.append(Note("", unsaved))
+    ejected = eject(drive.path) if eject_it else None
+    return backup_answer(taken, drive.label, scene.clock() - began, schedule, ejected)
+
+
+def not_due_answer(drive: Drive, standing: Standing, now: datetime) -> Answer:
+    """Report that it is too early for a dated copy."""
+    return Answer(Exit.DONE, [f"{drive.label}: nothing is due yet; its newest dated copy was made {age_text(standing.taken, now)}"], (),
+                  {"attached": True, "due": False, "set": standing.set_name})
+
+
+def serve_drive(one: DriveSettings, where: str, order: Order, args: argparse.Namespace, scene: Scene, settings: Settings) -> Answer:
+    """Make the dated copy that is due on a drive of the settings, if one is. Raises SnapbackError, OSError."""
+    drive = open_drive(where)
+    standing = standing_of(drive, order)
+    every = parse_span(args.every) if args.every else one.every
+    if (args.if_due or args.every) and not is_due(standing.taken, every, scene.now):
+        with contextlib.suppress(OSError):
+            look_again(drive, standing.set_name, order.sources, scene.now)
+        return not_due_answer(drive, standing, scene.now)
+    if any(one.fresh_every) and standing.shares_since and is_past(standing.shares_since, one.fresh_every, scene.now):
+        order = order._replace(fresh=True)
+    if args.dry_run:
+        look, set_name = preview(drive, order)
+        return preview_answer(look, set_name, drive.label, free_space(drive.path)[0])
+    answer = back_up(drive, order, scene, args.eject or one.eject, settings)
+    return answer._replace(facts={**answer.facts, "attached": True, "due": True})
+
+
+TOLD_AGAIN = timedelta(hours=20)     # once a day, also when the hours wander a little
+
+
+def is_told(seen: Seen, code: Exit, now: datetime) -> bool:
+    """Tell whether a person was told of a drive's trouble not long ago."""
+    told = parse_time(seen.told)
+    return told is not None and seen.told_code == code and timedelta(0) <= now - told < TOLD_AGAIN
+
+
+def label_of(one: DriveSettings) -> str:
+    """Give the name that people know a drive of the settings by."""
+    return show(seen_drives().get(one.id, Seen()).label or one.label) or f"the drive {one.id[:8]}..."
+
+
+def miss_drive(one: DriveSettings, label: str, silent: str, quiet: bool, now: datetime) -> Answer:
+    """Report a drive of the settings that is not attached: loudly only once a day, after `remind-after`."""
+    seen = seen_drives().get(one.id, Seen(label=one.label))
+    seen = seen._replace(attached_since="", missed_since=seen.missed_since or now.isoformat(timespec="seconds"))
+    last = parse_time(seen.taken) or parse_time(seen.missed_since)
+    facts = {"attached": False, "due": False}
+    note_seen(one.id, seen)
+    said = f"{label} is not attached, so nothing was copied to it" + (f": {silent}" if silent else "")
+    if not is_past(last, one.remind_after, now):
+        return Answer(Exit.DONE, [said], (), facts) if quiet else Answer(Exit.ABSENT, (), [said], facts)
+    newest = f"its newest dated copy was made {age_text(last, now)}" if seen.taken else "there is no dated copy on it that is known here"
+    said = f"{said}; {newest}: attach it soon, and let it be copied to"
+    if quiet and is_told(seen, Exit.ATTENTION, now):
+        return Answer(Exit.DONE, [said], (), facts)
+    return Answer(Exit.ATTENTION, (), [said], facts)
+
+
+def order_of_settings(settings: Settings, one: DriveSettings, args: argparse.Namespace, scene: Scene) -> Order:
+    """Make the order for one drive: what the settings say, and over it what stands on the command line. Raises SnapbackError."""
+    said = {**vars(args), "patterns": [*settings.patterns, *(args.patterns or ())], "set": args.set or settings.set_name,
+            "exclude_caches": args.exclude_caches or settings.exclude_caches, "checksum": args.checksum or settings.checksum,
+            "exclude_if_present": [*settings.exclude_if_present, *args.exclude_if_present],
+            "one_file_system": args.one_file_system or settings.one_file_system}
+    order = make_order(argparse.Namespace(**said), read_sources(settings.sources), scene)
+    by_hand = args.min_free is not None or any(getattr(args, f"keep_{rule}") is not None for rule in Retention._fields)
+    return order._replace(hold_at=settings.hold_at if args.hold_at is None else order.hold_at,
+                          rotation=one.rotation if order.rotation and not by_hand else order.rotation)
+
+
+def tell_people(answers: Mapping[str, Answer], settings: Settings, scene: Scene) -> None:
+    """Notify whoever sits at this computer of what went wrong with a drive, once a day for each kind of trouble."""
+    for one in settings.drives:
+        answer, seen = answers[one.id], seen_drives().get(one.id, Seen())
+        if answer.code in (Exit.DONE, Exit.LOCKED, Exit.ABSENT) or not answer.problems:
+            if answer.facts.get("due") and seen.told:
+                note_seen(one.id, seen._replace(told="", told_code=0))
+        elif not is_told(seen, answer.code, scene.now):
+            note_seen(one.id, seen._replace(told=scene.now.isoformat(timespec="seconds"), told_code=int(answer.code)))
+            if settings.notify and not scene.watched:
+                notify(f"snapback: {label_of(one)}", answer.problems[-1])
+
+
+def results_for_others(answer: Answer, one: DriveSettings) -> Dict[str, str]:
+    """Give the facts of a run to the command that a person wants carried out after it."""
+    words = {Exit.DONE: "ok", Exit.ATTENTION: "attention", Exit.HELD: "held", Exit.DAMAGED: "damaged"}
+    return {"RESULT": words.get(answer.code, "failed"), "EXIT_CODE": str(int(answer.code)), "DRIVE": label_of(one), "DRIVE_ID": one.id,
+            "SNAPSHOT": str(answer.facts.get("snapshot_id", "")), "PATH": str(answer.facts.get("path", "")),
+            "MESSAGE": (answer.problems or answer.lines or [""])[-1]}
+
+
+def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `backup` without arguments: what the settings say, for each drive that is attached."""
+    path = find_settings(args.config)
+    if not path:
+        raise UsageError(f"say what to copy and where to: snapback.py backup ~/Documents /media/usb (or write that into {SETTINGS}, see "
+                         f"README, and put it here: {show(configuration_path())})")
+    settings = load_settings(path)
+    if not settings.drives:
+        raise UsageError(f"the settings file {show(path)} names no drive; add a section [drive ID] with the id that stands in the drive's "
+                         f"{MARKER}; for a new drive run: snapback.py init DIR")
+    orders = {one.id: order_of_settings(settings, one, args, scene) for one in settings.drives}
+    search = find_drives({one.id: one.path for one in settings.drives})
+    answers: Dict[str, Answer] = {}
+    for one in settings.drives:
+        quiet, places = args.if_attached or args.if_due or bool(args.every), search.places.get(one.id, ())
+        try:
+            if places:
+                place = the_only_place(label_of(one), places)
+                answers[one.id] = serve_drive(one, place, orders[one.id], args, scene, settings)
+            else:
+                answers[one.id] = miss_drive(one, label_of(one), search.silent.get(one.id, ""), quiet, scene.now)
+        except SnapbackError as err:
+            answers[one.id] = Answer(err.code, (), [str(err)], {"error": str(err)})
+        except OSError as err:
+            why = f"the system refused ({reason(err)}); every earlier dated copy is untouched"
+            answers[one.id] = Answer(Exit.FAILED, (), [why], {"error": why})
+        if settings.on_result and places and answers[one.id].facts.get("due", True) and not args.dry_run:
+            why = run_on_result(settings.on_result, results_for_others(answers[one.id], one))
+            answers[one.id] = with_problem(answers[one.id], why and f"on-result: {why}")
+    if not args.dry_run:
+        tell_people(answers, settings, scene)
+    return drives_answer({one.id: (label_of(one), answers[one.id]) for one in settings.drives})
+
+
 def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `backup`."""
+    if args.init and (args.if_attached or args.if_due or args.every):
+        raise UsageError("--init makes a new drive of whatever folder is there, so it does not go with --if-attached, --if-due or "
+                         "--every; run it once by hand, then leave it out")
+    if args.set:
+        parse_set_name(args.set)
+    every = parse_span(args.every) if args.every else None
+    if not args.paths and not args.init:
+        return run_by_settings(args, scene)
     if len(args.paths) < 2:
         raise UsageError("name at least one source and then the drive: snapback.py backup ~/Documents /media/usb")
-    if args.init and args.if_attached:
-        raise UsageError("--init makes a new drive of whatever folder is there, so it does not go with --if-attached; run it once by "
-                         "hand, then leave it out")
-    if args.set and why_no_set_name(args.set):
-        raise UsageError(f"{quoted(args.set)} cannot name a set: {why_no_set_name(args.set)}")
+    if args.config or args.if_due:
+        raise UsageError(f"{'--config' if args.config else '--if-due'} is for a run by the settings, which names no folders; leave it out, "
+                         "or leave out the folders" + ("" if args.config else "; with folders, --every 1d does the same"))
     *words, place = args.paths
-    rules, rotation, hold_at = read_rules(args), read_rotation(args), HOLD_AT if args.hold_at is None else parse_hold_at(args.hold_at)
-    sources = read_sources(words)
+    order = make_order(args, read_sources(words), scene)
     made = False
     if args.init:
-        check_sources(sources)
-        made = init_for_backup(place, [source.path for source in sources], args.dry_run, scene.now)
+        check_sources(order.sources)
+        made = init_for_backup(place, [source.path for source in order.sources], args.dry_run, scene.now)
     try:
         drive = open_drive(place)
     except DriveAbsent as absent:
         if args.if_attached:
             return Answer(Exit.DONE, [str(absent)], (), {"attached": False})
         raise
-    order = Order(sources, scene.now, plan_text, rules, args.set, args.adopt, args.checksum, args.allow_empty, args.fresh, hold_at,
-                  None if args.no_rotate else rotation, scene.watched, args.jobs)
+    standing = standing_of(drive, order) if every else None
+    if every and standing and not is_due(standing.taken, every, scene.now):
+        return not_due_answer(drive, standing, scene.now)
     if args.dry_run:
         look, set_name = preview(drive, order)
         return preview_answer(look, set_name, drive.label, free_space(drive.path)[0])
-    began = scene.clock()
-    taken = take_snapshot(drive, order, scene.expect)
-    if drive.marker:
-        remember_drive(drive.path, drive.marker)
-    schedule = " ".join(map(shell_word, schedule_words(args, sources, drive))) if made else ""
+    schedule = " ".join(map(shell_word, schedule_words(args, order.sources, drive))) if made else ""
     if made and is_inside(script_path(), drive.path):
         schedule = (f"first copy {TOOL} from the drive to this computer, as nothing can start it while the drive is away; then run it "
                     "there by hand")
-    return backup_answer(taken, drive.label, scene.clock() - began, schedule)
+    return back_up(drive, order, scene, args.eject, None, schedule)
 
 
 def add_init(parser: Parser) -> None:
@@ -7783,14 +8757,18 @@ def run_init(args: argparse.Namespace, scene: Scene) -> Answer:
     except OSError as err:
         raise not_preparable(args.dir, err) from err
     remember_drive(where, prepared.marker)
+    with contextlib.suppress(OSError):  # the record is a convenience
+        look_again(Drive(where, prepared.marker), "", (), scene.now)
     wanted = (("--label", args.label not in ("", prepared.marker.label)), ("--offline", args.offline and not prepared.marker.offline))
     return init_answer(prepared, args.dir, [option for option, unheard in wanted if unheard and not prepared.made])
 
 
 def add_drive_options(parser: Parser) -> None:
     """Declare what names a drive and a set for the commands that read."""
-    parser.add_argument("--drive", default="", metavar="DIR", help="the drive (default: where this script lies, or the current folder)")
+    parser.add_argument("--drive", default="", metavar="DIR",
+                        help="the drive (default: where this script lies, or the current folder, or the settings' one)")
     parser.add_argument("--set", default="", metavar="NAME", help="the set (default: the only one, or this computer's)")
+    add_config(parser)
 
 
 def add_list(parser: Parser) -> None:
@@ -7798,30 +8776,56 @@ def add_list(parser: Parser) -> None:
     add_drive_options(parser)
 
 
-def open_to_read(args: argparse.Namespace) -> Tuple[Drive, str]:
-    """Find the drive that a reading command means, marked or not; give it with the name of the set, if one was named."""
-    places = [args.drive] if args.drive else [place for place in (parent_path(script_path()), current_folder()) if place]
-    for place in places:
-        where, named = whole_path(place), args.set
+def drive_named(args: argparse.Namespace, place: str) -> Optional[Tuple[Drive, str]]:
+    """Open the drive that `place` lies on, or is when it was named; give it with the name of the set. Raises DriveAbsent, OSError."""
+    where, named = whole_path(place), args.set
+    info = stat_path(where)
+    if info is None or not is_folder(info):
+        return None
+    if args.drive and not named and not why_no_set_name(path_parts(where)[-1] if path_parts(where) else ".") and (
+            looks_like_set(Folder.top(where))):
+        where, named = parent_path(where), path_parts(where)[-1]
+    while not args.drive and read_marker(Folder.top(where)) is None:
+        if parent_path(where) == where:
+            break
+        where = parent_path(where)
+    marker = read_marker(Folder.top(where))
+    return (Drive(where, marker), named) if args.drive or marker else None
+
+
+def drives_to_read(args: argparse.Namespace) -> List[Tuple[Drive, str]]:
+    """Find the drives that a reading command means, marked or not, each with the name of the set, if one was named.
+
+    The one that was named, else the one that this script or the current folder lies on, else those of the settings that are attached.
+    """
+    for place in [args.drive] if args.drive else [one for one in (parent_path(script_path()), current_folder()) if one]:
         try:
-            info = stat_path(where)
-            if info is None or not is_folder(info):
-                continue
-            if args.drive and not named and not why_no_set_name(path_parts(where)[-1] if path_parts(where) else ".") and (
-                    looks_like_set(Folder.top(where))):
-                where, named = parent_path(where), path_parts(where)[-1]
-            while not args.drive and read_marker(Folder.top(where)) is None:
-                if parent_path(where) == where:
-                    break
-                where = parent_path(where)
-            marker = read_marker(Folder.top(where))
-            if args.drive or marker:
-                return Drive(where, marker), named
+            found = drive_named(args, place)
         except OSError as err:
             raise DriveAbsent(f"{show(place)} cannot be read ({reason(err)}); attach the drive, or run as a user who may read it") from err
+        if found:
+            return [found]
     if args.drive:
         raise DriveAbsent(f"there is no folder {show(args.drive)}; attach the drive, or check the path")
-    raise UsageError("say which drive: --drive DIR (this script does not lie on one, and the current folder is on none)")
+    path = find_settings(args.config)
+    settings = load_settings(path) if path else Settings(())
+    search = find_drives({one.id: one.path for one in settings.drives})
+    drives = [open_drive(the_only_place(label_of(one), search.places[one.id])) for one in settings.drives if one.id in search.places]
+    if path and not drives:
+        raise DriveAbsent("no drive of the settings is attached; attach one, or say which: --drive DIR")
+    if not drives:
+        raise UsageError("say which drive: --drive DIR (this script does not lie on one, the current folder is on none, and there are no "
+                         "settings)")
+    return [(drive, args.set) for drive in drives]
+
+
+def open_to_read(args: argparse.Namespace) -> Tuple[Drive, str]:
+    """Find the one drive that a reading command means, and the name of the set, if one was named. Raises UsageError where several are."""
+    found = drives_to_read(args)
+    if len(found) > 1:
+        drives = ", ".join(f"--drive {shell_word(drive.path)}" for drive, _set in found)
+        raise UsageError(f"several drives are attached; say which: {drives}")
+    return found[0]
 
 
 def no_set(drive: Drive, named: str, sets: Sequence[str], closed: Sequence[str]) -> str:
@@ -7834,9 +8838,8 @@ def no_set(drive: Drive, named: str, sets: Sequence[str], closed: Sequence[str])
     return f"no set {quoted(named)} on {drive.label}; {there}" if named else f"on {drive.label} {there}"
 
 
-def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
-    """Carry out `list`."""
-    drive, named = open_to_read(args)
+def list_drive(drive: Drive, named: str, now: datetime) -> Answer:
+    """List the dated copies on one drive."""
     with drive.guarded():
         sets, closed = list_sets(drive.root)
         if not drive.marker and not sets and not closed:
@@ -7852,7 +8855,18 @@ def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
             held = held_by(snapshots, read_accepted(folder))
             found[name] = Listed(snapshots, {date: count for date, count in bad.items() if folder.has(date)}, read_pins(folder),
                                  held_text(held, folder.path) if held else "")
-        return list_answer(found, closed if not named else (), drive.label, scene.now)
+        return list_answer(found, closed if not named else (), drive.label, now)
+
+
+def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `list`."""
+    answers = [(drive, list_drive(drive, named, scene.now)) for drive, named in drives_to_read(args)]
+    if len(answers) == 1:
+        return answers[0][1]
+    return Answer(min((answer.code for _drive, answer in answers), key=WORST_FIRST.index),
+                  [line for _drive, answer in answers for line in answer.lines],
+                  [line for _drive, answer in answers for line in answer.problems],
+                  {"snapshots": [{"drive": drive.path, **one} for drive, answer in answers for one in answer.facts["snapshots"]]})
 
 
 def choose_set(drive: Drive, named: str) -> str:
@@ -7868,6 +8882,52 @@ def choose_set(drive: Drive, named: str) -> str:
     if len(mine) == 1:
         return mine[0]
     raise UsageError(no_set(drive, "", sets, closed))
+
+
+def add_status(parser: Parser) -> None:
+    """Declare the options of `status`."""
+    add_config(parser)
+    parser.add_argument("--drive", default="", metavar="DIR", help="this drive only (default: those of the settings, or all known here)")
+    parser.add_argument("--set", default="", metavar="NAME", help="the set (default: the only one, or this computer's)")
+
+
+def status_of(one: DriveSettings, search: Search, set_name: str, sources: Sequence[Source], now: datetime) -> DriveStatus:
+    """Look how a drive stands; of an absent one the local record tells."""
+    places = search.places.get(one.id, ())
+    seen = seen_drives().get(one.id, Seen(label=one.label))
+    if one.offline is not None:
+        seen = seen._replace(offline=one.offline)
+    if not places:
+        return DriveStatus(one.id, label_of(one), seen, False, one.remind_after, search.silent.get(one.id, ""))
+    try:
+        drive = open_drive(the_only_place(label_of(one), places))
+        with drive.guarded():
+            named = set_name if set_name in list_sets(drive.root)[0] or not set_name else ""
+            seen = look_again(drive, choose_set(drive, named) if list_sets(drive.root)[0] else "", sources, now)
+    except SnapbackError as err:
+        return DriveStatus(one.id, label_of(one), seen, True, one.remind_after, str(err))
+    if one.offline is not None:
+        seen = seen._replace(offline=one.offline)
+    return DriveStatus(one.id, label_of(one), seen, True, one.remind_after)
+
+
+def run_status(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `status`."""
+    path = "" if args.drive and not args.config else find_settings(args.config)
+    settings = load_settings(path) if path else Settings(())
+    drives = settings.drives or tuple(DriveSettings(name, path=seen.path) for name, seen in seen_drives().items())
+    if args.drive:
+        marker = open_drive(args.drive).marker
+        named = [one for one in drives if marker and one.id == marker.id]
+        drives = (named[0] if named else DriveSettings(marker.id if marker else ""))._replace(path=whole_path(args.drive)),
+    search = find_drives({one.id: one.path for one in drives})
+    if not drives:
+        raise SnapbackError("NOT SAFE: no drive is known here yet; make the first dated copy: snapback.py backup --init ~/Documents "
+                            "/media/usb")
+    sources = read_sources(settings.sources)
+    name = args.set or settings.set_name
+    found = [status_of(one, search, name, sources, scene.now) for one in drives]
+    return status_answer(found, scene.now, bool(path) and not settings.hold_at)
 
 
 def add_verify(parser: Parser) -> None:
@@ -8067,6 +9127,7 @@ COMMANDS: Dict[str, Command] = {
     "init": Command("prepare a drive: make its marker, say what it can do", add_init, run_init,
                     "snapback.py init /media/usb --label BLUE-STICK --offline"),
     "list": Command("show the dated copies on a drive", add_list, run_list, "snapback.py list --drive /media/usb"),
+    "status": Command("am I safe? how each drive stands, and which to plug in next", add_status, run_status, "snapback.py status"),
     "verify": Command("read dated copies again and compare every checksum", add_verify, run_verify,
                       "snapback.py verify latest --drive /media/usb"),
     "restore": Command("give files back, into a new folder", add_restore, run_restore,
@@ -8079,8 +9140,9 @@ COMMANDS: Dict[str, Command] = {
                    "snapback.py pin 2026-11-20 --note 'before the move' --drive /media/usb"),
     "unpin": Command("take that protection back", add_unpin, run_unpin, "snapback.py unpin 2026-11-20 --drive /media/usb"),
 }
-VALUE_OPTIONS = frozenset(("--set", "--drive", "--jobs", "--to", "--label", "--note", "--exclude", "--exclude-from", "--exclude-if-present",
-                           "--min-free", "--hold-at", *(f"--keep-{rule}" for rule in Retention._fields)))
+VALUE_OPTIONS = frozenset(("--set", "--drive", "--config", "--every", "--jobs", "--to", "--label", "--note", "--exclude",
+                           "--exclude-from", "--exclude-if-present", "--min-free", "--hold-at",
+                           *(f"--keep-{rule}" for rule in Retention._fields)))
 
 
 def default_jobs() -> int:

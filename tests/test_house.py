@@ -243,6 +243,7 @@ def test_nothing_leaves_the_interpreter_but_the_last_line() -> None:
         if isinstance(node, (ast.Name, ast.Attribute)) and leaving & {getattr(node, "id", ""), getattr(node, "attr", "")}
     ]
     assert [LINES[node.lineno - 1].strip() for node in found] == [
+        "asking.kill()  # and no waiting for it: the system may not be able to end it",
         "os._exit(0)",
         "os._exit(0)  # whatever happens: nothing of the other process may be tidied up here",
         "os.kill(hand.pid, signal.SIGKILL)",
@@ -535,6 +536,16 @@ def test_the_readme_has_the_same_exit_codes(readme: str) -> None:
     rows = table(readme, "exit", "means")
     assert [int(row[0]) for row in rows] == [int(code) for code in snapback.Exit]
     assert [row for row in rows if not row[1]] == []
+
+
+def test_the_readme_has_the_same_settings(readme: str) -> None:
+    told: Dict[str, Set[str]] = {"backup": set(), "drive": set()}
+    for keys, sections, _ in table(readme, "key", "in", "means"):
+        named = re.findall(r"(?<![\w-])[a-z][a-z-]*(?:\.\.\.)?", keys)
+        every = {key for name in named for key in snapback.RETENTION_KEYS if name == "keep-..." and key.startswith("keep-")}
+        for section in sections.split(", "):
+            told[section] |= every | {name for name in named if name != "keep-..."}
+    assert told == {"backup": set(snapback.BACKUP_KEYS), "drive": set(snapback.DRIVE_KEYS)}
 
 
 def test_the_readme_says_which_pythons_are_enough(readme: str) -> None:
