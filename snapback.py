@@ -14,6 +14,7 @@ dated copies in a separate place.  Each one is a plain folder that any file mana
   snapback.py accept --drive DRIVE         go on after a hold: the big change was yours
   snapback.py pin WHEN --drive DRIVE       protect a dated copy from deletion
   snapback.py unpin WHEN --drive DRIVE     take that protection back
+  snapback.py schedule --install           let this computer make them by itself
 
 The first copy on a new drive:  snapback.py backup --init ~/Documents /media/usb
 "snapback.py COMMAND --help" explains one command.
@@ -3340,27 +3341,66 @@ def disks_below(device: str) -> Set[str]:
         return set()
 
 
-def mount_entry(path: str) -> Tuple[str, str]:
-    """Give the type and the device of the file system that holds `path`, from Linux' list of mounts; empty elsewhere."""
+class Mounted(NamedTuple):
+    """One mounted file system: where and, as far as the system tells, its type, its number ("8:1"), its device."""
+
+    place: str
+    kind: str = ""
+    number: str = ""
+    device: str = ""
+
+
+NETWORK = "network"      # the type of what lies on another computer, where the system tells no more
+
+
+def drive_letters() -> List[Mounted]:
+    """List the disks that have a letter on Windows."""
+    import ctypes
+    kernel = ctypes.windll.kernel32  # type: ignore[attr-defined,unused-ignore]
+    network, removable, fixed, memory = 4, 2, 3, 6  # GetDriveTypeW; an optical disk (5) is none to copy to, and slow to ask
+    letters = [f"{letter}:{os.sep}" for at, letter in enumerate(string.ascii_uppercase) if kernel.GetLogicalDrives() >> at & 1]
+    kinds = {letter: kernel.GetDriveTypeW(letter) for letter in letters}
+    return [Mounted(letter, NETWORK if kind == network else "") for letter, kind in kinds.items()
+            if kind in (network, removable, fixed, memory)]
+
+
+def mounts() -> List[Mounted]:
+    """List what is mounted on this computer."""
+    if WINDOWS:
+        return drive_letters()
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
             lines = file.read().splitlines()
-    except OSError:
-        return "", ""
-    best, kind, device = "", "", ""
+    except OSError:  # macOS has no such list, but one folder where all disks appear
+        with contextlib.suppress(OSError):
+            return [Mounted("/"), *(Mounted(os.path.join("/Volumes", name)) for name in os.listdir("/Volumes"))]
+        return [Mounted("/")]
+    found = []
     for line in lines:
         words, _, rest = line.partition(" - ")
-        place = unescape(words.split(" ")[4])
-        if rest and is_inside(path, place) and len(place) >= len(best):
-            best, (kind, device) = place, rest.split(" ")[:2]
-    return kind, device
+        if rest:
+            number, _, place = words.split(" ")[2:5]
+            kind, device = map(unescape, rest.split(" ")[:2])
+            found.append(Mounted(unescape(place), kind, number, device))
+    return found
 
 
-class Mount(NamedTuple):
-    """A mounted file system: its top, and its type where the system tells."""
+def mount_entry(path: str) -> Tuple[str, str]:
+    """Give the type and the device of the file system that holds `path`, from Linux' list of mounts; empty elsewhere."""
+    best = Mounted("")
+    for one in mounts():
+        if is_inside(path, one.place) and len(one.place) >= len(best.place):
+            best = one
+    return best.kind, best.device
 
-    path: str
-    kind: str = ""
+
+def disks_behind(device: str) -> Set[str]:
+    """Name the whole disks that a device of Linux, such as /dev/sdb1, lies on."""
+    with contextlib.suppress(OSError):
+        if device.startswith("/dev/"):
+            number = os.stat(device).st_rdev
+            return disks_below(f"{os.major(number)}:{os.minor(number)}")
+    return set()
 
 
 # What holds no person's files, and what must not be touched unasked: a network's server may be gone, and whoever asks it waits.
@@ -3368,52 +3408,24 @@ PSEUDO_KINDS = frozenset((
     "autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs", "efivarfs", "fusectl",
     "hugetlbfs", "mqueue", "nsfs", "proc", "pstore", "rpc_pipefs", "securityfs", "selinuxfs", "squashfs", "sysfs", "tracefs"))
 NETWORK_KINDS = frozenset((
-    "9p", "afs", "afpfs", "ceph", "cifs", "coda", "davfs", "fuse", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4", "smb3", "smbfs",
-    "webdav"))
+    "9p", "afs", "afpfs", "ceph", "cifs", "coda", "davfs", "fuse", "glusterfs", "lustre", "ncpfs", NETWORK, "nfs", "nfs4", "smb3",
+    "smbfs", "webdav"))
 
 
-def is_network(mount: Mount) -> bool:
+def is_network(mount: Mounted) -> bool:
     """Tell whether a mounted file system may lie on another computer; who serves a "fuse.sshfs" and its like is not known."""
     return mount.kind in NETWORK_KINDS or mount.kind.startswith("fuse.")
 
 
-def drive_letters() -> List[Mount]:
-    """List the disks that have a letter on Windows."""
-    import ctypes
-    kernel = ctypes.windll.kernel32  # type: ignore[attr-defined,unused-ignore]
-    network, removable, fixed, memory = 4, 2, 3, 6  # GetDriveTypeW; an optical disk (5) is none to copy to, and slow to ask
-    letters = [f"{letter}:{os.sep}" for at, letter in enumerate(string.ascii_uppercase) if kernel.GetLogicalDrives() >> at & 1]
-    kinds = {letter: kernel.GetDriveTypeW(letter) for letter in letters}
-    return [Mount(letter, "smbfs" if kind == network else "") for letter, kind in kinds.items()
-            if kind in (network, removable, fixed, memory)]
-
-
-def mounts() -> List[Mount]:
-    """List what is mounted on this computer and may hold a person's files; a later one may hide an earlier one's place."""
-    if WINDOWS:
-        return drive_letters()
-    found = []
-    try:
-        with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:
-            for line in file:
-                words = line.split(" ")
-                found.append(Mount(unescape(words[1]), words[2]))
-    except OSError:  # macOS has no such list, but one place where all disks appear
-        with contextlib.suppress(OSError):
-            found = [Mount(os.path.join("/Volumes", name)) for name in os.listdir("/Volumes")]
-        found.insert(0, Mount("/"))
-    return [one for one in found if one.kind not in PSEUDO_KINDS]
-
-
-def local_places(all_mounts: Sequence[Mount]) -> Iterator[str]:
+def local_places(all_mounts: Sequence[Mounted]) -> Iterator[str]:
     """Give where a drive may lie: the top of each local disk, and the folders directly below it that are no other disk."""
-    tops = {one.path for one in all_mounts}
+    tops = {one.place for one in all_mounts}
     for mount in all_mounts:
-        if is_network(mount):
+        if is_network(mount) or mount.kind in PSEUDO_KINDS:
             continue
-        yield mount.path
+        yield mount.place
         with contextlib.suppress(OSError):
-            for entry in os.scandir(mount.path):
+            for entry in os.scandir(mount.place):
                 # the name is looked up first: to look at the top of a dead server's disk may take for ever
                 if entry.path not in tops and entry.is_dir(follow_symlinks=False):
                     yield entry.path
@@ -3436,10 +3448,10 @@ def answers(path: str, seconds: float) -> bool:
     return True
 
 
-def may_hang(path: str, all_mounts: Sequence[Mount]) -> bool:
+def may_hang(path: str, all_mounts: Sequence[Mounted]) -> bool:
     """Tell whether to look at a path may take for ever: it lies on a network's disk, or this cannot be known."""
-    holders = [one for one in all_mounts if is_inside(path, one.path)]
-    return WINDOWS or MACOS or not holders or is_network(max(holders, key=lambda one: len(one.path)))
+    holders = [one for one in all_mounts if is_inside(path, one.place)]
+    return WINDOWS or MACOS or not holders or is_network(max(holders, key=lambda one: len(one.place)))
 
 
 def disks_of(path: str) -> Set[str]:
@@ -3448,12 +3460,7 @@ def disks_of(path: str) -> Set[str]:
     found = {str(device)}
     if hasattr(os, "major"):
         found |= disks_below(f"{os.major(device)}:{os.minor(device)}")
-    source = mount_entry(path)[1]
-    if source.startswith("/dev/"):
-        with contextlib.suppress(OSError):
-            number = os.stat(source).st_rdev
-            found |= disks_below(f"{os.major(number)}:{os.minor(number)}")
-    return found
+    return found | disks_behind(mount_entry(path)[1])
 
 
 def mount_kind(path: str) -> str:
@@ -3804,6 +3811,64 @@ def system_disks() -> Set[str]:
         with contextlib.suppress(OSError):  # a home folder that cannot be looked at is on no drive that can be written to
             found |= disks_of(place)
     return found
+
+
+def mounted_beside(path: str) -> List[str]:
+    """List the other places where something of the disk of `path`, a mount point, is mounted, as far as Linux tells."""
+    own = {disk for one in mounts() if one.place == path for disk in disks_below(one.number) | disks_behind(one.device)}
+    return [one.place for one in mounts() if one.place != path and own & (disks_below(one.number) | disks_behind(one.device))]
+
+
+def flush_drive(path: str) -> None:
+    """Flush a whole drive, where the system has a call that can be trusted. Raises OSError when the drive failed."""
+    flushing = whole_flush(Folder.top(path))
+    if flushing:
+        flushing.finish()
+
+
+def find_program(name: str) -> str:
+    """Give the path of a program that the system's own search path leads to; empty where there is none.
+
+    The current folder never counts, though Windows looks there first: it may be one on a stranger's drive.
+    """
+    for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
+        for ending in ("", ".exe", ".cmd", ".bat") if WINDOWS else ("",):
+            path = os.path.join(folder, name + ending)
+            if os.path.isabs(folder) and os.path.isfile(path) and os.access(path, os.X_OK):
+                return path
+    return ""
+
+
+def user_number() -> int:
+    """Give the number of this user; 0 where users have none."""
+    return os.getuid() if hasattr(os, "getuid") else 0
+
+
+def session_bus() -> str:
+    """Give the address of this user's desktop, which cron does not tell; empty where nobody is logged in."""
+    path = f"/run/user/{user_number()}/bus"
+    return f"unix:path={path}" if os.path.exists(path) else ""
+
+
+def without_console(python: str) -> str:
+    """Give the Python that opens no window of its own when Windows starts it."""
+    silent = re.sub(r"python(\.exe)?$", r"pythonw\1", python, flags=re.IGNORECASE)
+    return silent if WINDOWS and os.path.isfile(silent) else python
+
+
+@contextlib.contextmanager
+def passing_file(data: bytes, ending: str) -> Iterator[str]:
+    """Lend the path of a file with this content, as long as another program needs it. Raises OSError."""
+    import tempfile  # here, because it is slow to load and one command needs it
+    fd, path = tempfile.mkstemp(ending)
+    try:
+        try:
+            write_all(fd, data)
+        finally:
+            os.close(fd)
+        yield path
+    finally:
+        os.unlink(path)
 
 
 # -- manifests on the disk --
@@ -4635,6 +4700,10 @@ class Drive:
         """Give the name and the place, for sentences about trouble."""
         return f"{self.label} ({show(self.path)})" if self.marker else self.label
 
+    def let_go(self) -> None:
+        """Close the drive, so that it can be ejected; nothing can be done with it any more."""
+        self.root = Folder(self.path, None)
+
     def is_there(self) -> bool:
         """Look at the root and the marker anew: same device, same folder, same id."""
         try:
@@ -4740,6 +4809,18 @@ def open_drive(path: str) -> Drive:
         raise UsageError(f"the drive {show(path)} is a file; name a folder, usually the top of a disk")
     raise DriveAbsent(f"no marker on {show(path)}, so it is no backup drive: nothing was copied; the drive is named last; if it "
                       f"is a new one, run: snapback.py init {shell_word(path)}")
+
+
+def marked_drive_of(path: str) -> str:
+    """Give the drive that a file lies on, however deep; empty where it is on none."""
+    place = parent_path(path)
+    while True:
+        with contextlib.suppress(OSError):
+            if read_marker(Folder.top(place)):
+                return place
+        if parent_path(place) == place:
+            return ""
+        place = parent_path(place)
 
 
 # -- preparing a drive --
@@ -4934,7 +5015,7 @@ def find_drives(wanted: Mapping[str, str]) -> Search:
 
     What is mounted in two places is found once.
     """
-    all_mounts, silent = mounts(), {}  # type: List[Mount], Dict[str, str]
+    all_mounts, silent = mounts(), {}  # type: List[Mounted], Dict[str, str]
     places: List[str] = []
     for drive_id, path in wanted.items():
         if path and may_hang(path, all_mounts) and not answers(path, PATIENCE_FOR_SERVERS):
@@ -8041,7 +8122,7 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str, eject
     if taken.same_disk:
         unplug = f"{label} is on the same disk as what was copied: this helps against mistakes, not when that disk dies"
     if ejected:
-        unplug = ejected[1]
+        unplug = ejected[1] if ejected[0] else f"do not unplug {label} yet"
     old = rotated_notes(taken.rotated) if taken.rotated else []
     old += [Note("", ejected[1])] if ejected and not ejected[0] else []
     if any(note.path for note in taken.notes) or counts.skipped or counts.kept:
@@ -8341,19 +8422,571 @@ def restore_answer(done: Restored, snapshot: str, asides: Sequence[str], seconds
         "notes": [note._asdict() for note in done.notes]})
 
 
+# --- 12. Outside world -------------------------------------------------------------------------
+
+
+class Call(NamedTuple):
+    """What is asked of another program: its words, its input, and variables beside those of this process."""
+
+    words: Sequence[str]
+    given: str = ""
+    variables: Mapping[str, str] = {}
+
+
+class Ran(NamedTuple):
+    """How a call ended: exit status (negative: a signal; None: not started, or not done in time), and what it said."""
+
+    code: Optional[int]
+    out: str
+    err: str
+
+
+def run_program(call: Call, seconds: float, heard: bool = True) -> Ran:
+    """Start a program by its words, without a shell, and wait for it; the one place where this happens.
+
+    What it prints is caught, unless it is not `heard`: then its trouble goes where ours does.
+    """
+    import subprocess  # here, because it is slow to load and few commands need it
+    program = call.words[0] if parent_path(call.words[0]) else find_program(call.words[0])
+    if not program:
+        return Ran(None, "", f"there is no program {show(call.words[0])} here")
+    given: Dict[str, Any] = {"input": call.given.encode("utf-8", "surrogateescape")} if call.given else {"stdin": subprocess.DEVNULL}
+    try:
+        done = subprocess.run([program, *call.words[1:]], timeout=seconds, env={**os.environ, **call.variables}, check=False,
+                              stdout=subprocess.PIPE if heard else subprocess.DEVNULL, stderr=subprocess.PIPE if heard else None,
+                              creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0), **given)
+    except subprocess.TimeoutExpired:
+        return Ran(None, "", f"it was not done after {span_text(seconds)}, and was ended")
+    except (OSError, ValueError) as err:  # ValueError: a word that no program can be given
+        return Ran(None, "", f"it cannot be started ({reason(err)})")
+    return Ran(done.returncode, *((said or b"").decode("utf-8", "surrogateescape") for said in (done.stdout, done.stderr)))
+
+
+def why_failed(ran: Ran) -> str:
+    r"""Say why a call failed, in the program's own words where it had any; empty when it did not fail.
+
+    >>> why_failed(Ran(1, "", "no\nway\n")), why_failed(Ran(2, "", "")), why_failed(Ran(-9, "", "")), why_failed(Ran(0, "", "hm"))
+    ('no way', 'it ended with exit status 2', 'it was ended by signal 9', '')
+    """
+    if ran.code == 0:
+        return ""
+    words = show(" ".join((ran.err.strip() or ran.out.strip()).split())[:300])
+    ending = f"it was ended by signal {-ran.code}" if ran.code and ran.code < 0 else f"it ended with exit status {ran.code}"
+    return words or ending
+
+
+# -- schedules --
+
+
+class Schedule(NamedTuple):
+    """What a scheduler shall start: a command as absolute words, and every how many minutes (1 to 60)."""
+
+    words: Sequence[str]
+    every: int = 60
+
+
+MINUTE = 17                  # of each hour: a minute at which few others start
+OWN = "snapback: from the command schedule"     # by this we know our own entries again
+OWN_COMMENT = f"# {OWN}, and taken away by: snapback.py schedule --remove"
+SERVICE, TIMER, AGENT, TASK = "snapback.service", "snapback.timer", "snapback.plist", "snapback.xml"
+NO_ENTRY = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # what one scheduler or the other cannot hold
+
+
+def check_words(words: Iterable[str]) -> None:
+    r"""Refuse words that some scheduler cannot hold. Raises UsageError.
+
+    >>> check_words(["backup", "/home/anna/My Documents"])
+    """
+    for word in words:
+        if NO_ENTRY.search(word):
+            raise UsageError(f"a schedule cannot hold {quoted(word)}: there is a line break in it, or something else that is no text; "
+                             "give it another name")
+
+
+def crontab_line(schedule: Schedule) -> str:
+    r"""Write a line of crontab(5), for /bin/sh; cron takes a bare `%` for the end of the command. Raises UsageError.
+
+    >>> crontab_line(Schedule(["/usr/bin/python3", "-I", "/home/anna/100% mine/snapback.py", "backup"]))
+    "17 * * * * /usr/bin/python3 -I '/home/anna/100'\\%' mine/snapback.py' backup"
+    """
+    check_words(schedule.words)
+    quoted_words = [word if re.fullmatch(r"[\w@+=:,./-]+", word, re.ASCII) else
+                    "'" + word.replace("'", "'\\''").replace("%", "'\\%'") + "'" for word in schedule.words]
+    minutes = {1: "*", 60: str(MINUTE)}.get(schedule.every, f"*/{schedule.every}")
+    return f"{minutes} * * * * {' '.join(quoted_words)}"
+
+
+def crontab_parts(text: str) -> Tuple[List[str], List[str], int]:
+    """Part a crontab into other people's lines, our own, and how many of the others stand before the first of ours."""
+    others: List[str] = []
+    own: List[str] = []
+    place = -1
+    marked = False
+    for line in re.findall(r"[^\n]*\n|[^\n]+", text):
+        is_comment = line.startswith("# " + OWN)
+        if is_comment or (marked and " -I " in line and " backup " in line):
+            place = len(others) if place < 0 else place
+            own.append(line)
+        else:
+            others.append(line)
+        marked = is_comment
+    return others, own, place if own else len(others)
+
+
+def crontab_without(old: str) -> str:
+    r"""Take our own entry out of a crontab; everything else stays byte for byte.
+
+    >>> crontab_without(f"MAILTO=anna\n# {OWN}\n17 * * * * python3 -I snapback.py backup -q\n# end")
+    'MAILTO=anna\n# end'
+    """
+    return "".join(crontab_parts(old)[0])
+
+
+def crontab_with(old: str, line: str) -> str:
+    r"""Put our own entry into a crontab, in the place of an earlier one; everything else stays byte for byte.
+
+    >>> crontab_with("@daily x", "1 * * * * y").split("\n")
+    ['@daily x', '# snapback: from the command schedule, and taken away by: snapback.py schedule --remove', '1 * * * * y', '']
+    """
+    others, _, place = crontab_parts(old)
+    before, after = "".join(others[:place]), "".join(others[place:])
+    return f"{before}{'' if before.endswith(chr(10)) or not before else chr(10)}{OWN_COMMENT}\n{line}\n{after}"
+
+
+def systemd_word(word: str, program: bool = False) -> str:
+    r"""Quote a word for ExecStart= of systemd.service(5); of the program itself `$` is not special.
+
+    >>> systemd_word("100% \"mine\" $HOME")
+    '"100%% \\"mine\\" $$HOME"'
+    """
+    text = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return '"' + (text if program else text.replace("$", "$$")) + '"'
+
+
+def systemd_units(schedule: Schedule) -> Dict[str, str]:
+    """Write a user's service and timer, systemd.timer(5); Persistent: what was missed while off is made up for. Raises UsageError."""
+    check_words(schedule.words)
+    minutes = {1: "*", 60: str(MINUTE)}.get(schedule.every, f"0/{schedule.every}")
+    command = " ".join([systemd_word(schedule.words[0], program=True), *map(systemd_word, schedule.words[1:])])
+    service = ["[Unit]", "Description=Dated copies by snapback", "", "[Service]", "Type=oneshot", f"ExecStart={command}"]
+    timer = ["[Unit]", "Description=See now and then whether a dated copy is due", "",
+             "[Timer]", f"OnCalendar=*-*-* *:{minutes}:00", "Persistent=true", "", "[Install]", "WantedBy=timers.target"]
+    return {name: "\n".join([OWN_COMMENT, *lines, ""]) for name, lines in ((SERVICE, service), (TIMER, timer))}
+
+
+def launchd_plist(schedule: Schedule) -> bytes:
+    """Write an agent, launchd.plist(5); what was missed while asleep is made up for. Raises UsageError."""
+    import plistlib  # here, because it is slow to load and one command needs it
+    check_words(schedule.words)
+    agent = {"Label": "snapback", "ProgramArguments": list(schedule.words), "RunAtLoad": True, "StartInterval": 60 * schedule.every,
+             "ProcessType": "Background"}
+    text = plistlib.dumps(agent, sort_keys=False).replace(b"\t", b"  ")  # no word has a tab in it
+    return text.replace(b"<plist ", f"<!-- {OWN} -->\n<plist ".encode(), 1)
+
+
+def xml_text(text: str) -> str:
+    """Write text between two tags of XML.
+
+    >>> xml_text("Anna & <Otto>")
+    'Anna &amp; &lt;Otto&gt;'
+    """
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def task_xml(schedule: Schedule) -> str:
+    """Write a task of Windows, which schtasks reads from a file in UTF-16; quoted as CommandLineToArgvW reads it. Raises UsageError.
+
+    Without StartWhenAvailable what was missed would never be made up for, and by default nothing starts on battery.
+    """
+    import subprocess  # here, because it is slow to load; only its rules of quoting are used
+    check_words(schedule.words)
+    return f"""<?xml version="1.0" encoding="UTF-16"?>
+<Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">
+  <RegistrationInfo>
+    <Description>{xml_text(OWN)}</Description>
+  </RegistrationInfo>
+  <Triggers>
+    <TimeTrigger>
+      <Repetition>
+        <Interval>PT{schedule.every}M</Interval>
+        <StopAtDurationEnd>false</StopAtDurationEnd>
+      </Repetition>
+      <StartBoundary>2020-01-01T00:{MINUTE}:00</StartBoundary>
+      <Enabled>true</Enabled>
+    </TimeTrigger>
+  </Triggers>
+  <Principals>
+    <Principal id="Author">
+      <LogonType>InteractiveToken</LogonType>
+      <RunLevel>LeastPrivilege</RunLevel>
+    </Principal>
+  </Principals>
+  <Settings>
+    <MultipleInstancesPolicy>IgnoreNew</MultipleInstancesPolicy>
+    <DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries>
+    <StopIfGoingOnBatteries>false</StopIfGoingOnBatteries>
+    <StartWhenAvailable>true</StartWhenAvailable>
+    <Enabled>true</Enabled>
+    <ExecutionTimeLimit>PT0S</ExecutionTimeLimit>
+  </Settings>
+  <Actions Context="Author">
+    <Exec>
+      <Command>{xml_text(schedule.words[0])}</Command>
+      <Arguments>{xml_text(subprocess.list2cmdline(schedule.words[1:]))}</Arguments>
+    </Exec>
+  </Actions>
+</Task>
+"""
+
+
+ASKING = 60                  # seconds that a scheduler may take to answer
+
+
+class ScheduleError(SnapbackError):
+    """The scheduler of this computer refused."""
+
+
+def ask_scheduler(words: Sequence[str], given: str = "") -> str:
+    """Call a scheduler's tool and give what it prints. Raises ScheduleError."""
+    ran = run_program(Call(words, given, {"LC_ALL": "C"}), ASKING)
+    if ran.code != 0:
+        raise ScheduleError(f"{' '.join(words[:2])} refused ({why_failed(ran)})")
+    return ran.out
+
+
+def read_crontab() -> str:
+    """Read this user's crontab; empty where there is none. Raises ScheduleError: what cannot be read must not be replaced."""
+    ran = run_program(Call(["crontab", "-l"], "", {"LC_ALL": "C"}), ASKING)
+    if ran.code == 1 and not ran.out and "no crontab for" in ran.err:
+        return ""
+    if ran.code != 0:
+        raise ScheduleError(f"the crontab cannot be read, so it was not changed ({why_failed(ran)}); see what this says: crontab -l")
+    return ran.out
+
+
+def write_crontab(text: str) -> None:
+    """Replace this user's crontab as a whole, and see that it is there. Raises ScheduleError."""
+    try:
+        ask_scheduler(["crontab", "-"], text)
+    except ScheduleError as err:
+        raise ScheduleError(f"{err}; nothing was changed; the entry is printed by: snapback.py schedule") from err
+    found = read_crontab()
+    if not found.endswith(text):  # some put lines of their own before it
+        raise ScheduleError("the crontab is not what was written; look at it: crontab -l")
+
+
+def crontab_texts(schedule: Schedule) -> Dict[str, str]:
+    """Give what is to be put into the crontab."""
+    return {"crontab": f"{OWN_COMMENT}\n{crontab_line(schedule)}\n"}
+
+
+def install_crontab(schedule: Schedule) -> str:
+    """Put our entry into this user's crontab; give the one that was there before. Raises ScheduleError."""
+    old = read_crontab()
+    new = crontab_with(old, crontab_line(schedule))
+    if new != old:
+        write_crontab(new)
+    earlier = [line.strip() for line in crontab_parts(old)[1] if not line.startswith("# ")]
+    return "" if earlier == [crontab_line(schedule)] else "".join(earlier)
+
+
+def remove_crontab() -> bool:
+    """Take our entry out of this user's crontab; tell whether there was one. Raises ScheduleError."""
+    old = read_crontab()
+    new = crontab_without(old)
+    if new != old:
+        write_crontab(new)
+    return new != old
+
+
+def put_entry(place: str, texts: Mapping[str, str]) -> str:
+    """Write files that a scheduler reads; give the earlier ones as one text. Raises OSError, ScheduleError for somebody else's file."""
+    if not is_real_folder(whole_path(place)):
+        make_folders(whole_path(place))
+    folder = Folder.top(whole_path(place))
+    earlier = {name: read_text(folder, name) or "" for name in texts if folder.has(name)}
+    for name, text in earlier.items():
+        if OWN not in text:
+            raise ScheduleError(f"there is a {place}/{name} that snapback did not write, so it was left alone; move it away")
+    for name, text in texts.items():
+        write_text(folder, name, text, "schedule")
+    return "".join(text for name, text in earlier.items())
+
+
+def take_entry(place: str, names: Iterable[str]) -> bool:
+    """Remove files that `put_entry` wrote; tell whether there were any. Raises OSError."""
+    if not is_real_folder(whole_path(place)):
+        return False
+    folder = Folder.top(whole_path(place))
+    own = [name for name in names if folder.has(name) and OWN in (read_text(folder, name) or "")]
+    for name in own:
+        folder.unlink(name)
+    return bool(own)
+
+
+def has_entry(place: str, name: str) -> bool:
+    """Tell whether there is such a file in a scheduler's folder. Raises OSError."""
+    return is_taken(join_path(whole_path(place), name))
+
+
+def units_place() -> str:
+    """Give the folder of this user's own units, systemd.unit(5)."""
+    base = os.environ.get("XDG_CONFIG_HOME", "")
+    return f"{base if base.startswith('/') else '~/.config'}/systemd/user"
+
+
+def install_units(schedule: Schedule) -> str:
+    """Put our units into this user's systemd; give those that were there before. Raises ScheduleError, OSError."""
+    units = systemd_units(schedule)
+    ask_scheduler(["systemctl", "--user", "show-environment"])  # before anything is written: is it there at all?
+    earlier = put_entry(units_place(), units)
+    ask_scheduler(["systemctl", "--user", "daemon-reload"])
+    ask_scheduler(["systemctl", "--user", "enable", "--now", TIMER])
+    return "" if earlier == "".join(units.values()) else earlier
+
+
+def remove_units() -> bool:
+    """Take our units out of this user's systemd; tell whether there were any. Raises ScheduleError, OSError."""
+    if not has_entry(units_place(), TIMER) and not has_entry(units_place(), SERVICE):
+        return False
+    ask_scheduler(["systemctl", "--user", "disable", "--now", TIMER])
+    taken = take_entry(units_place(), (SERVICE, TIMER))
+    ask_scheduler(["systemctl", "--user", "daemon-reload"])
+    return taken
+
+
+AGENTS_PLACE = "~/Library/LaunchAgents"
+
+
+def agent_texts(schedule: Schedule) -> Dict[str, str]:
+    """Give the agent as text."""
+    return {AGENT: launchd_plist(schedule).decode("utf-8")}
+
+
+def install_agent(schedule: Schedule) -> str:
+    """Put our agent into this user's launchd; give the one that was there before. Raises ScheduleError, OSError."""
+    texts = agent_texts(schedule)
+    earlier = put_entry(AGENTS_PLACE, texts)
+    domain = f"gui/{user_number()}"
+    run_program(Call(["launchctl", "bootout", f"{domain}/snapback"]), ASKING)  # it fails where none is loaded
+    words = ["launchctl", "bootstrap", domain, join_path(whole_path(AGENTS_PLACE), AGENT)]
+    for _ in range(10):  # the earlier one may still be on its way out
+        if run_program(Call(words), ASKING).code == 0:
+            return "" if earlier == texts[AGENT] else earlier
+        time.sleep(0.3)
+    ask_scheduler(words)
+    return earlier
+
+
+def remove_agent() -> bool:
+    """Take our agent out of this user's launchd; tell whether there was one. Raises OSError."""
+    run_program(Call(["launchctl", "bootout", f"gui/{user_number()}/snapback"]), ASKING)
+    return take_entry(AGENTS_PLACE, (AGENT,))
+
+
+def task_name() -> str:
+    """Give our task's name: all users of a computer share one list."""
+    return "snapback-" + (re.sub(r"[^\w.-]", "_", os.environ.get("USERNAME", "")) or "user")
+
+
+def task_texts(schedule: Schedule) -> Dict[str, str]:
+    """Give the task as text."""
+    return {TASK: task_xml(schedule)}
+
+
+def install_task(schedule: Schedule) -> str:
+    """Put our task into Windows' list; give the earlier one's text. Raises ScheduleError, OSError."""
+    earlier = run_program(Call(["schtasks", "/Query", "/TN", task_name()]), ASKING)
+    with passing_file(task_xml(schedule).encode("utf-16"), ".xml") as path:
+        ask_scheduler(["schtasks", "/Create", "/TN", task_name(), "/XML", path, "/F"])
+    return "the task of the same name" if earlier.code == 0 else ""
+
+
+def remove_task() -> bool:
+    """Take our task out of Windows' list; tell whether there was one. Raises ScheduleError."""
+    if run_program(Call(["schtasks", "/Query", "/TN", task_name()]), ASKING).code != 0:
+        return False
+    ask_scheduler(["schtasks", "/Delete", "/TN", task_name(), "/F"])
+    return True
+
+
+class Scheduler(NamedTuple):
+    """What starts programs by itself on some system: how people call it, its tool, its texts, how to install and remove."""
+
+    name: str
+    tool: str
+    texts: Callable[[Schedule], Dict[str, str]]
+    place: str                                  # where a person would put a text
+    then: str                                   # and the command after that
+    install: Callable[[Schedule], str]          # gives what it replaced
+    remove: Callable[[], bool]
+    know: str                                   # what is good to know once it is installed
+
+
+SCHEDULERS: Dict[str, Scheduler] = {
+    "cron": Scheduler("the crontab", "crontab", crontab_texts, "Put this into your crontab (crontab -e):", "", install_crontab,
+                      remove_crontab, "What a run has to say is mailed by cron, to the address in a line MAILTO=... of the crontab, "
+                      "where this computer can send mail."),
+    "systemd": Scheduler("systemd", "systemctl", systemd_units, "Save this as ~/.config/systemd/user/{name}:",
+                         f"systemctl --user daemon-reload && systemctl --user enable --now {TIMER}", install_units, remove_units,
+                         "It runs while you are logged in; to let it run at any time: loginctl enable-linger"),
+    "launchd": Scheduler("launchd", "launchctl", agent_texts, f"Save this as {AGENTS_PLACE}/{{name}}:",
+                         f"launchctl bootstrap gui/$(id -u) {AGENTS_PLACE}/{AGENT}", install_agent, remove_agent,
+                         "If macOS does not let it read your folders, give that Python Full Disk Access, in System Settings."),
+    "task": Scheduler("the Task Scheduler", "schtasks", task_texts, "Save this as {name}, in UTF-16:",
+                      f"schtasks /Create /TN snapback-%USERNAME% /XML {TASK}", install_task, remove_task,
+                      "It runs while you are logged in, on battery too."),
+}
+
+
+def schedule_answer(kind: str, schedule: Schedule, texts: Mapping[str, str], replaced: Optional[str]) -> Answer:
+    """Show an entry and where to put it or, once it is installed, what was installed; `replaced` is what it took the place of."""
+    scheduler, lines = SCHEDULERS[kind], []
+    shown = {name: [show(line) for line in text.rstrip("\n").split("\n")] for name, text in texts.items()}
+    if replaced is None:
+        for name, text in shown.items():
+            lines += [scheduler.place.format(name=name), "", *text, ""]
+        lines += [f"Then run:  {scheduler.then}"] if scheduler.then else []
+        lines.append("Or let snapback do that: the same command with --install.")
+        if any("\n".join(text) != texts[name].rstrip("\n") for name, text in shown.items()):
+            lines.append("Some characters above cannot be shown as they are; with --install they are right.")
+    else:
+        lines = [f"Installed in {scheduler.name}; every hour it starts this, which makes a dated copy if one is due:"]
+        lines.append("  " + (shown["crontab"][1] if kind == "cron" else " ".join(map(shell_word, schedule.words))))
+        lines += [f"It takes the place of:  {show(' '.join(replaced.split()))[:1000]}"] if replaced else []
+        lines += [scheduler.know, "To take it away again:  snapback.py schedule --remove"]
+    return Answer(Exit.DONE, lines, (), {"kind": kind, "command": list(schedule.words), "texts": dict(texts),
+                                         "installed": replaced is not None, "replaced": replaced or ""})
+
+
+def scheduler_here() -> str:
+    """Name the scheduler that this system has. Raises UsageError."""
+    order = ("task",) if WINDOWS else ("launchd",) if MACOS else ("cron", "systemd")
+    for kind in order:
+        if find_program(SCHEDULERS[kind].tool):
+            return kind
+    raise UsageError(f"there is no scheduler here ({' or '.join(SCHEDULERS[kind].tool for kind in order)} is needed); install one, for "
+                     "example cron, or print an entry for another computer: --with cron, systemd, launchd or task")
+
+
+# -- telling people --
+
+
+def notification(title: str, text: str, system: str) -> Call:
+    r"""Write the call that shows a notice on a desktop of "linux", "macos" or "windows"; texts are never part of a script.
+
+    notify-send reads `\` and, in the text, the tags of HTML.
+
+    >>> notification("snapback", "50 % & more", "linux").words
+    ['notify-send', '--app-name=snapback', '--', 'snapback', '50 % &amp; more']
+    """
+    title, text = (show(" ".join(one.split()))[:400] or " " for one in (title, text))
+    if system == "macos":
+        script = "on run argv\ndisplay notification (item 2 of argv) with title (item 1 of argv)\nend run\n"
+        return Call(["osascript", "-", title, text], script)
+    if system == "windows":
+        script = ("Add-Type -AssemblyName System.Windows.Forms, System.Drawing; $n = New-Object System.Windows.Forms.NotifyIcon; "
+                  "$n.Icon = [System.Drawing.SystemIcons]::Information; $n.Visible = $true; "
+                  "$n.ShowBalloonTip(5000, $env:SNAPBACK_TITLE, $env:SNAPBACK_TEXT, 'Info'); Start-Sleep 4; $n.Dispose()")
+        return Call(["powershell", "-NoProfile", "-NonInteractive", "-Command", script], "",
+                    {"SNAPBACK_TITLE": title, "SNAPBACK_TEXT": text})
+    return Call(["notify-send", "--app-name=snapback", "--", title, xml_text(text.replace("\\", "\\\\"))])
+
+
 def notify(title: str, text: str) -> bool:
-    """STUB."""
-    return bool(title and text)
+    """Show a notice on the desktop, where there is one; tell whether that went well. It is tried for ten seconds."""
+    call = notification(title, text, "windows" if WINDOWS else "macos" if MACOS else "linux")
+    if not WINDOWS and not MACOS and not os.environ.get("DBUS_SESSION_BUS_ADDRESS"):
+        bus = session_bus()
+        if not bus and not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
+            return False
+        call = call._replace(variables={"DBUS_SESSION_BUS_ADDRESS": bus} if bus else {})
+    return run_program(call, 10).code == 0
+
+
+TELLING = 600                # seconds that a person's own program may take
 
 
 def run_on_result(words: Sequence[str], facts: Mapping[str, str]) -> str:
-    """STUB."""
-    return "" if words and facts else "x"
+    """Start the program that a person wants to be told by; say what failed, if anything did.
+
+    Facts become variables: {"exit_code": "0"} is SNAPBACK_EXIT_CODE=0.
+    """
+    variables = {f"SNAPBACK_{name.upper().replace('-', '_')}": text.replace("\0", "") for name, text in facts.items()}
+    ran = run_program(Call(words, "", variables), TELLING, heard=False) if words else Ran(None, "", "it names no program")
+    return "" if ran.code == 0 else f"on-result was not told of this run: {show(words[0]) if words else 'the setting'}: {why_failed(ran)}"
 
 
-def eject(path: str) -> Tuple[bool, str]:
-    """STUB."""
-    return False, path
+# -- ejecting --
+
+
+def why_not_eject(drive_path: str, script: str) -> str:
+    """Say why a drive cannot be ejected, before it is tried; empty where nothing is in the way. Raises OSError."""
+    top, here = mount_point(drive_path), current_folder()
+    if is_inside(script, drive_path):
+        return f"snapback itself runs from {show(drive_path)}; start the one on this computer, or eject the drive by hand"
+    if here and is_inside(here, drive_path):
+        return f"the current folder lies on {show(drive_path)}; leave it first, with: cd"
+    if top != drive_path:
+        return f"{show(drive_path)} is a folder on {show(top)}, not the top of a drive of its own; eject that one by hand"
+    if disks_of(drive_path) & system_disks():
+        return f"{show(drive_path)} is on the disk of this computer's own system"
+    return ""
+
+
+def ejecting(place: str, system: str) -> Call:
+    """Write the call that ejects a drive of "macos" or "windows", where the verb says nothing, so that one looks whether it is gone."""
+    if system == "macos":
+        return Call(["diskutil", "eject", place])
+    script = ("(New-Object -ComObject Shell.Application).Namespace(17).ParseName($env:SNAPBACK_DRIVE).InvokeVerb('Eject'); "
+              "foreach ($i in 1..30) { if (-not (Test-Path -LiteralPath $env:SNAPBACK_DRIVE)) { exit 0 }; Start-Sleep 1 }; exit 1")
+    return Call(["powershell", "-NoProfile", "-NonInteractive", "-Command", script], "", {"SNAPBACK_DRIVE": place})
+
+
+UNMOUNTING = 600             # seconds; what programs have written may still be on its way
+
+
+def unmount(place: str) -> Tuple[str, str]:
+    """Unmount a drive on Linux; give why that failed, or what else is to be known."""
+    beside, device = mounted_beside(place), mount_entry(place)[1]
+    by_udisks = bool(device.startswith("/dev/") and find_program("udisksctl"))
+    whys = []
+    ways = [["udisksctl", "unmount", "--no-user-interaction", "-b", device]] if by_udisks else []
+    for words in [*ways, ["umount", place]]:
+        ran = run_program(Call(words, "", {"LC_ALL": "C"}), UNMOUNTING)
+        if ran.code == 0:
+            break
+        whys.append(why_failed(ran))
+    else:
+        return "; ".join(whys), ""
+    if any(one.place == place for one in mounts()):
+        return "something is still mounted there", ""
+    if beside:
+        return f"it is unmounted, but {', '.join(map(show, beside))} on the same disk is not", ""
+    if not by_udisks:
+        return "", ""
+    off = Call(["udisksctl", "power-off", "--no-user-interaction", "-b", device], "", {"LC_ALL": "C"})
+    return "", why_failed(run_program(off, UNMOUNTING))
+
+
+def eject(drive_path: str) -> Tuple[bool, str]:
+    """Flush a drive and unmount or eject it; give whether it may be unplugged now, and the sentence that says so.
+
+    Whoever calls this has asked `why_not_eject`, and keeps no `Drive` or `Folder` of it: what is open cannot be ejected.
+    """
+    gc.collect()  # folders that nobody refers to any more but each other
+    place, more = show(drive_path), ""
+    try:
+        flush_drive(drive_path)
+        if WINDOWS or MACOS:
+            why = why_failed(run_program(ejecting(drive_path, "windows" if WINDOWS else "macos"), UNMOUNTING))
+        else:
+            why, more = unmount(drive_path)
+    except OSError as err:
+        why = reason(err)
+    if why:
+        return False, f"{place} was not ejected ({why}): do not unplug it yet; end what uses it, then eject it by hand"
+    return True, f"{place} is ejected: you may unplug it now" + (f" (its power stays on: {more})" if more else "")
 
 
 # --- 13. Command line --------------------------------------------------------------------------
@@ -8563,6 +9196,18 @@ def look_again(drive: Drive, set_name: str, sources: Iterable[Source], now: date
     return seen
 
 
+def eject_drive(drive: Drive) -> Tuple[bool, str]:
+    """Eject a drive that nothing more is to be done with; give whether it may be unplugged, and the sentence that says so."""
+    try:
+        why = why_not_eject(drive.path, script_path())
+    except OSError as err:
+        why = reason(err)
+    if why:
+        return False, f"{drive.label} was not ejected: {why}"
+    drive.let_go()
+    return eject(drive.path)
+
+
 def back_up(drive: Drive, order: Order, scene: Scene, eject_it: bool, settings: Optional[Settings], schedule: str = "") -> Answer:
     """Make one dated copy, remember what was seen of the drive, leave the settings there, and eject it if that is wanted."""
     began = scene.clock()
@@ -8574,7 +9219,7 @@ def back_up(drive: Drive, order: Order, scene: Scene, eject_it: bool, settings: 
         look_again(drive, taken.set_name, order.sources, scene.now)
     if unsaved:
         taken.notes.append(Note("", unsaved))
-    ejected = eject(drive.path) if eject_it else None
+    ejected = eject_drive(drive) if eject_it else None
     return backup_answer(taken, drive.label, scene.clock() - began, schedule, ejected)
 
 
@@ -8666,9 +9311,9 @@ def results_for_others(answer: Answer, one: DriveSettings) -> Dict[str, str]:
             "MESSAGE": (answer.problems or answer.lines or [""])[-1]}
 
 
-def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
-    """Carry out `backup` without arguments: what the settings say, for each drive that is attached."""
-    path = find_settings(args.config)
+def settings_here(named: str) -> Settings:
+    """Read the settings that a run by itself needs. Raises UsageError where there are none, or no drive in them."""
+    path = find_settings(named)
     if not path:
         raise UsageError(f"say what to copy and where to: snapback.py backup ~/Documents /media/usb (or write that into {SETTINGS}, see "
                          f"README, and put it here: {show(configuration_path())})")
@@ -8676,6 +9321,12 @@ def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
     if not settings.drives:
         raise UsageError(f"the settings file {show(path)} names no drive; add a section [drive ID] with the id that stands in the drive's "
                          f"{MARKER}; for a new drive run: snapback.py init DIR")
+    return settings
+
+
+def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `backup` without arguments: what the settings say, for each drive that is attached."""
+    settings = settings_here(args.config)
     orders = {one.id: order_of_settings(settings, one, args, scene) for one in settings.drives}
     search = find_drives({one.id: one.path for one in settings.drives})
     answers: Dict[str, Answer] = {}
@@ -8694,7 +9345,7 @@ def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
             answers[one.id] = Answer(Exit.FAILED, (), [why], {"error": why})
         if settings.on_result and places and answers[one.id].facts.get("due", True) and not args.dry_run:
             why = run_on_result(settings.on_result, results_for_others(answers[one.id], one))
-            answers[one.id] = with_problem(answers[one.id], why and f"on-result: {why}")
+            answers[one.id] = with_problem(answers[one.id], why)
     if not args.dry_run:
         tell_people(answers, settings, scene)
     return drives_answer({one.id: (label_of(one), answers[one.id]) for one in settings.drives})
@@ -9112,6 +9763,83 @@ def run_unpin(args: argparse.Namespace, _scene: Scene) -> Answer:
     return Answer(Exit.DONE, [said], (), {"snapshot": chosen.name, "pinned": False})
 
 
+def add_schedule(parser: Parser) -> None:
+    """Declare the options of `schedule`."""
+    parser.add_argument("paths", nargs="*", metavar="SOURCE... DRIVE", help="what to copy, and the drive (default: what the settings say)")
+    parser.add_argument("--every", metavar="TIME", help="make a dated copy when the newest is older than this (default: 1d)")
+    add_config(parser)
+    parser.add_argument("--with", dest="scheduler", choices=list(SCHEDULERS), help="which scheduler (default: the one of this system)")
+    parser.add_argument("--install", action="store_true", help="install the entry; without this it is only shown")
+    parser.add_argument("--remove", action="store_true", help="take the entry away again")
+
+
+def scheduled_words(paths: Sequence[str], every: str, config: str) -> List[str]:
+    """Write the command that a scheduler is to start, with absolute paths and never with --init. Raises UsageError."""
+    words = [sys.executable or "python3", "-I", script_path(), "backup"]
+    if not paths:
+        return [*words, "--if-due", "-q", *(["--config", whole_path(config)] if config else [])]
+    if len(paths) < 2:
+        raise UsageError("name at least one source and then the drive: snapback.py schedule ~/Documents /media/usb")
+    *names, place = paths
+    sources, drive = read_sources(names), whole_path(place)
+    for source in sources:
+        if stat_path(source.path) is None:
+            raise UsageError(f"there is no {show(source.path)}, so it is not scheduled; check the path")
+    if drive not in known_drives() and marked_drive_of(join_path(drive, MARKER)) != drive:
+        raise UsageError(f"{show(place)} is no backup drive, so a schedule would wait for it for ever; attach it or, if it is a new "
+                         f"one, first run: snapback.py init {shell_word(place)}")
+    parse_span(every)
+    words += [source.path if plain_name(source.path) == source.alias else f"{source.alias}={source.path}" for source in sources]
+    return [*words, drive, "--if-attached", "--every", every, "-q"]
+
+
+def refuse_schedule_on_drive(paths: Sequence[str], drive: str) -> None:
+    """Refuse to schedule what would be away when the drive is. Raises UsageError."""
+    for path in paths:
+        there = drive if drive and is_inside(path, drive) else marked_drive_of(path)
+        if there:
+            raise UsageError(f"{show(path)} lies on the drive {show(there)}, and nothing can start it while that is away; first copy it "
+                             "to this computer, and use it there")
+
+
+def remove_schedule(kinds: Sequence[str]) -> Answer:
+    """Take the entry away from these schedulers."""
+    removed = [kind for kind in kinds if SCHEDULERS[kind].remove()]
+    names = " and ".join(SCHEDULERS[kind].name for kind in removed or kinds)
+    said = f"Taken away from {names}: nothing is started by itself any more." if removed else (
+        f"There was no entry of snapback in {names or 'any scheduler'}; nothing was changed.")
+    return Answer(Exit.DONE, [said], (), {"removed": removed})
+
+
+def run_schedule(args: argparse.Namespace, _scene: Scene) -> Answer:
+    """Carry out `schedule`."""
+    if args.install and args.remove:
+        raise UsageError("--install and --remove do not go together; say one of them")
+    if args.remove and (args.paths or args.every):
+        raise UsageError("--remove takes away whatever is scheduled; leave everything else out: snapback.py schedule --remove")
+    if args.every and not args.paths:
+        raise UsageError("--every goes with paths, as the settings say it otherwise: snapback.py schedule ~/Documents /media/usb --every "
+                         "12h")
+    if args.remove:
+        return remove_schedule([args.scheduler] if args.scheduler else [
+            kind for kind, one in SCHEDULERS.items() if find_program(one.tool)])
+    kind = args.scheduler or scheduler_here()
+    if not args.paths:
+        settings_here(args.config)
+    elif args.config:
+        raise UsageError("--config is for a schedule by the settings, which names no folders; leave it out, or leave out the folders")
+    words = scheduled_words(args.paths, args.every or "1d", args.config)
+    needed = [words[0], words[2], *([whole_path(args.config)] if args.config else [])]
+    refuse_schedule_on_drive(needed, whole_path(args.paths[-1]) if args.paths else "")
+    schedule = Schedule([without_console(words[0]) if kind == "task" else words[0], *words[1:]])
+    if args.install and not find_program(SCHEDULERS[kind].tool):
+        raise UsageError(f"there is no {SCHEDULERS[kind].tool} on this computer; install it, or take another one: --with "
+                         f"{' or '.join(other for other in SCHEDULERS if other != kind)}")
+    texts = SCHEDULERS[kind].texts(schedule)
+    replaced = SCHEDULERS[kind].install(schedule) if args.install else ""
+    return schedule_answer(kind, schedule, texts, replaced if args.install else None)
+
+
 class Command(NamedTuple):
     """One command: what it is for, its options, and what carries it out."""
 
@@ -9139,8 +9867,10 @@ COMMANDS: Dict[str, Command] = {
     "pin": Command("protect a dated copy from deletion", add_pin, run_pin,
                    "snapback.py pin 2026-11-20 --note 'before the move' --drive /media/usb"),
     "unpin": Command("take that protection back", add_unpin, run_unpin, "snapback.py unpin 2026-11-20 --drive /media/usb"),
+    "schedule": Command("let this computer make dated copies by itself: show the entry for its scheduler, or install it", add_schedule,
+                        run_schedule, "snapback.py schedule ~/Documents /media/usb --install"),
 }
-VALUE_OPTIONS = frozenset(("--set", "--drive", "--config", "--every", "--jobs", "--to", "--label", "--note", "--exclude",
+VALUE_OPTIONS = frozenset(("--set", "--drive", "--config", "--every", "--with", "--jobs", "--to", "--label", "--note", "--exclude",
                            "--exclude-from", "--exclude-if-present", "--min-free", "--hold-at",
                            *(f"--keep-{rule}" for rule in Retention._fields)))
 
@@ -9153,7 +9883,7 @@ def default_jobs() -> int:
 def parser_of(name: str) -> Parser:
     """Build the parser of one command."""
     command = COMMANDS[name]
-    usage = "%(prog)s [options] SOURCE... DRIVE" if name == "backup" else None
+    usage = {"backup": "%(prog)s [options] SOURCE... DRIVE", "schedule": "%(prog)s [options] [SOURCE... DRIVE]"}.get(name)
     parser = Parser(prog=f"snapback.py {name}", description=command.purpose, epilog=f"example:  {command.example}", usage=usage,
                     formatter_class=argparse.RawDescriptionHelpFormatter, add_help=False, allow_abbrev=False)
     parser.add_argument("-h", "--help", action=Help, nargs=0, help="show this and do nothing")

@@ -195,12 +195,34 @@ def test_no_value_and_no_policy_asks_the_clock() -> None:
 
 
 def test_the_disk_is_touched_in_its_own_section_only() -> None:
-    # the process's own environment is the command line's business; sys.path is put right before anything else
-    own = {"environ", "cpu_count", "getenv"}
-    assert outside({name: where - {13} if name in own else where for name, where in uses_of("os").items()}, 9) == {}
+    # the process's own environment is the command line's business, and that of the programs which section 12 starts
+    own = {"environ": {12, 13}, "cpu_count": {13}, "getenv": {13}}
+    assert outside({name: where - own.get(name, set()) for name, where in uses_of("os").items()}, 9) == {}
     assert outside(calls_of("open"), 9) == {}
     assert outside(uses_of("shutil"), 9) == {}
     assert outside(uses_of("fcntl"), 9) == outside(uses_of("msvcrt"), 9) == outside(uses_of("ctypes"), 9) == {}
+
+
+# What of section 12 asks or changes the world: by an own call of another program, or by one of these that makes one.
+ACTING = {
+    "run_program", "ask_scheduler", "read_crontab", "write_crontab", "install_crontab", "remove_crontab", "put_entry", "take_entry",
+    "has_entry", "units_place", "install_units", "remove_units", "install_agent", "remove_agent", "task_name", "install_task",
+    "remove_task", "scheduler_here", "notify", "run_on_result", "why_not_eject", "unmount", "eject",
+}
+
+
+def test_outside_texts_are_made_purely_and_other_programs_are_started_in_one_place() -> None:
+    starts = {name: where for name, where in uses_of("subprocess").items() if name != "list2cmdline"}
+    asking = ("Popen", "DEVNULL", "TimeoutExpired")  # whether a network's disk answers
+    assert outside({name: where - {9} if name in asking else where for name, where in starts.items()}, 12) == {}
+    tables = {table.get_name(): globals_of(table) for table in symtable.symtable(TEXT, str(SNAPBACK), "exec").get_children()}
+    here = {name for name, line in names_defined().items() if section_of(line) == 12 and name in tables}
+    disk = {name for name, line in names_defined().items() if section_of(line) in (9, 10)} - {"reason"}  # an error's own words
+    assert {name for name in here if tables[name] & (disk | {"os", "time", "gc"})} - {"run_program"} <= ACTING
+    direct = {node.name for node in FUNCTIONS for part in ast.walk(node) if isinstance(part, ast.Attribute)
+              and isinstance(part.value, ast.Name) and part.value.id == "subprocess" and part.attr != "list2cmdline"}
+    assert direct == {"run_program", "answers"}  # the latter asks a network's disk, in section 9
+    assert {name for name in here if tables[name] & ACTING} <= ACTING
 
 
 def test_only_the_command_line_prints() -> None:
@@ -331,6 +353,7 @@ def test_nothing_that_only_some_systems_have_is_imported_at_the_top() -> None:
 
 
 def test_a_whole_day_of_work_loads_no_module_that_reaches_a_network(tmp_path: Path) -> None:
+    """LOCAL alone may be loaded: by it the program and the processes that it forked exchange descriptors, over a pair of their own."""
     source, drive = tmp_path / "Documents", tmp_path / "drive"
     source.mkdir()
     drive.mkdir()
@@ -350,6 +373,10 @@ for words in (
     ["list", "--json", "--drive", drive],
     ["verify", "--drive", drive],
     ["restore", "latest", "--drive", drive, "--to", tmp + "/back"],
+    ["schedule", source, drive, "--with", "cron"],
+    ["schedule", source, drive, "--with", "systemd"],
+    ["schedule", source, drive, "--with", "launchd"],
+    ["schedule", source, drive, "--with", "task"],
 ):
     assert snapback.main(words) == 0, words
 print(repr((sorted(after_import), sorted(sys.modules))), file=sys.stderr)
