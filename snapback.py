@@ -5057,7 +5057,7 @@ def load_settings(path: str) -> Settings:
     base = parent_path(whole_path(path))
 
     def expand(word: str) -> str:
-        alias, rest = split_alias(word, base)
+        alias, rest = map(str.strip, split_alias(word, base))  # here blanks around the sign are no part of either
         return f"{alias}={expand_path(rest, base)}" if alias else expand_path(rest, base)
 
     text = read_settings_text(path)

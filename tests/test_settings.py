@@ -128,7 +128,7 @@ def test_patterns_of_files_come_before_those_of_the_settings() -> None:
 PATHS: Dict[str, str] = {  # {H} is the home folder, {C} that of the settings, where `old=x` exists
     "~/Documents": "{H}/Documents", "~": "{H}", "$HOME/a b": "{H}/a b", "${HOME}x": "{H}x", "/srv/./a//b/../c/": "/srv/a/c",
     "Documents": "{C}/Documents", "../up": "{H}/.config/up", ".": "{C}", "$EMPTY/srv": "/srv", "/srv/$SUB": "/srv/a b",
-    "work=/srv/a=b": "work=/srv/a=b", "work=~/x": "work={H}/x",
+    "work=/srv/a=b": "work=/srv/a=b", "work = /srv": "work=/srv", "work=~/x": "work={H}/x", "my work  =  $SUB": "my work={C}/a b",
     "/srv/a = b": "/srv/a = b", "old=x": "{C}/old=x", "./new=x": "{C}/new=x", "a$": "{C}/a$", "a;b # c": "{C}/a;b # c", "%d": "{C}/%d",
     "\u041f\u0438\u0441\u044c\u043c\u0430": "{C}/\u041f\u0438\u0441\u044c\u043c\u0430",
 }  # fmt: skip
