@@ -2006,16 +2006,27 @@ PATH_KEYS = frozenset(("sources", "exclude-from", "path"))   # `~` and variables
 BACKUP_SECTION, DRIVE_SECTION = "backup", re.compile(r"drive\s+([0-9a-f]{32})", re.ASCII | re.IGNORECASE)
 
 
+def ini_lines(text: str) -> Iterator[Tuple[int, str, str, str]]:
+    """Give of each line that begins a section or a setting its number, the section, the key, and what stands behind a section's name.
+
+    As configparser has it, what is set in further than a setting goes on with its value.
+
+    >>> list(ini_lines(chr(10).join(("[backup]", "Sources =", "    set = /srv", "  # said", "[drive 0] x"))))
+    [(1, 'backup', '', ''), (2, 'backup', 'sources', ''), (5, 'drive 0', '', 'x')]
+    """
+    section, margin, in_setting = "", 0, False
+    for number, line in enumerate(text.split("\n"), 1):
+        words, indent = line.strip(), len(line) - len(line.lstrip())
+        if not words or words.startswith("#") or (in_setting and indent > margin):
+            continue
+        header = re.match(r"\[([^]]+)\](.*)", words)
+        section, margin, in_setting = header.group(1) if header else section, indent, not header
+        yield number, section, "" if header else words.partition("=")[0].strip().lower(), header.group(2).strip() if header else ""
+
+
 def line_of(text: str, section: str, key: str = "") -> int:
     """Find the line of a section, or of a key in it, in a settings file that was read."""
-    here = ""
-    for number, line in enumerate(text.split("\n"), 1):
-        header = re.match(r"\[(.+)\]", line)  # as configparser has it
-        here = header.group(1) if header else here
-        found = key.lower() == line.partition("=")[0].strip().lower() if key else bool(header)
-        if here == section and found:
-            return number
-    return 1
+    return next((number for number, *names, _rest in ini_lines(text) if names == [section, key.lower()]), 1)
 
 
 def meant(word: str, words: Iterable[str]) -> str:

@@ -170,6 +170,8 @@ WRONG: Dict[str, str] = {
     "[backup]\nsources = {S}\n[drive {I}]\nevry = 1d\n": "line 4: there is no setting 'evry' in [drive {I}]|is every meant?",
     "[backup]\nsources = {S}\n[drive {I}]\nsources = {S}\n": "line 4: there is no setting 'sources'|there are: label, path",
     "[backup]\nsources = {S}\nevery = 1d\n": "line 3: there is no setting 'every' in [backup]",
+    "  [backup]\n  sources = {S}\n\n  colour = red\n": "line 4: there is no setting 'colour' in [backup]",
+    "[backup]\nsources =\n  set = {S}\n\nset = ..\n": "line 5: '..' cannot name a set",
     "[backup]\nsources = {S}\n[drive {I}]\nevery = 2w\n": "line 4: '2w' is no duration|14d",
     "[backup]\nsources = {S}\n[drive {I}]\nevery = 0d\n": "line 4: '0d' is no time at all",
     "[backup]\nsources = {S}\n[drive {I}]\nevery = 1\n": "line 4: '1' is no duration",
