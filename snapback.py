@@ -2039,7 +2039,7 @@ def meant(word: str, words: Iterable[str]) -> str:
 def read_ini(text: str) -> Dict[str, Dict[str, str]]:
     """Read sections, keys and values of an INI file. Raises UsageError with the line's number."""
     import configparser  # here, because a run without settings does not need it
-    parser = configparser.RawConfigParser(delimiters=("=",), comment_prefixes=("#",), empty_lines_in_values=False, default_section="")
+    parser = configparser.RawConfigParser(delimiters=("=",), comment_prefixes=("#",), default_section="")
     try:
         parser.read_string(text)
     except configparser.DuplicateSectionError as err:

@@ -125,6 +125,11 @@ def test_patterns_of_files_come_before_those_of_the_settings() -> None:
     assert settings.patterns == ((True, "list"), (False, "*.o"))
 
 
+def test_comments_and_empty_lines_may_stand_anywhere() -> None:
+    text = "\n# a\n [backup]  \n  # b\nsources =\n    a\n    # c\n\n# d\n    b=c\n\n    # e\nkeep-daily = 7\n    # f\n\n"
+    assert parse_settings(text, str) == Settings(("a", "b=c"), rotation=Rotation(Retention(daily=7)))
+
+
 PATHS: Dict[str, str] = {  # {H} is the home folder, {C} that of the settings, where `old=x` exists
     "~/Documents": "{H}/Documents", "~": "{H}", "$HOME/a b": "{H}/a b", "${HOME}x": "{H}x", "/srv/./a//b/../c/": "/srv/a/c",
     "Documents": "{C}/Documents", "../up": "{H}/.config/up", ".": "{C}", "$EMPTY/srv": "/srv", "/srv/$SUB": "/srv/a b",
