@@ -2039,6 +2039,9 @@ def meant(word: str, words: Iterable[str]) -> str:
 def read_ini(text: str) -> Dict[str, Dict[str, str]]:
     """Read sections, keys and values of an INI file. Raises UsageError with the line's number."""
     import configparser  # here, because a run without settings does not need it
+    for number, section, _key, rest in ini_lines(text):
+        if rest and not rest.startswith("#"):  # configparser passes over it
+            raise UsageError(f"line {number}: {quoted(rest[:60])} stands behind [{show(section)}]; write it on a line of its own")
     parser = configparser.RawConfigParser(delimiters=("=",), comment_prefixes=("#",), default_section="")
     try:
         parser.read_string(text)

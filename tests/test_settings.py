@@ -208,6 +208,8 @@ WRONG: Dict[str, str] = {
     "[backup]\nsources = {S}\n= yes\n": "line 3: '= yes' is no setting",
     "[backup]\n{S}\n": "line 2: '{S}' is no setting",
     "[backup\nsources = {S}\n": "line 1: '[backup' stands in no section",
+    "[backup] sources = {S}\n": "line 1: 'sources = {S}' stands behind [backup]; write it on a line of its own",
+    "[backup]\nsources = {S}\n[drive {I}] every = 7d\n": "line 3: 'every = 7d' stands behind [drive {I}]",
     "[backup]\nsources = $NO_SUCH/a\n": "line 2: there is no variable 'NO_SUCH' in the environment|cron",
     "[backup]\nsources =\n  {S}\n  x = ${{NO_SUCH}}\n": "line 2: there is no variable 'NO_SUCH'",
     "[backup]\nsources = {S}\n[drive {I}]\npath = $NO_SUCH\n": "line 4: there is no variable 'NO_SUCH'",
