@@ -1952,6 +1952,14 @@ def parse_lines(text: str) -> Tuple[str, ...]:
     return tuple(line for line in map(str.strip, text.split("\n")) if line)
 
 
+def parse_line(text: str) -> str:
+    """Read a value that has one line. Raises UsageError."""
+    lines = parse_lines(text)
+    if len(lines) > 1:
+        raise UsageError(f"{quoted(' '.join(lines))} stands on {len(lines)} lines; write it on one")
+    return "".join(lines)
+
+
 def parse_words(text: str) -> Tuple[str, ...]:
     r"""Split a command into its words: one a line or, on a single line, at blanks that stand in no quotes. Raises UsageError.
 
@@ -2000,9 +2008,10 @@ BACKUP_KEYS: Dict[str, Callable[[str], Any]] = {
     "exclude-if-present": parse_tag_name, "one-file-system": parse_yes, "checksum": parse_yes, "set": parse_set_name,
     "hold-at": parse_hold_at, **RETENTION_KEYS, "notify": parse_yes, "on-result": parse_words}
 DRIVE_KEYS: Dict[str, Callable[[str], Any]] = {
-    "label": str, "path": str, "offline": parse_yes, "every": parse_span, "remind-after": parse_span, "eject": parse_yes,
+    "label": parse_line, "path": parse_line, "offline": parse_yes, "every": parse_span, "remind-after": parse_span, "eject": parse_yes,
     "fresh-every": parse_span, **RETENTION_KEYS}
 PATH_KEYS = frozenset(("sources", "exclude-from", "path"))   # `~` and variables in their values are expanded
+NAME_KEYS = frozenset(("exclude", "exclude-if-present"))     # anything can be a value of these, so also a setting by mistake
 BACKUP_SECTION, DRIVE_SECTION = "backup", re.compile(r"drive\s+([0-9a-f]{32})", re.ASCII | re.IGNORECASE)
 
 
@@ -2069,6 +2078,9 @@ def read_section(text: str, section: str, found: Mapping[str, str], keys: Mappin
                 raise UsageError(f"there is no setting {quoted(key)} in [{show(section)}]{meant(key, keys)}")
             if not value.strip():
                 raise UsageError(f"{key} has no value; write one, or remove the line")
+            for name, equals, _rest in (line.partition("=") for line in value.split("\n")[1:] if key in NAME_KEYS):
+                if equals and name.strip().lower() in keys:
+                    raise UsageError(f"{name.strip()} is set in, so that it is a part of {key}; let it begin its line")
             values[key] = keys[key](value)
             if key in PATH_KEYS:
                 values[key] = expand(value) if key == "path" else tuple(map(expand, values[key]))

@@ -79,7 +79,7 @@ BACKUP: Dict[str, Tuple[str, str, object]] = {  # key -> value, field of Setting
     **{key: (value, "rotation", meant) for key, (value, meant) in RETENTION.items()},
 }
 DRIVE: Dict[str, Tuple[str, str, object]] = {
-    "label": ("BLUE-STICK", "label", "BLUE-STICK"),
+    "label": ("\n  BLUE STICK", "label", "BLUE STICK"),
     "path": ("/mnt/usb", "path", "/mnt/usb"),
     "every": ("12h", "every", Duration(hours=12)),
     "remind-after": ("14d", "remind_after", Duration(days=14)),
@@ -210,6 +210,10 @@ WRONG: Dict[str, str] = {
     "[backup\nsources = {S}\n": "line 1: '[backup' stands in no section",
     "[backup] sources = {S}\n": "line 1: 'sources = {S}' stands behind [backup]; write it on a line of its own",
     "[backup]\nsources = {S}\n[drive {I}] every = 7d\n": "line 3: 'every = 7d' stands behind [drive {I}]",
+    "[backup]\nsources = {S}\nexclude = *.o\n  keep-daily = 30\n": "line 3: keep-daily is set in, so that it is a part of exclude",
+    "[backup]\nsources = {S}\nexclude-if-present =\n  .no\n\n  # x\n  Hold-at=9\n": "line 3: Hold-at is set in, so that",
+    "[backup]\nsources = {S}\n[drive {I}]\nlabel =\n  A\n  B\n": "line 4: 'A B' stands on 2 lines; write it on one",
+    "[backup]\nsources = {S}\n[drive {I}]\npath = {D}\n  /mnt\n": "line 4: '{D} /mnt' stands on 2 lines; write it on one",
     "[backup]\nsources = $NO_SUCH/a\n": "line 2: there is no variable 'NO_SUCH' in the environment|cron",
     "[backup]\nsources =\n  {S}\n  x = ${{NO_SUCH}}\n": "line 2: there is no variable 'NO_SUCH'",
     "[backup]\nsources = {S}\n[drive {I}]\npath = $NO_SUCH\n": "line 4: there is no variable 'NO_SUCH'",
