@@ -5078,8 +5078,17 @@ def split_alias(word: str, base: str) -> Tuple[str, str]:
     return alias, path
 
 
+def is_left_copy(path: str) -> bool:
+    """Tell whether a settings file is what a run left in a set of a drive; no link to it, or in its place, hides that."""
+    names = (whole_path(path), join_path(whole_path(parent_path(path)), plain_name(path)))
+    return any(path_parts(name)[-1:] == (SET_SETTINGS,) and marked(parent_path(parent_path(name))) for name in names)
+
+
 def load_settings(path: str) -> Settings:
-    """Read a settings file; paths in it are relative to its folder. Raises UsageError."""
+    """Read a settings file; paths in it are relative to its folder. Raises UsageError.
+
+    From a drive, which others may have had in their hands, no command is taken.
+    """
     base = parent_path(whole_path(path))
 
     def expand(word: str) -> str:
@@ -5088,9 +5097,13 @@ def load_settings(path: str) -> Settings:
 
     text = read_settings_text(path)
     try:
-        return parse_settings(text, expand)
+        settings = parse_settings(text, expand)
+        if settings.on_result and is_left_copy(path):
+            raise UsageError(f"line {line_of(text, BACKUP_SECTION, 'on-result')}: on-result names a command, and none is ever taken from "
+                             "a drive; remove it")
     except UsageError as err:
         raise UsageError(f"the settings file {show(path)}, {err}; nothing was done") from err
+    return settings
 
 
 def settings_on_drive(script: str) -> str:

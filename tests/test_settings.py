@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
-from typing import Dict, Iterator, NamedTuple, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Tuple
 
 import pytest
 
 import snapback
 from conftest import folder_in_memory
 from snapback import DriveSettings, Duration, Retention, Rotation, Settings, Space, parse_settings
-from trees import ask, differences, twin
+from trees import Outcome, ask, dates, differences, twin
 
 pytestmark = pytest.mark.needs("linux")
 ID, OTHER_ID = "0123456789abcdef" * 2, "f" * 32
@@ -42,6 +45,13 @@ def made_drive(path: Path, label: str = "") -> str:
 def id_of(drive: Path) -> str:
     (line,) = [line for line in (drive / "snapback-marker.txt").read_text().splitlines() if line.startswith("id:")]
     return line.split()[1]
+
+
+def reseal(manifest: Path, change: Callable[[bytes], bytes]) -> None:
+    """Change a manifest above its last line, and make that line true again."""
+    above, _, end = manifest.read_bytes().rpartition(b"# end ")
+    facts = {**json.loads(end), "sha256": hashlib.sha256(change(above)).hexdigest()}
+    manifest.write_bytes(change(above) + b"# end " + json.dumps(facts).encode() + b"\n")
 
 
 def write_settings(home: Path, text: str, name: str = ".config/snapback/snapback.ini") -> Path:
@@ -265,3 +275,121 @@ def test_wrong_settings_are_refused_in_one_sentence_and_nothing_is_touched(home:
             assert json.loads(outcome.out) == {"error": sentence[len("snapback: ") :], "exit_code": 2}
     assert differences(twin(untouched.place), before) == []
     assert differences(twin(home), at_home) == []
+
+
+# --- The copy on the drive ------
+
+
+@pytest.fixture
+def drive_with_copy(home: Path, source: Path, drive: Path) -> Path:
+    """A drive with a dated copy that was made by settings, which lie there too, with a command that leaves `told`."""
+    made_drive(drive)
+    write_settings(home, for_drives(source, drive, more=f"exclude = *.tmp\non-result = touch {home}/told"))
+    assert ask("backup").code == 0
+    (home / "told").unlink()
+    return drive
+
+
+def test_each_run_leaves_its_settings_in_the_set(home: Path, source: Path, drive_with_copy: Path) -> None:
+    own, copy = home / ".config/snapback/snapback.ini", drive_with_copy / "box" / "settings.ini"
+    first = copy.stat()
+    assert snapback.load_settings(str(copy)) == snapback.load_settings(str(own))._replace(on_result=())
+    assert "touch" not in copy.read_text()
+    assert ask("backup").code == 0
+    assert (copy.stat().st_ino, copy.stat().st_mtime_ns) == (first.st_ino, first.st_mtime_ns)
+    own.write_text(own.read_text().replace("*.tmp", "*.o"))
+    assert ask("backup", "-n").code == 0
+    assert "*.tmp" in copy.read_text()
+    assert ask("backup").code == 0
+    assert "*.o" in copy.read_text()
+    assert (home / "told").exists()
+
+
+def elsewhere(drive: Path, home: Path, *words: object) -> Outcome:
+    """Run the program that lies on a drive, as another person would, whose home folder is empty."""
+    other = home / "other"
+    other.mkdir(exist_ok=True)
+    command = [sys.executable, "-I", str(drive / "snapback.py"), *map(str, words)]
+    env = {"PATH": os.environ["PATH"], "HOME": str(other), "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+    ended = subprocess.run(command, cwd=other, env=env, capture_output=True, encoding="utf-8", timeout=60)
+    return Outcome(ended.returncode, ended.stdout, ended.stderr)
+
+
+def in_newest(drive: Path) -> List[str]:
+    return sorted(path.name for path in (drive / "box" / dates(drive / "box")[-1]).iterdir() if path.is_dir())
+
+
+def test_named_settings_go_before_a_persons_own_and_these_before_the_copy_on_the_drive(home: Path, drive_with_copy: Path) -> None:
+    drive = drive_with_copy
+    assert elsewhere(drive, home, "backup")[::2] == (0, "")
+    assert (len(dates(drive / "box")), in_newest(drive)) == (2, ["src"])
+    for name, more in ((".config/snapback/snapback.ini", []), ("named.ini", ["--config", home / "named.ini"])):
+        folder = home / name.partition(".")[0] / "own" if not more else home / "named"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "file").write_bytes(b"x")
+        write_settings(home / "other" if not more else home, for_drives(folder, drive), name)
+        assert elsewhere(drive, home, "backup", *more)[::2] == (0, "")
+        assert in_newest(drive) == [folder.name]
+
+
+def of_another_computer(a_set: Path) -> None:
+    """Let all dated copies of a set be of another computer."""
+    for date in dates(a_set):
+        reseal(a_set / date / "SHA256SUMS", lambda above: above.replace(b'"machine": "', b'"machine": "other'))
+        (a_set / "manifests" / f"{date}.gz").unlink()
+
+
+def test_a_drive_in_another_computer_backs_up_nothing_by_itself(home: Path, drive_with_copy: Path) -> None:
+    of_another_computer(drive_with_copy / "box")
+    before, at_home = twin(drive_with_copy), twin(home)
+    outcome = elsewhere(drive_with_copy, home, "backup")
+    (home / "other").rmdir()
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1), outcome
+    assert outcome.err.startswith("snapback: say what to copy and where to: snapback.py backup ~/Documents /media/usb")
+    assert differences(twin(drive_with_copy), before) == []
+    assert differences(twin(home), at_home, ["mtime_ns"]) == []
+
+
+def test_copies_of_several_sets_of_this_computer_are_not_chosen_from(home: Path, source: Path, drive_with_copy: Path) -> None:
+    own = home / ".config/snapback/snapback.ini"
+    own.write_text(own.read_text().replace("set = box", "set = second"))
+    assert ask("backup").code == 0
+    outcome = elsewhere(drive_with_copy, home, "backup")
+    assert (outcome.code, "say what to copy" in outcome.err) == (2, True), outcome
+
+
+@pytest.mark.parametrize("how", ["found", "named", "linked to", "a link"])
+def test_a_command_in_the_copy_on_a_drive_is_never_obeyed(home: Path, drive_with_copy: Path, how: str) -> None:
+    """Whoever had the drive in hand may have put it there."""
+    copy, own = drive_with_copy / "box" / "settings.ini", home / ".config/snapback/snapback.ini"
+    copy.write_text(copy.read_text().replace("[backup]\n", f"[backup]\nOn-Result = touch {home}/told\n"))
+    if how == "linked to":
+        own.unlink()
+        own.symlink_to(copy)
+    if how == "a link":
+        copy.rename(drive_with_copy / "other.ini")
+        copy.symlink_to("../other.ini")
+    before = twin(drive_with_copy)
+    for words in (["backup"], ["status"]):
+        more = [*words, "--config", copy] if how == "named" else words
+        outcome = elsewhere(drive_with_copy, home, *more) if how in ("found", "a link") else ask(*more)
+        assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1), outcome
+        assert "box/settings.ini" in outcome.err or how == "linked to"
+        assert "line 3: on-result names a command, and none is ever taken from a drive; remove it" in outcome.err
+    assert differences(twin(drive_with_copy), before) == []
+    assert not (home / "told").exists()
+
+
+def test_a_command_is_obeyed_from_a_file_of_ones_own_on_a_drive(home: Path, source: Path, drive_with_copy: Path) -> None:
+    """Such as where the home folder lies on a disk that holds dated copies as well."""
+    write_settings(drive_with_copy, for_drives(source, drive_with_copy, more=f"on-result = touch {home}/told"), "box/own.ini")
+    assert ask("backup", "--config", drive_with_copy / "box" / "own.ini").code == 0
+    assert (home / "told").exists()
+
+
+def test_settings_that_cannot_be_left_on_the_drive_are_a_note(home: Path, drive_with_copy: Path) -> None:
+    (drive_with_copy / "box" / "settings.ini").unlink()
+    (drive_with_copy / "box" / "settings.ini").mkdir()
+    outcome = ask("backup")
+    assert (outcome.code, len(dates(drive_with_copy / "box"))) == (3, 2), outcome
+    assert "the settings could not be left on the drive" in outcome.err
