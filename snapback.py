@@ -2149,7 +2149,7 @@ def rotation_lines(rotation: Rotation) -> List[str]:
     counts = [(period.rule, getattr(rules, period.rule)) for period in PERIODS]
     lines = [f"keep-{rule} = {'unlimited' if count == UNLIMITED else count}" for rule, count in counts if count]
     lines += [f"keep-within = {rules.within}"] if any(rules.within) else []
-    return lines + ([f"min-free = {space}"] if space.wanted else [])
+    return [*lines, f"min-free = {space if space.wanted else 0}"]  # a drive without it would get the general one
 
 
 def settings_text(settings: Settings) -> str:
@@ -2159,11 +2159,10 @@ def settings_text(settings: Settings) -> str:
     >>> parse_settings(settings_text(here), str) == here._replace(on_result=())
     True
     """
-    lines = [f"[{BACKUP_SECTION}]", "sources =", *(f"    {word}" for word in settings.sources)]
-    for key, is_file in (("exclude-from", True), ("exclude", False)):
-        texts = [f"    {text}" for one, text in settings.patterns if one is is_file]
-        lines += [f"{key} =", *texts] if texts else []
-    lines += ["exclude-if-present =", *(f"    {name}" for name in settings.exclude_if_present)] if settings.exclude_if_present else []
+    lists = {"sources": settings.sources, "exclude-from": [text for is_file, text in settings.patterns if is_file],
+             "exclude": [text for is_file, text in settings.patterns if not is_file], "exclude-if-present": settings.exclude_if_present}
+    # the first stands beside its key, where alone it may begin with #
+    lines = [f"[{BACKUP_SECTION}]", *(f"{key} = " + "\n    ".join(texts) for key, texts in lists.items() if texts)]
     lines += [f"set = {settings.set_name}"] if settings.set_name else []
     lines += [f"exclude-caches = {yes_text(settings.exclude_caches)}", f"one-file-system = {yes_text(settings.one_file_system)}",
               f"checksum = {yes_text(settings.checksum)}", f"hold-at = {f'{settings.hold_at:g}' if settings.hold_at else 'off'}",
@@ -5087,9 +5086,9 @@ def is_left_copy(path: str) -> bool:
 def load_settings(path: str) -> Settings:
     """Read a settings file; paths in it are relative to its folder. Raises UsageError.
 
-    From a drive, which others may have had in their hands, no command is taken.
+    What a run left on a drive has been expanded. Others may have had it in their hands, so no command is taken from it.
     """
-    base = parent_path(whole_path(path))
+    base, left_copy = parent_path(whole_path(path)), is_left_copy(path)
 
     def expand(word: str) -> str:
         alias, rest = map(str.strip, split_alias(word, base))  # here blanks around the sign are no part of either
@@ -5097,8 +5096,8 @@ def load_settings(path: str) -> Settings:
 
     text = read_settings_text(path)
     try:
-        settings = parse_settings(text, expand)
-        if settings.on_result and is_left_copy(path):
+        settings = parse_settings(text, str if left_copy else expand)
+        if settings.on_result and left_copy:
             raise UsageError(f"line {line_of(text, BACKUP_SECTION, 'on-result')}: on-result names a command, and none is ever taken from "
                              "a drive; remove it")
     except UsageError as err:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 import snapback
 from conftest import folder_in_memory
-from snapback import DriveSettings, Duration, Retention, Rotation, Settings, Space, parse_settings
+from snapback import DriveSettings, Duration, Retention, Rotation, Settings, Space, parse_settings, settings_text
 from trees import Outcome, ask, dates, differences, twin
 
 pytestmark = pytest.mark.needs("linux")
@@ -278,6 +279,64 @@ def test_wrong_settings_are_refused_in_one_sentence_and_nothing_is_touched(home:
 
 
 # --- The copy on the drive ------
+
+
+def random_word(rng: random.Random, first: bool = False) -> str:
+    """Draw a text that a line of a list can hold; only the first, which stands on the key's own line, may look like a comment."""
+    letters = "ab =#;[]%:\\\"'!*?~,\u041f\U0001f600\u00e9"
+    word = "".join(rng.choice(letters) for _ in range(rng.randint(1, 12))).strip() or "x"
+    return word if first or not word.startswith("#") else "x" + word
+
+
+def random_words(rng: random.Random) -> Tuple[str, ...]:
+    return tuple(random_word(rng, nth == 0) for nth in range(rng.randint(0, 4)))
+
+
+def random_span(rng: random.Random) -> Duration:
+    return Duration(*(rng.choice((0, 0, 1, 12, 999_999_999)) for _ in Duration._fields))
+
+
+def random_rotation(rng: random.Random) -> Rotation:
+    counts = [rng.choice((0, 0, 1, 7, 999_999_999, snapback.UNLIMITED)) for _ in range(6)]
+    space = rng.choice((Space(), Space(), Space(percent=12.5), Space(percent=99), Space(50 * 10**9), Space(123_456), Space(7 * 10**15)))
+    return Rotation(Retention(*counts, random_span(rng)) if any(counts) else Retention(within=Duration(hours=1)), space)
+
+
+def random_drive(rng: random.Random, nth: int) -> DriveSettings:
+    return DriveSettings(
+        f"{nth:032x}", rng.choice(("", "BLUE", random_word(rng))), rng.choice(("", "/mnt/a b", "/x=$y #z")),
+        rng.choice((None, True, False)),
+        rng.choice((Duration(hours=1), Duration(days=1), Duration(1, 2, 3, 4))), rng.choice((Duration(days=7), Duration(months=3))),
+        rng.random() < 0.5, random_span(rng), random_rotation(rng),
+    )  # fmt: skip
+
+
+def random_settings(rng: random.Random) -> Settings:
+    """Draw settings that a file can hold, with paths as they are once they have been read."""
+    tops = ("/", "work=/", "y#=/")
+    sources = tuple(rng.choice(("/", "#x=/") if nth == 0 else tops) + random_word(rng) for nth in range(rng.randint(1, 4)))
+    sense = str.maketrans("[\\!", "(/?")  # a pattern must make some
+    patterns = (*((True, f"/{word}") for word in random_words(rng)), *((False, "x" + word.translate(sense)) for word in random_words(rng)))
+    return Settings(
+        sources, patterns, rng.random() < 0.5, tuple(word for word in random_words(rng) if word not in (".", "..")), rng.random() < 0.5,
+        rng.random() < 0.5, rng.choice(("", "box", "annas-laptop")), rng.choice((0.0, 50.0, 1.0, 33.333, 100.0, 0.001)),
+        random_rotation(rng), rng.random() < 0.5, rng.choice(((), ("tell", "a b"))),
+        tuple(random_drive(rng, nth) for nth in range(rng.randint(0, 3))),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_settings_come_back_from_their_text_without_the_command(drive: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    made_drive(drive)
+    (drive / "box").mkdir()
+    for _ in range(40):
+        settings = random_settings(rng)
+        text = settings_text(settings)
+        assert parse_settings(text, str) == settings._replace(on_result=())
+        assert "on-result" not in text
+        (drive / "box" / "settings.ini").write_text(text, encoding="utf-8")
+        assert snapback.load_settings(str(drive / "box" / "settings.ini")) == settings._replace(on_result=())
 
 
 @pytest.fixture
