@@ -2187,7 +2187,8 @@ HAS_DIR_FD = {os.open, os.stat, os.mkdir, os.link} <= os.supports_dir_fd and os.
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 BINARY = getattr(os, "O_BINARY", 0)
 FOLDER_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
-READ_FLAGS = os.O_RDONLY | NOFOLLOW | BINARY | getattr(os, "O_NONBLOCK", 0)  # a fifo in its place must not hang us
+NONBLOCK = getattr(os, "O_NONBLOCK", 0)      # a fifo in a file's place must not hang us
+READ_FLAGS = os.O_RDONLY | NOFOLLOW | BINARY | NONBLOCK
 CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW | BINARY
 OPEN_LEVELS = 20             # macOS gives a process 256 descriptors; several walks share them
 PAGE = 4096
@@ -3234,7 +3235,7 @@ def read_settings_text(path: str) -> str:
     """Read a settings file, which is UTF-8 or, from some editors of Windows, UTF-16. Raises UsageError."""
     why = ""
     try:
-        with open(path, "rb") as file:
+        with open(user_path(path), "rb", opener=lambda name, flags: os.open(name, flags | NONBLOCK)) as file:
             info = os.fstat(file.fileno())
             data = file.read(MIB + 1) if stat.S_ISREG(info.st_mode) else b""
         why = "it is no file" if not stat.S_ISREG(info.st_mode) else "it is larger than a megabyte" if len(data) > MIB else ""

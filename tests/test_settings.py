@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 import pytest
 
 import snapback
-from conftest import folder_in_memory
+from conftest import MIB, SNAPBACK, Cli, User, folder_in_memory
 from snapback import DriveSettings, Duration, Retention, Rotation, Settings, Space, parse_settings, settings_text
+from test_command_line import on_a_terminal
 from trees import Outcome, ask, dates, differences, twin
 
 pytestmark = pytest.mark.needs("linux")
@@ -452,3 +455,235 @@ def test_settings_that_cannot_be_left_on_the_drive_are_a_note(home: Path, drive_
     outcome = ask("backup")
     assert (outcome.code, len(dates(drive_with_copy / "box"))) == (3, 2), outcome
     assert "the settings could not be left on the drive" in outcome.err
+
+
+# --- Strange files ------
+
+TEXT = "[backup]\nsources = {S}\nset = box\nexclude =\n    *.tmp\n\n[drive {I}]\npath = {D}\n"
+ENCODED: Dict[str, Callable[[str], bytes]] = {
+    "CRLF": lambda text: text.replace("\n", "\r\n").encode(),
+    "CR": lambda text: text.replace("\n", "\r").encode(),
+    "no newline at the end": lambda text: text.rstrip("\n").encode(),
+    "BOM": lambda text: codecs.BOM_UTF8 + text.encode(),
+    "BOM and CRLF": lambda text: codecs.BOM_UTF8 + text.replace("\n", "\r\n").encode(),
+    "UTF-16, little end first": lambda text: codecs.BOM_UTF16_LE + text.encode("utf-16-le"),
+    "UTF-16, big end first": lambda text: codecs.BOM_UTF16_BE + text.replace("\n", "\r\n").encode("utf-16-be"),
+    "tabs": lambda text: text.replace("    ", "\t").replace(" = ", "\t=\t").encode(),
+}
+CYRILLIC = "\u041f\u0438\u0441\u044c\u043c\u0430"
+
+
+@pytest.mark.parametrize("how", ENCODED)
+def test_settings_may_come_from_any_editor(home: Path, tmp_path: Path, drive: Path, how: str) -> None:
+    source = tmp_path / CYRILLIC
+    source.mkdir()
+    text = TEXT.format(S=source, D=drive, I=made_drive(drive))
+    path = write_settings(home, "")
+    path.write_bytes(ENCODED[how](text))
+    assert snapback.load_settings(str(path)) == parse_settings(text, str)
+
+
+def no_file(path: Path) -> None:
+    path.unlink()
+
+
+def a_link_to(target: str) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        path.unlink()
+        path.symlink_to(target)
+
+    return make
+
+
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def a_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def huge(path: Path) -> None:
+    os.truncate(path, 100 * MIB)
+
+
+def bytes_are(content: bytes) -> Callable[[Path], None]:
+    return lambda path: path.write_bytes(content) and None
+
+
+STRANGE: Dict[str, Tuple[Callable[[Path], None], str]] = {
+    "a folder": (a_folder, "it is a folder"),
+    "a fifo": (a_fifo, "it is no file"),
+    "a device": (a_link_to("/dev/zero"), "it is no file"),
+    "a link to itself": (a_link_to("snapback.ini"), "Too many levels of symbolic links"),
+    "a link that leads nowhere": (a_link_to("nowhere"), "No such file or directory"),
+    "100 MB": (huge, "it is larger than a megabyte"),
+    "binary": (bytes_are(bytes(range(256))), "it is no text"),
+    "zeros": (bytes_are(bytes(100)), "it is no text"),
+    "Latin-1": (bytes_are(b"[backup]\nsources = /caf\xe9\n"), "save it as UTF-8"),
+    "UTF-16 without its mark": (bytes_are("[backup]".encode("utf-16-le")), "it is no text"),
+    "half of UTF-16": (bytes_are(codecs.BOM_UTF16_LE + b"x"), "save it as UTF-8"),
+    "UTF-32": (bytes_are("[backup]\n".encode("utf-32")), "it is no text"),
+    "a program": (bytes_are(Path(sys.executable).read_bytes()[:5000]), "it is no text"),
+}
+
+
+@pytest.mark.parametrize("how", STRANGE)
+def test_settings_that_are_no_text_are_refused_in_one_sentence(home: Path, untouched: Untouched, how: str) -> None:
+    path = write_settings(home, "")
+    make, why = STRANGE[how]
+    make(path)
+    before = twin(untouched.place)
+    for words in (["backup"], ["backup", "--config", path], ["status"], ["list"]):
+        outcome = ask(*words)
+        assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1), outcome
+        assert outcome.err.startswith(f"snapback: the settings file {path} cannot be read: "), outcome
+        assert why in outcome.err, outcome
+    assert differences(twin(untouched.place), before) == []
+    assert sorted(os.listdir(home)) == [".config"]
+
+
+def test_named_settings_that_are_missing_are_not_replaced_by_others(home: Path, source: Path, drive: Path) -> None:
+    made_drive(drive)
+    write_settings(home, for_drives(source, drive))
+    outcome = ask("backup", "--config", home / "nothing.ini")
+    assert (outcome.code, f"the settings file {home}/nothing.ini cannot be read" in outcome.err) == (2, True), outcome
+    assert not (drive / "box").exists()
+
+
+def test_a_home_folder_in_the_name_of_the_settings_is_found(home: Path, source: Path, drive: Path) -> None:
+    """A shell leaves the ~ in --config=~/x.ini as it is."""
+    made_drive(drive)
+    write_settings(home, for_drives(source, drive), "x.ini")
+    assert ask("backup", "--config=~/x.ini").code == 0
+
+
+SOURCES: Dict[str, Tuple[str, int, str]] = {  # what is said to be a source -> exit code, what is said of it
+    "{S}/letter": ("", 0, ""),
+    "{S}/nothing": ("", 1, "there is no {S}/nothing: no dated copy was made"),
+    "{S}/loop": ("loop", 1, "{S}/loop"),
+    "{S}/fifo": ("fifo", 2, "{S}/fifo is neither a folder nor a file"),
+    "{S}/letter/below": ("", 1, "there is no {S}/letter/below"),
+    "{D}": ("", 2, "{D}"),
+}
+
+
+@pytest.mark.parametrize("word", SOURCES)
+def test_odd_sources_of_settings(home: Path, source: Path, drive: Path, word: str) -> None:
+    made_drive(drive)
+    kind, code, said = SOURCES[word]
+    if kind == "loop":
+        (source / "loop").symlink_to("loop")
+    elif kind == "fifo":
+        os.mkfifo(source / "fifo")
+    write_settings(home, for_drives(Path(word.format(S=source, D=drive)), drive))
+    before = twin(source)
+    outcome = ask("backup", "-q", "--if-due")
+    assert (outcome.code, outcome.err.count("\n")) == (code, 1 if code else 0), outcome
+    assert said.format(S=source, D=drive) in outcome.err
+    assert len(dates(drive / "box")) == (0 if code else 1)
+    assert differences(twin(source), before) == []
+
+
+@pytest.mark.needs("user")
+def test_folders_of_ones_own_that_are_read_only_are_no_trouble(ordinary_user: User, cli: Cli, reachable: Path) -> None:
+    """The configuration folder need not be written, and the record of what was seen is never needed."""
+    home, source, drive = ordinary_user.home, reachable / "src", reachable / "drive"
+    source.mkdir()
+    (source / "letter").write_bytes(b"letter")
+    made_drive(drive)
+    path = write_settings(home, for_drives(source, drive, more="on-result = sh -c 'exit 0'"))
+    (home / ".local/state/snapback").mkdir(parents=True)
+    for one in (drive, *drive.iterdir(), *home.rglob("*"), home):
+        os.chown(one, ordinary_user.uid, ordinary_user.gid)
+    for one in (path.parent, home / ".local/state/snapback", home / ".local/state", home):
+        one.chmod(0o500)
+    for words in (["backup"], ["backup", "-q", "--if-due"], ["status", "--json"]):
+        ended = cli(*words, user=ordinary_user)
+        assert (ended.code in (0, 3), "Traceback" in ended.err, "denied" in ended.err.lower()) == (True, False, False), ended
+    assert len(dates(drive / "box")) == 1
+    for one in (path.parent, home / ".local/state/snapback", home / ".local/state", home):
+        one.chmod(0o700)
+
+
+@pytest.mark.needs("user")
+def test_settings_that_may_not_be_read_are_said_to_be_so(ordinary_user: User, cli: Cli, source: Path) -> None:
+    path = write_settings(ordinary_user.home, "[backup]\n")
+    for one in (path, path.parent, path.parent.parent):
+        os.chown(one, ordinary_user.uid, ordinary_user.gid)
+    path.chmod(0)
+    ended = cli("backup", user=ordinary_user)
+    assert (ended.code, ended.err.count("\n"), "Permission denied" in ended.err) == (2, 1, True), ended
+
+
+CLOSED = ["{} <&-", "{} | head -0", "{} >&-", "{} 2>&-", "{} <&- >&- 2>&-"]
+
+
+@pytest.mark.parametrize("how", CLOSED)
+def test_a_run_by_settings_needs_no_open_output(home: Path, source: Path, drive: Path, how: str) -> None:
+    made_drive(drive)
+    write_settings(home, for_drives(source, drive, more=f"on-result = touch {home}/told"))
+    line = how.format(f"{sys.executable} -I {SNAPBACK} backup")
+    subprocess.run(["sh", "-c", f"( {line} ) 2> errors"], cwd=home, stdout=subprocess.PIPE, timeout=60, check=False)
+    assert not re.search("Traceback|Exception|BrokenPipe", (home / "errors").read_text())
+    assert len(dates(drive / "box")) == 1
+    assert (home / "told").exists()
+    assert ask("verify", "--drive", drive).code == 0
+
+
+LOCALES: Sequence[Dict[str, str]] = [{}, {"LC_ALL": "C"}, {"LANG": "xx_YY.KOI8-R"}]
+
+
+@pytest.mark.parametrize("locale", LOCALES, ids=str)
+def test_names_in_any_alphabet_stand_in_settings_in_any_locale(home: Path, tmp_path: Path, drive: Path, locale: Dict[str, str]) -> None:
+    source = tmp_path / CYRILLIC / "\U0001f600"
+    source.mkdir(parents=True)
+    (source / CYRILLIC).write_bytes(b"x")
+    made_drive(drive, CYRILLIC)
+    write_settings(home, for_drives(source, drive, more=f"exclude = {CYRILLIC}.tmp\non-result = sh -c 'echo \"$SNAPBACK_DRIVE\" > told'"))
+    for nth in (1, 2):
+        command = [sys.executable, str(SNAPBACK), "backup"]
+        env = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1", **locale}
+        ended = subprocess.run(command, cwd=home, env=env, capture_output=True, timeout=60)
+        assert (ended.returncode, ended.stderr) == (0, b""), ended
+        assert len(dates(drive / "box")) == nth
+    assert (home / "told").read_text(encoding="utf-8") == CYRILLIC + "\n"
+    assert (drive / "box" / dates(drive / "box")[-1] / source.name / CYRILLIC).exists()
+    assert snapback.load_settings(str(drive / "box" / "settings.ini")).sources == (str(source),)
+    outcome = ask("backup")
+    assert json.loads(ask("backup", "--json").out)["drives"][0]["files_unmodified"] == 1, outcome
+
+
+def test_a_narrow_terminal_shows_it_all_the_same(home: Path, source: Path, drive: Path) -> None:
+    made_drive(drive)
+    write_settings(home, for_drives(source, drive))
+    ended = on_a_terminal(["backup"], columns=20)
+    assert (ended.code, b"OK - you can rely on this copy" in ended.err) == (0, True), ended
+    ended = on_a_terminal(["status"], columns=20)
+    assert (ended.code in (0, 3), b"Plug in" in ended.err or b"One offline" in ended.err) == (True, True), ended
+
+
+ODD = "\x1b[31mred\x1b[0m\x07\u202e\"'`$(touch told)\\"
+
+
+def test_an_odd_label_is_escaped_wherever_it_is_shown(home: Path, source: Path, drive: Path, tmp_path: Path) -> None:
+    """In the marker anything can stand; a newline cannot, as it ends the label."""
+    made_drive(drive)
+    other = tmp_path / "other"
+    made_drive(other)
+    (drive / "snapback-marker.txt").write_text(re.sub("label: .*", lambda _: f"label: {ODD}", (drive / "snapback-marker.txt").read_text()))
+    write_settings(home, for_drives(source, drive, other, more=f"on-result = sh -c 'printf %s \"$SNAPBACK_DRIVE\" > {home}/told'").replace(
+        f"path = {other}", f"path = {tmp_path}/nowhere\nlabel = {ODD}"))  # fmt: skip
+    for words in (["backup"], ["status"], ["backup", "--if-due"], ["backup", "-n"], ["list"]):
+        outcome = ask(*words)
+        told = outcome.out + outcome.err
+        assert all(char == "\n" or char.isprintable() for char in told), outcome
+        assert "\\x1b[31mred" in told, outcome
+    drive.rename(tmp_path / "gone")
+    for words in (["backup"], ["status"]):
+        outcome = ask(*words)
+        assert all(char == "\n" or char.isprintable() for char in outcome.out + outcome.err), outcome
+    assert "\x1b" not in (home / "told").read_text()
+    assert os.listdir(home).count("told") == 1
