@@ -3474,15 +3474,24 @@ def answers(path: str, seconds: float) -> bool:
     try:
         asking.wait(seconds)
     except subprocess.TimeoutExpired:
-        asking.kill()  # and no waiting for it: the system may not be able to end it
+        asking.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            asking.wait(1)  # and not until it has ended: the system may not be able to end it
         return False
     return True
 
 
+def leads_through_link(path: str) -> bool:
+    """Tell whether a path, or one of the folders above it, is a symbolic link; nothing behind one is touched."""
+    above = os.path.dirname(path)
+    return (above != path and leads_through_link(above)) or os.path.islink(path)
+
+
 def may_hang(path: str, all_mounts: Sequence[Mounted]) -> bool:
-    """Tell whether to look at a path may take for ever: it lies on a network's disk, or this cannot be known."""
+    """Tell whether to look at a path may take for ever: it leads over a network's disk, or where it leads cannot be known."""
     holders = [one for one in all_mounts if is_inside(path, one.place)]
-    return WINDOWS or MACOS or not holders or is_network(max(holders, key=lambda one: len(one.place)))
+    return (WINDOWS or MACOS or not holders or any(is_network(one) or one.kind == "autofs" for one in holders)
+            or leads_through_link(path))
 
 
 def disks_of(path: str) -> Set[str]:

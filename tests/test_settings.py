@@ -10,8 +10,11 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
@@ -809,3 +812,45 @@ def test_what_may_lie_on_another_computer_is_looked_at_only_when_its_path_is_sai
     assert snapback.find_drives({drive_id: ""}) == snapback.Search(found if KINDS[kind] else {}, {})
     assert snapback.find_drives({drive_id: str(drive)}) == snapback.Search(found, {})
     assert snapback.find_drives({OTHER_ID: str(drive)}) == snapback.Search({}, {})
+
+
+def test_which_paths_are_asked_for_by_a_process_of_their_own(tmp_path: Path) -> None:
+    """A link may lead anywhere, and an automounter asks a server."""
+    (tmp_path / "plain" / "folder").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("plain")
+    mounts = [snapback.Mounted("/", "ext4"), *(snapback.Mounted(f"{tmp_path}/{kind}", kind) for kind in ("nfs", "autofs", "fuseblk")),
+              snapback.Mounted(f"{tmp_path}/nfs/local", "ext4")]  # fmt: skip
+    asked = {"plain": False, "plain/folder": False, "nothing": False, "fuseblk/x": False, "nfsx": False, "nfs": True, "nfs/x": True,
+             "nfs/local/x": True, "autofs/server/share": True, "link": True, "link/folder": True}  # fmt: skip
+    assert {name: snapback.may_hang(f"{tmp_path}/{name}", mounts) for name in asked} == asked
+    assert snapback.may_hang(f"{tmp_path}/plain", mounts[1:])  # where it lies is not known
+
+
+@pytest.mark.needs("root", "exfat")
+def test_a_server_that_is_gone_keeps_nobody_waiting(
+    home: Path, source: Path, tmp_path: Path, mounted: Mounting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, good = mounted("exfat"), tmp_path / "good"
+    dead_id = made_drive(disk.path, "NAS")
+    made_drive(good)
+    (tmp_path / "link").symlink_to(disk.path)
+    listed = [one._replace(kind="nfs") if one.place == str(disk.path) else one for one in snapback.mounts()]
+    assert [one.kind for one in listed].count("nfs") == 1
+    monkeypatch.setattr(snapback, "mounts", lambda: listed)
+    monkeypatch.setattr(snapback, "PATIENCE_FOR_SERVERS", 0.3)
+    daemon = disk._daemon()
+    assert daemon
+    with ThreadPoolExecutor(1) as pool:
+        os.kill(daemon, signal.SIGSTOP)
+        try:
+            time.sleep(1.1)  # so long the system itself remembers what the daemon said
+            for path in ("", disk.path, disk.path / "below", tmp_path / "link", tmp_path / "link" / "below"):
+                dead = f"[drive {dead_id}]\nlabel = NAS\n" + (f"path = {path}\n" if path else "")
+                write_settings(home, for_drives(source, good) + dead)
+                outcome = pool.submit(ask, "backup").result(timeout=20)
+                why = f": {path} does not answer: its server may be switched off" if path else ""
+                assert (outcome.code, outcome.err) == (0, ""), outcome
+                assert f"NAS is not attached, so nothing was copied to it{why}\n" in outcome.out
+        finally:
+            os.kill(daemon, signal.SIGCONT)  # also lets a thread go that waits for it
+    assert len(dates(good / "box")) == 3
