@@ -9391,6 +9391,8 @@ def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
                 answers[one.id] = serve_drive(one, place, orders[one.id], args, scene, settings)
             else:
                 answers[one.id] = miss_drive(one, label_of(one), search.silent.get(one.id, ""), quiet, scene.now)
+        except DriveAbsent:  # unplugged while the drives before it were copied to
+            answers[one.id] = miss_drive(one, label_of(one), "", quiet, scene.now)
         except SnapbackError as err:
             answers[one.id] = Answer(err.code, (), [str(err)], {"error": str(err)})
         except OSError as err:
