@@ -988,3 +988,67 @@ def test_a_drive_that_is_unplugged_after_it_was_found_is_absent(
     outcome = ask("backup", "--json")
     assert (outcome.code, exit_codes("--if-attached")[0]) == (0 if others else 75, 0), outcome
     assert [one["attached"] for one in json.loads(outcome.out)["drives"]] == [True] * others + [False]
+
+
+# --- The local record ------
+
+DEEP = "[" * 960 + "]" * 960
+RECORDS: Dict[str, str] = {  # {I} is the drive's id, {D} the drive
+    "empty": "", "half": "{{", "a list": "[]", "a number": "5", "null": "null", "a text": '"x"', "deep": '{{"x": ' + DEEP + "}}",
+    "other types": '{{"drives": 5, "seen": [5]}}', "other types within": '{{"drives": {{"{D}": 5, "x": []}}, "seen": {{"{I}": 5}}}}',
+    "other types of each": '{{"drives": {{"{D}": {{"id": 5, "label": 5}}}}, "seen": {{"{I}": {{"label": 5, "taken": [], "free": "x"}}}}}}',
+    "vast numbers": '{{"seen": {{"{I}": {{"free": 1' + 4000 * "0" + ', "total": 1' + 4000 * "0" + ', "pace": -1, "damaged": 1e999}}}}}}',
+    "no ids": '{{"seen": {{"": {{"path": "/"}}, "x": {{"path": "x"}}, "\\u001b[2J": {{"path": "/tmp", "label": "\\u001b"}}}}}}',
+    "NUL": '{{"drives": {{"\\u0000": {{"id": "\\u0000", "label": "\\u0000"}}}}, "seen": {{"{I}": {{"path": "a\\u0000b"}}}}}}',
+    "surrogates": '{{"seen": {{"{I}": {{"path": "\\ud800", "label": "\\ud800\\udcff"}}}}}}',
+    "odd times": '{{"seen": {{"{I}": {{"taken": "9999-12-31T23:59:59+00:00", "told": "0001-01-01T00:00:00+00:00", "seen": "now"}}}}}}',
+    "times without a zone": '{{"seen": {{"{I}": {{"taken": "2020-01-01", "missed_since": "2020-01-01T00:00:00"}}}}}}',
+    "huge": "[" + 3 * MIB * " " + "]",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RECORDS)
+@pytest.mark.parametrize("settings", [True, False])
+def test_a_local_record_is_never_needed_and_never_a_failure(
+    home: Path, source: Path, drive: Path, tmp_path: Path, case: str, settings: bool
+) -> None:
+    record = home / ".local/state/snapback/drives.json"
+    fill = {"D": drive, "I": made_drive(drive)}
+    if settings:
+        write_settings(home, for_drives(source, drive))
+    assert ask("backup", "--set", "box", source, drive).code == 0
+    for there in (True, False):
+        for words in (["backup"], ["status"], ["list", "--drive", drive], ["backup", "--set", "box", source, drive], ["init", drive]):
+            if not there:
+                drive.rename(tmp_path / "away")
+            codes = []
+            for text in ("", RECORDS[case].format(**fill)):
+                record.write_text(text)
+                if not there and words[0] == "init":
+                    continue
+                outcome = ask(*words)
+                codes.append(outcome.code)
+                assert all(char == "\n" or char.isprintable() for char in outcome.out + outcome.err), outcome
+            assert len(set(codes)) < 2 or words == ["status"], (words, codes)
+            if not there:
+                (tmp_path / "away").rename(drive)
+    assert ask("backup", "--set", "box", source, drive).code == 0
+    assert json.loads(record.read_text())["seen"][fill["I"]]["path"] == str(drive)
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a link to itself", "its folder is a file", "a fifo"])
+def test_a_local_record_that_cannot_be_written_is_no_failure(home: Path, source: Path, drive: Path, kind: str) -> None:
+    made_drive(drive)
+    write_settings(home, for_drives(source, drive))
+    folder = home / ".local/state/snapback"
+    remove_tree(folder)
+    if kind == "its folder is a file":
+        folder.write_bytes(b"")
+    else:
+        folder.mkdir()
+        make = {"a folder": os.mkdir, "a link to itself": lambda path: os.symlink(path, path), "a fifo": os.mkfifo}[kind]
+        make(folder / "drives.json")
+    for words in (["backup"], ["status"], ["backup", "--set", "box", source, drive]):
+        outcome = ask(*words)
+        assert (outcome.code in (0, 3), "record" in outcome.err) == (True, False), outcome
+    assert len(dates(drive / "box")) == 2
