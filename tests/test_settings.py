@@ -651,7 +651,7 @@ def test_names_in_any_alphabet_stand_in_settings_in_any_locale(home: Path, tmp_p
     (source / f"{CYRILLIC}.tmp").write_bytes(b"x")
     (source / f"{CYRILLIC}.o").write_bytes(b"x")
     (home / "list").write_text(f"{CYRILLIC}.o\n", encoding="utf-8")
-    more = f"exclude-from = {home}/list\nexclude = {CYRILLIC}.tmp\non-result = sh -c 'echo \"$SNAPBACK_DRIVE\" > told'"
+    more = f"exclude-from = {home}/list\nexclude = {CYRILLIC}.tmp\non-result = sh -c 'echo \"$SNAPBACK_DRIVE\" > {home}/told'"
     write_settings(home, for_drives(source, drive, more=more))
     for nth in (1, 2):
         words = [sys.executable, str(SNAPBACK), "backup"]
