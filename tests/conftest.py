@@ -178,6 +178,7 @@ def pytest_configure() -> None:
         time.tzset()
     os.umask(0o022)
     os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="snapback-state-")  # what runs before a test has its own home
+    _DISK.callback(shutil.rmtree, os.environ["XDG_STATE_HOME"], True)
     os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     if not os.environ.get("TMPDIR") and is_root() and memory() and not why_missing("ext4"):
         put_temporary_folders(_DISK)
