@@ -5515,10 +5515,18 @@ class Order(NamedTuple):
     jobs: int = 1
 
 
+def has_rested(words: Mapping[str, str], rested_ns: int) -> bool:
+    """Tell whether nothing of a file is younger: neither its content nor, where its line has that, its change time.
+
+    The time alone would do for a container that is in use, as an encrypting program puts its time back after each write.
+    """
+    return time_ns(words.get("time", "")) < rested_ns and ("ctime" not in words or time_ns(words["ctime"]) < rested_ns)
+
+
 def lost_alone(known: Known, rested_ns: int) -> Losses:
     """Give what a lost file counts, without counting that it was there."""
     words = parse_keywords(known.line)
-    rested = time_ns(words.get("time", "")) < rested_ns
+    rested = has_rested(words, rested_ns)
     return Losses(lost=1, rested_lost=rested, rested_bytes_lost=number(words, "size") * rested)
 
 
@@ -5534,16 +5542,17 @@ class Toll:
         alias = path.partition("/")[0]
         self.sources[alias] = self.sources.get(alias, Losses()).plus(losses)
 
-    def met(self, path: str, sizes: Sequence[int], times: Sequence[int]) -> None:
-        """Count files of the earlier copy that are as they were; times in nanoseconds."""
-        rested = [size for size, time in zip(sizes, times) if time < self.rested_ns]
-        self.add(path, Losses(len(sizes), 0, len(rested), 0, sum(rested)))
+    def met(self, path: str, files: Sequence[os.stat_result]) -> None:
+        """Count files of the earlier copy that are as they were, as `has_rested` would do by their lines."""
+        limit = self.rested_ns
+        rested = [info.st_size for info in files if info.st_mtime_ns < limit and (not WITH_CTIME or info.st_ctime_ns < limit)]
+        self.add(path, Losses(len(files), 0, len(rested), 0, sum(rested)))
 
     def one(self, path: str, known: Known, lost: bool) -> None:
         """Count one file of the earlier copy."""
         words = parse_keywords(known.line)
         size = number(words, "size")
-        rested = time_ns(words.get("time", "")) < self.rested_ns
+        rested = has_rested(words, self.rested_ns)
         self.add(path, Losses(1, lost, rested, lost and rested, size * rested, size * (lost and rested)))
 
     def found_again(self, path: str, known: Known) -> None:
@@ -6387,7 +6396,7 @@ class Entries:
 
         def then(refused: List[int]) -> None:
             self.tally.plain(Same.UNCHANGED, len(linked) - len(refused), sum(sizes) - sum(sizes[one] for one in refused), 0)
-            self.tally.toll.met(place.of(names[0]), sizes, times)
+            self.tally.toll.met(place.of(names[0]), [file.info for _, _, file, _ in linked])
             for one in refused:
                 at, name, file, was = linked[one]
                 errand = self.comparison.errand(place, name, file, was)

@@ -740,6 +740,18 @@ ROWS: Sequence[Row] = (
         "test_tripwire.py::test_only_the_photos_beside_very_many_small_files_hold_the_set_by_their_bytes",
     ),
     Row(
+        "section 6: what was written lately has not rested, though its time is put back",
+        " and (\"ctime\" not in words or time_ns(words[\"ctime\"]) < rested_ns)",
+        "",
+        "test_tripwire.py::test_a_container_that_is_written_hourly_with_its_time_put_back_has_not_rested",
+    ),
+    Row(
+        "section 6: unchanged files have rested by the same rule as lost ones",
+        " and (not WITH_CTIME or info.st_ctime_ns < limit)]",
+        "]",
+        "test_tripwire.py::test_a_file_has_rested_when_neither_of_its_times_is_young",
+    ),
+    Row(
         "4: a set that is another disk is not rotated",
         "drive.stamp[0]:\n            raise DriveError(f\"the folder {set_name} on the drive {drive.where} is another disk: nothing was de",
         "0:\n            print(f\"the folder {set_name} on the drive {drive.where} is another disk: nothing was de",
