@@ -3874,8 +3874,8 @@ def passing_file(data: bytes, ending: str) -> Iterator[str]:
 # -- manifests on the disk --
 
 
-# What stays when a file is moved within its disk; one with several names is left to its group.
-MOVED_FILE = re.compile(rb"^# type=file [^\n]*? size=(\d+) time=(\S+)(?: ctime=\S+)? ino=(\d+)(?!\d| nlink=)[^\n]*\n\\?([0-9a-f]{6})",
+# What stays when a file is moved within its disk, and whether it had several names.
+MOVED_FILE = re.compile(rb"^# type=file [^\n]*? size=(\d+) time=(\S+)(?: ctime=\S+)? ino=(\d+)( nlink=)?[^\n]*\n\\?([0-9a-f]{6})",
                         re.MULTILINE)
 
 
@@ -3948,9 +3948,9 @@ class Index:
         self.manifest = manifest
         moved, large = array("Q"), array("Q")
         for offset, found in manifest.files_at():
-            size, time, inode, digest = found.groups()
+            size, time, inode, names, digest = found.groups()
             moved.append(self.key(b" ".join((size, time, inode))) << self.PLACE_BITS | offset)
-            if int(size) >= MIB:
+            if int(size) >= MIB and not names:  # one stored file of several names is left to its group
                 large.append(int(digest, 16) << self.PLACE_BITS | offset)
         self.moved, self.large = array("Q", sorted(moved)), array("Q", sorted(large))
 
@@ -3959,10 +3959,10 @@ class Index:
         """Give 24 bits of a hash."""
         return zlib.crc32(text) >> 8
 
-    def by_stat(self, info: os.stat_result) -> Iterator[Tuple[int, Known]]:
-        """Give files of the same size, time and inode, each with its place."""
+    def by_stat(self, info: os.stat_result, begins: int = 0) -> Iterator[Tuple[int, Known]]:
+        """Give files of the same size, time and inode, each with its place, from a place on."""
         words = (str(info.st_size), time_text(info.st_mtime_ns), str(info.st_ino))
-        for place, known in self._at(self.moved, self.key(" ".join(words).encode("ascii"))):
+        for place, known in self._at(self.moved, self.key(" ".join(words).encode("ascii")), begins):
             found = parse_keywords(known.line)
             if (found.get("size"), found.get("time"), found.get("ino")) == words:
                 yield place, known
@@ -3973,8 +3973,8 @@ class Index:
             if parse_hash_line(known.hash_line)[0] == digest:
                 yield place, known
 
-    def _at(self, numbers: "array[int]", key: int) -> Iterator[Tuple[int, Known]]:
-        for at in range(bisect.bisect_left(numbers, key << self.PLACE_BITS), len(numbers)):
+    def _at(self, numbers: "array[int]", key: int, begins: int = 0) -> Iterator[Tuple[int, Known]]:
+        for at in range(bisect.bisect_left(numbers, key << self.PLACE_BITS | begins), len(numbers)):
             if numbers[at] >> self.PLACE_BITS != key:
                 return
             place = numbers[at] & ((1 << self.PLACE_BITS) - 1)
@@ -5650,6 +5650,7 @@ class Moved(NamedTuple):
     folder: Folder
     name: str
     linkable: bool = True            # what is stored may get one more name
+    place: int = 0                   # where its lines begin in the manifest
 
 
 class Errand(NamedTuple):
@@ -5966,6 +5967,11 @@ class Tally:
             self.run.notes.append(Note(path, result.note))
         return result.lines
 
+    def note_move(self, before: Optional[Earlier], errand: Errand, result: Stored) -> None:
+        """Remember that a file was only moved, so that its old name is not lost."""
+        if result.moved and errand.moved:
+            self.moved.append((before, errand.moved.path, errand.moved.known))
+
     def note_rot(self, errand: Errand, result: Stored) -> None:
         """Remember which dated copy has the version before suspected rot."""
         if result.rot and errand.known:
@@ -6012,18 +6018,20 @@ class Groups:
         self.run, self.tally = run, tally
         self.open: Dict[Tuple[int, ...], Group] = {}
 
-    def join(self, errand: Errand, at: int, lines: List[str]) -> None:
+    def join(self, before: Optional[Earlier], errand: Errand, at: int, lines: List[str]) -> None:
         """Store the first name of a group, or link a further one when the first is done."""
         group = self.meet(errand.file.info, errand.path)
         if group.first == errand.path:
             def first(result: Stored) -> None:
                 lines[at], lines[at + 1] = self.tally.stored(errand.path, result, errand.known)
                 self.tally.note_rot(errand, result)
+                self.tally.note_move(before, errand, result)
                 group.lines = result.lines if result.same is not None and not result.kept else None
             self.run.workers.submit(errand, first, errand.folders, errand.cost)
         else:
             def further() -> None:
                 result = self._linked(group, errand) or self.run.store.store(errand)
+                self.tally.note_move(before, errand, result)
                 lines[at], lines[at + 1] = self.tally.stored(errand.path, result, errand.known)
             self.run.workers.after(further, keeps=len(errand.folders))
 
@@ -6042,7 +6050,8 @@ class Groups:
             return None
         digest = parse_hash_line(lines.hash_line)[0]
         same = how_same(lines.line, digest, errand.known)
-        return Stored(Known(lines.line, hash_line(digest, errand.path)), same, errand.file.info.st_size)
+        moved = errand.moved is not None and not other_content(lines, errand.moved.known)
+        return Stored(Known(lines.line, hash_line(digest, errand.path)), same, errand.file.info.st_size, moved=moved)
 
     def link(self, group: Group, folder: Folder, name: str) -> bool:
         """Give the group's first entry in this copy a further name; False where the drive refuses."""
@@ -6133,18 +6142,27 @@ class Moves:
     Its old name must be gone, or another file's: one stored file never serves two names of a copy.
     """
 
+    FEW_NAMES = 16       # of one file, each of which looks through all that it had
+
     def __init__(self, order: Order, suspects: Mapping[str, int], hard_links: bool) -> None:
         self.suspects, self.hard_links = suspects, hard_links
         self.origins = {source.alias: source.path for source in order.sources if source.is_folder}
         self.indexes: Dict[str, Index] = {}
         self.tops: Dict[str, Trail] = {}
         self.claimed: Set[Tuple[str, int]] = set()
+        self.passed: Dict[Tuple[str, int, int, int], int] = {}       # up to where the many names of one file were looked through
 
     def by_stat(self, before: Earlier, info: os.stat_result) -> Optional[Moved]:
-        """Find what a file was, by its size, time and inode."""
-        if info.st_nlink != 1 or info.st_mtime_ns >= before.racy_after_ns:
+        """Find what a file was, by its size, time and inode. One with several names, then or now, shares nothing by that."""
+        if info.st_mtime_ns >= before.racy_after_ns:
             return None  # a file that was written since then is new
-        return self._first(before, self._index(before).by_stat(info))
+        one = before.name, info.st_size, info.st_mtime_ns, info.st_ino
+        moved = self._first(before, self._index(before).by_stat(info, self.passed.get(one, 0)))
+        if info.st_nlink > self.FEW_NAMES:
+            self.passed[one] = moved.place + 1 if moved else (1 << Index.PLACE_BITS) - 1
+        if moved and (info.st_nlink != 1 or " nlink=" in moved.known.line):
+            return moved._replace(linkable=False)
+        return moved
 
     def by_content(self, before: Earlier, digest: str) -> Optional[Moved]:
         """Find what a large file was, by its checksum."""
@@ -6166,7 +6184,7 @@ class Moves:
                 folder = before.folder_for_moves("/".join(folders))
                 if folder is not None:
                     self.claimed.add((before.name, place))
-                    return Moved(path, known, folder, name, self.hard_links)
+                    return Moved(path, known, folder, name, self.hard_links, place)
         return None
 
     def _is_gone(self, before: Earlier, path: str, words: Mapping[str, str]) -> bool:
@@ -6315,10 +6333,11 @@ class Entries:
             moved = self.moves.by_stat(place.before, errand.file.info)  # its name was another file's
         at = len(lines)
         lines += ("", "")
+        errand = errand._replace(moved=moved)
         if errand.file.info.st_nlink > 1:
-            self.groups.join(errand, at, lines)
+            self.groups.join(place.before, errand, at, lines)
         else:
-            self._send(place, errand._replace(moved=moved), at, lines)
+            self._send(place, errand, at, lines)
 
     def _unreadable(self, place: Place, name: str, was: Optional[Known], lines: List[str]) -> None:
         """Keep the earlier copy of an entry that cannot even be looked at, unless it was a folder then."""
@@ -6346,8 +6365,7 @@ class Entries:
         """Have a file stored by somebody; take the result here, in order."""
         def then(result: Stored) -> None:
             self.tally.note_rot(errand, result)
-            if result.moved and errand.moved:
-                self.tally.moved.append((place.before, errand.moved.path, errand.moved.known))
+            self.tally.note_move(place.before, errand, result)
             lines[at], lines[at + 1] = self.tally.stored(errand.path, self._shared(place, errand.name, result), errand.known)
         self.run.workers.submit(errand, then, errand.folders, errand.cost)
 

@@ -78,6 +78,12 @@ class World:
         with later(int(self.day * DAY) + 60):
             return ask(*words, "--drive", self.drive, "--set", "box")
 
+    def lost(self) -> int:
+        """Give how many files the newest copy counts as lost."""
+        *_, end = (self.drive / "box" / self.copies[-1] / "SHA256SUMS").read_text().splitlines()
+        recent: Dict[str, Dict[str, List[int]]] = json.loads(end[len("# end "):])["recent"]
+        return sum(Losses(*losses).lost for losses in recent[max(recent)].values())
+
     @property
     def copies(self) -> List[str]:
         return dates(self.drive / "box")
@@ -185,6 +191,83 @@ def test_ordinary_life_does_not_hold_the_set(world: World, edit: str) -> None:
     LIFE[edit](world)
     assert world.back_up().code == 0
     assert world.back_up().code == 0
+
+
+def linked_pairs(world: World) -> Path:
+    """Write a hundred files of two names each, far more than else there is; let them rest."""
+    folder = world.home / "Documents" / "pairs"
+    for number in range(100):
+        os.link(world.write(f"Documents/pairs/{number}.one", b"pair " * (1000 + number)), folder / f"{number}.two")
+    assert world.back_up().code == 0
+    world.day += REST
+    return folder
+
+
+def rename_each(folder: Path) -> None:
+    for file in sorted(folder.iterdir()):
+        file.rename(file.with_name(f"renamed {file.name}"))
+
+
+def rename_one_of_each_pair(folder: Path) -> None:
+    """The other name stays, its change time does not."""
+    for file in sorted(folder.glob("*.one")):
+        file.rename(folder.parent / f"moved {file.name}")
+
+
+def swap_pairs(folder: Path) -> None:
+    for number in range(0, 100, 2):
+        for name in ("one", "two"):
+            one, other = folder / f"{number}.{name}", folder / f"{number + 1}.{name}"
+            one.rename(folder / "passing")
+            other.rename(one)
+            (folder / "passing").rename(other)
+
+
+def part_and_rename(folder: Path) -> None:
+    """The name that stays of each pair is a new one."""
+    for file in sorted(folder.glob("*.one")):
+        file.rename(file.with_name(f"renamed {file.name}"))
+        file.with_suffix(".two").unlink()
+
+
+def rename_and_link(folder: Path) -> None:
+    """What had one name has two new ones."""
+    for file in sorted((folder.parent.parent / "Pictures").rglob("*.jpg")):
+        os.link(file, file.with_name(f"linked {file.name}"))
+        file.rename(file.with_name(f"renamed {file.name}"))
+
+
+PAIRS: Dict[str, Callable[[Path], object]] = {
+    "their folder renamed, to come earlier": lambda folder: folder.rename(folder.with_name("0 pairs")),
+    "their folder renamed, to come later": lambda folder: folder.rename(folder.with_name("zz")),
+    "each renamed": rename_each,
+    "one name of each moved to another folder": rename_one_of_each_pair,
+    "swapped": swap_pairs,
+    "single files renamed and linked": rename_and_link,
+}
+
+
+@pytest.mark.parametrize("edit", PAIRS)
+@pytest.mark.parametrize("more", [[], ["--fresh"]], ids=["", "fresh"])
+def test_hard_linked_files_that_were_renamed_are_not_lost(world: World, edit: str, more: List[str]) -> None:
+    PAIRS[edit](linked_pairs(world))
+    assert (world.back_up(*more).code, world.lost()) == (0, 0)
+    assert (world.back_up().code, world.lost()) == (0, 0)
+
+
+def test_of_a_pair_that_has_one_new_name_left_one_is_lost(world: World) -> None:
+    part_and_rename(linked_pairs(world))
+    assert (world.back_up().code, world.lost()) == (0, 100)
+
+
+def test_hard_linked_files_that_were_encrypted_and_renamed_are_lost(world: World) -> None:
+    """With their times put back, too: what is stored tells that they are others."""
+    folder = linked_pairs(world)
+    for file in sorted(folder.glob("*.one")):
+        world.encrypt(file)
+        os.utime(file, (LONG_AGO, LONG_AGO))
+    rename_each(folder)
+    assert world.back_up().code == 5
 
 
 @pytest.mark.needs("root")
