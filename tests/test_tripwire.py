@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 import pytest
 
-from conftest import User
+from conftest import COARSE, User
 from faults import Call, watched
 from snapback import Known, Losses, Toll, time_ns, time_text, trip
 from trees import Outcome, ask, dates, later
@@ -141,16 +141,22 @@ def test_files_that_had_not_rested_count_as_well(tmp_path: Path) -> None:
     assert (outcome.code, "untouched for" in outcome.err) == (5, False), outcome
 
 
-def photos_beside_a_cache(world: World) -> None:
+def photos_beside_a_cache(world: World, small_files: int = 1500) -> None:
     """One source, in which the photos are few files and most of the bytes."""
     for number in range(60):
         world.write(f"Documents/photos/{number}.jpg", b"jpg %d " % number * 2000)
-    for number in range(1500):
-        world.write(f"Documents/cache/{number}", b"%d" % number)
+    cache = world.home / "Documents" / "cache"
+    for folder in range(0, small_files, 500):
+        os.makedirs(cache / str(folder))
+        for name in range(min(500, small_files - folder)):
+            file = os.open(f"{cache}/{folder}/{name}", os.O_WRONLY | os.O_CREAT)
+            os.write(file, b"%d" % name)
+            os.utime(file, (LONG_AGO, LONG_AGO))
+            os.close(file)
 
 
 def test_only_the_photos_beside_very_many_small_files_hold_the_set_by_their_bytes(world: World) -> None:
-    photos_beside_a_cache(world)
+    photos_beside_a_cache(world, 1500 if COARSE else 100_000)
     assert world.back_up().code == 0
     world.day += REST
     for file in world.files("Documents/photos"):
