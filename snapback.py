@@ -3417,8 +3417,21 @@ def is_network(mount: Mounted) -> bool:
     return mount.kind in NETWORK_KINDS or mount.kind.startswith("fuse.")
 
 
+def is_ours(folder: str, name: str) -> bool:
+    """Tell whether a folder and a file in it belong to this user or to root; so does all where users have no numbers.
+
+    Anybody may make a folder in /tmp with a marker in it, and would be given the copies.
+    """
+    if not hasattr(os, "geteuid"):
+        return True
+    try:
+        return all(os.lstat(path).st_uid in (0, os.geteuid()) for path in (folder, os.path.join(folder, name)))
+    except OSError:
+        return False
+
+
 def local_places(all_mounts: Sequence[Mounted]) -> Iterator[str]:
-    """Give where a drive may lie: the top of each local disk, and the folders directly below it that are no other disk."""
+    """Give where a drive may lie: the top of each local disk, and our own folders directly below it that are no other disk."""
     tops = {one.place for one in all_mounts}
     for mount in all_mounts:
         if is_network(mount) or mount.kind in PSEUDO_KINDS:
@@ -3427,7 +3440,7 @@ def local_places(all_mounts: Sequence[Mounted]) -> Iterator[str]:
         with contextlib.suppress(OSError):
             for entry in os.scandir(mount.place):
                 # the name is looked up first: to look at the top of a dead server's disk may take for ever
-                if entry.path not in tops and entry.is_dir(follow_symlinks=False):
+                if entry.path not in tops and entry.is_dir(follow_symlinks=False) and is_ours(entry.path, MARKER):
                     yield entry.path
 
 
@@ -9338,6 +9351,16 @@ def results_for_others(answer: Answer, one: DriveSettings) -> Dict[str, str]:
             "MESSAGE": (answer.problems or answer.lines or [""])[-1]}
 
 
+def tell_of_settings(trouble: str, scene: Scene) -> None:
+    """Notify whoever sits at this computer, once a day, that a run by itself cannot use its settings."""
+    record = read_record()
+    told = record.get("told_of_settings")
+    before = parse_time(told) if isinstance(told, str) else None
+    if not scene.watched and not (before and timedelta(0) <= scene.now - before < TOLD_AGAIN):
+        write_record({**record, "told_of_settings": scene.now.isoformat(timespec="seconds")})
+        notify("snapback: nothing is copied", trouble)
+
+
 def settings_here(named: str) -> Settings:
     """Read the settings that a run by itself needs. Raises UsageError where there are none, or no drive in them."""
     path = find_settings(named)
@@ -9353,7 +9376,11 @@ def settings_here(named: str) -> Settings:
 
 def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `backup` without arguments: what the settings say, for each drive that is attached."""
-    settings = settings_here(args.config)
+    try:
+        settings = settings_here(args.config)
+    except UsageError as err:
+        tell_of_settings(str(err), scene)
+        raise
     orders = {one.id: order_of_settings(settings, one, args, scene) for one in settings.drives}
     search = find_drives({one.id: one.path for one in settings.drives})
     answers: Dict[str, Answer] = {}

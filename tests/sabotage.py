@@ -1027,6 +1027,12 @@ ROWS: Sequence[Row] = (
         "            self.seq = next_seq(set_folder, self.snapshots)",
         "test_tripwire.py::test_a_hold_is_seen_also_when_the_numbers_began_anew",
     ),
+    Row(
+        "section 7: nobody else is given the copies by a marker of their own",
+        "and entry.is_dir(follow_symlinks=False) and is_ours(entry.path, MARKER):",
+        "and entry.is_dir(follow_symlinks=False):",
+        "test_guards.py::test_nobody_else_can_have_the_copies_by_a_marker_of_their_own",
+    ),
 )
 
 
