@@ -8606,6 +8606,9 @@ def systemd_word(word: str, program: bool = False) -> str:
 def systemd_units(schedule: Schedule) -> Dict[str, str]:
     """Write a user's service and timer, systemd.timer(5); Persistent: what was missed while off is made up for. Raises UsageError."""
     check_words(schedule.words)
+    if re.search(r"[\"'\\]", schedule.words[0]):
+        raise UsageError(f"systemd starts no program with a quote or a backslash in its path, as in {quoted(schedule.words[0])}; run "
+                         "snapback with another Python, or take --with cron")
     minutes = {1: "*", 60: str(MINUTE)}.get(schedule.every, f"0/{schedule.every}")
     command = " ".join([systemd_word(schedule.words[0], program=True), *map(systemd_word, schedule.words[1:])])
     service = ["[Unit]", "Description=Dated copies by snapback", "", "[Service]", "Type=oneshot", f"ExecStart={command}"]
@@ -8933,15 +8936,18 @@ def notification(title: str, text: str, system: str) -> Call:
     return Call(["notify-send", "--app-name=snapback", "--", title, xml_text(text.replace("\\", "\\\\"))])
 
 
+NOTIFYING = 10               # seconds that a desktop may take
+
+
 def notify(title: str, text: str) -> bool:
-    """Show a notice on the desktop, where there is one; tell whether that went well. It is tried for ten seconds."""
+    """Show a notice on the desktop, where there is one; tell whether that went well. It never raises."""
     call = notification(title, text, "windows" if WINDOWS else "macos" if MACOS else "linux")
     if not WINDOWS and not MACOS and not os.environ.get("DBUS_SESSION_BUS_ADDRESS"):
         bus = session_bus()
         if not bus and not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
             return False
         call = call._replace(variables={"DBUS_SESSION_BUS_ADDRESS": bus} if bus else {})
-    return run_program(call, 10).code == 0
+    return run_program(call, NOTIFYING).code == 0
 
 
 TELLING = 600                # seconds that a person's own program may take
