@@ -24,7 +24,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 
 import pytest
 
-from conftest import COARSE, MIB, Cli, Mount, User, require, thinned
+from conftest import MIB, Cli, Mount, User, require, thinned
 from faults import Call, Fault, Hit, watched
 from trees import (
     DEEP_LEVELS,
@@ -1607,7 +1607,7 @@ def test_a_backup_asked_to_stop_in_its_rotation_says_that_its_copy_was_made(box:
 
 # --- Histories drawn from a seed ------
 
-HISTORIES = int(os.environ.get("HISTORIES", "25" if COARSE else "100"))
+HISTORIES = max(1, int(os.environ.get("HISTORIES", "200")) // 5)
 STEPS = 6
 POLICIES = [
     ["--keep-last", "1"], ["--keep-last", "2"], ["--keep-daily", "2"], ["--keep-hourly", "3", "--keep-monthly", "1"],
