@@ -2633,8 +2633,12 @@ XFS_OWN_ATTRIBUTES = "trusted.SGI_ACL_"  # what system.posix_acl_* says, once mo
 
 
 def read_xattrs(fd: int) -> Dict[str, bytes]:
-    """Read all extended attributes (ACLs are among them) of an open file; none where there are none to be had."""
+    """Read all extended attributes (ACLs are among them) of an open file; none where there are none to be had.
+
+    More than half a manifest's line holds is an OSError: in base64 they take a third more, and a path stands there as well.
+    """
     found: Dict[str, bytes] = {}
+    room = LINE_LIMIT // 2
     try:
         for name in os.listxattr(fd) if hasattr(os, "listxattr") else ():
             if name.startswith(XFS_OWN_ATTRIBUTES):
@@ -2644,6 +2648,10 @@ def read_xattrs(fd: int) -> Dict[str, bytes]:
             except PermissionError:
                 if name.startswith("user."):
                     raise  # security.* and trusted.* are root's, but these are the file's own
+                continue
+            room -= len(found[name])
+            if room < 0:
+                raise OSError(errno.E2BIG, "too many or too large extended attributes")
     except AttributeError:
         return {}
     except OSError as err:

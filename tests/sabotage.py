@@ -565,6 +565,12 @@ ROWS: Sequence[Row] = (
         "test_rotation.py::test_what_no_list_names_is_set_apart_under_its_path",
     ),
     Row(
+        "7: attributes too large for a line stop no run",
+        "            if room < 0:",
+        "            if False:",
+        "test_sources.py::test_attributes_too_large_for_a_line_keep_nothing_else_from_being_copied",
+    ),
+    Row(
         "4: what cannot be removed is no stray, nor is a folder on the way to it",
         "            if path != MANIFEST and path not in self.kept:",
         "            if path != MANIFEST:",
