@@ -457,6 +457,8 @@ def command_lines(text: str) -> Iterator[List[str]]:
         lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>")
         lexer.whitespace_split = True
         words = list(lexer)
+        if words[0] == "cp":  # it is a file there, not a command
+            continue
         starts = [at for at, word in enumerate(words) if word.rpartition("/")[2].rpartition("\\")[2] == "snapback.py"]
         for at in starts:
             rest = words[at + 1 :]
