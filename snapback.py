@@ -5058,7 +5058,7 @@ def load_settings(path: str) -> Settings:
 
     def expand(word: str) -> str:
         alias, rest = split_alias(word, base)
-        return f"{alias}={expand_path(rest, base)}" if alias else expand_path(rest, base)
+        return f"{alias.strip()}={expand_path(rest.strip(), base)}" if alias else expand_path(rest, base)
 
     text = read_settings_text(path)
     try:

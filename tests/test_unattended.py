@@ -1,0 +1,449 @@
+"""Runs by themselves: what is due and what is not, whom a run tells, how one stands, and when a drive may be unplugged.
+
+A person has settings, folders and drives; the clock is moved by hours, and the scheduler is this file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
+
+import pytest
+
+import snapback
+from trees import Outcome, ask, dates, differences, later, remove_tree, twin
+
+pytestmark = pytest.mark.needs("linux")
+START = datetime(2026, 3, 2, 8, 17, tzinfo=timezone.utc)  # a Monday
+DAY = 24  # the unit of all spans here is an hour
+MADE = re.compile(r"Dated copy (\S+) made on (\S+):")
+
+
+@pytest.fixture
+def tmp_path(in_memory: Path) -> Path:
+    return in_memory
+
+
+class Person:
+    """Somebody with a home folder in which Documents are, and with drives that each lie at a path of their own."""
+
+    def __init__(self, home: Path, place: Path) -> None:
+        """Nothing is made yet but a letter; `place` is where the drives will be."""
+        self.home, self.place, self.documents = home, place, home / "Documents"
+        self.documents.mkdir()
+        (self.documents / "letter").write_text("dear Anna")
+        self.ids: Dict[str, str] = {}
+
+    def at(self, hours: float, *words: object) -> Outcome:
+        """Run a command so many hours after the start."""
+        with later(int(hours * 3600), START):
+            return ask(*words)
+
+    def facts(self, hours: float, *words: object) -> Dict[str, Any]:
+        """Give what a command says to machines."""
+        found: Dict[str, Any] = json.loads(self.at(hours, *words, "--json").out)
+        return found
+
+    def drive(self, label: str, *words: str) -> Path:
+        """Make a drive."""
+        (self.place / label).mkdir()
+        made = self.facts(-1, "init", self.place / label, "--label", label, *words)
+        assert made["exit_code"] == 0, made
+        self.ids[label] = made["id"]
+        return self.place / label
+
+    def settings(self, general: str = "", **drives: str) -> None:
+        """Write the settings: lines of [backup], and lines for each drive."""
+        text = f"[backup]\nsources = ~/Documents\n{general}\n"
+        for label, lines in drives.items():
+            text += f"[drive {self.ids[label]}]\nlabel = {label}\npath = {self.place / label}\n{lines}\n"
+        file = self.home / ".config" / "snapback" / "snapback.ini"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    def unplug(self, label: str) -> None:
+        """Take a drive away."""
+        (self.place / "away").mkdir(exist_ok=True)
+        (self.place / label).rename(self.place / "away" / label)
+
+    def plug_in(self, label: str) -> None:
+        """Bring it back."""
+        (self.place / "away" / label).rename(self.place / label)
+
+    def copies(self, label: str) -> List[str]:
+        """Name the dated copies on a drive."""
+        drive = self.place / label
+        return [name for a_set in sorted(drive.iterdir()) if a_set.is_dir() for name in dates(a_set)]
+
+    def copy(self, label: str) -> Path:
+        """Give the folder of the newest dated copy."""
+        return next((self.place / label).glob(f"*/{self.copies(label)[-1]}"))
+
+    def record(self, label: str) -> Dict[str, Any]:
+        """Give what this computer noted of a drive."""
+        text = (self.home / ".local" / "state" / "snapback" / "drives.json").read_text()
+        found: Dict[str, Any] = json.loads(text)["seen"][self.ids[label]]
+        return found
+
+
+@pytest.fixture
+def anna(home: Path, tmp_path: Path) -> Person:
+    return Person(home, tmp_path)
+
+
+def made_on(outcome: Outcome) -> List[str]:
+    """Name the drives that a run made dated copies on."""
+    return [drive for _, drive in MADE.findall(outcome.out)]
+
+
+# --- Without arguments ------
+
+
+def test_without_arguments_every_attached_drive_gets_what_the_settings_say(anna: Person) -> None:
+    (anna.documents / "junk.tmp").write_text("x")
+    (anna.home / "Work").mkdir()
+    (anna.home / "Work" / "plan").write_text("y")
+    anna.drive("BLUE")
+    anna.drive("RED")
+    anna.settings("    office = ~/Work\nexclude = *.tmp\nset = box", BLUE="keep-last = 1", RED="")
+    first, second = anna.at(0, "backup"), anna.at(1, "backup", "-q")
+    assert (first.code, made_on(first), second) == (0, ["BLUE", "RED"], Outcome(0, "", ""))
+    both = ["2026-03-02_081700", "2026-03-02_091700"]
+    assert (dates(anna.place / "BLUE/box"), dates(anna.place / "RED/box")) == (both[1:], both)
+    for label in ("BLUE", "RED"):
+        held = sorted(str(path.relative_to(anna.copy(label))) for path in anna.copy(label).rglob("*"))
+        assert held == ["Documents", "Documents/letter", "SHA256SUMS", "office", "office/plan"]
+
+
+def test_what_stands_on_the_command_line_goes_before_the_settings(anna: Person) -> None:
+    anna.drive("BLUE")
+    anna.settings("keep-last = 1", BLUE="")
+    for hour in range(3):
+        assert anna.at(hour, "backup", "--keep-last", "2", "--set", "other").code == 0
+    assert dates(anna.place / "BLUE/other") == ["2026-03-02_091700", "2026-03-02_101700"]
+
+
+def test_a_run_leaves_the_settings_in_its_set_without_commands(anna: Person) -> None:
+    anna.drive("BLUE")
+    anna.settings("on-result = true\nset = box", BLUE="every = 7d")
+    assert anna.at(0, "backup").code == 0
+    left = (anna.place / "BLUE/box/settings.ini").read_text()
+    assert ("on-result" in left, "every = 7d" in left, str(anna.documents) in left) == (False, True, True)
+
+
+def test_a_dry_run_writes_nothing_on_any_drive(anna: Person) -> None:
+    anna.drive("BLUE", "--offline")
+    anna.drive("RED")
+    anna.settings(BLUE="eject = yes", RED="")
+    before = twin(anna.place)
+    outcome = anna.at(0, "backup", "-n")
+    assert (outcome.code, outcome.out.count("Nothing was written.")) == (0, 2), outcome
+    assert differences(twin(anna.place), before) == []
+
+
+
+def make_it_another_computers(anna: Person) -> None:
+    remove_tree(anna.copy("BLUE").parent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapback, "machine_id", lambda: "1" * 32)
+        assert anna.at(0, "backup", "--set", "box", anna.documents, anna.place / "BLUE").code == 0
+
+
+def put_a_file_in_the_sets_place(anna: Person) -> None:
+    a_set = anna.copy("BLUE").parent
+    remove_tree(a_set)
+    a_set.write_text("")
+
+
+def clone(anna: Person) -> None:
+    shutil.copytree(anna.place / "BLUE", anna.place / "CLONE")
+
+
+FAILURES: Dict[str, Tuple[Callable[[Person], None], int, str]] = {  # what happens to BLUE, the exit code, what is said
+    "its set is another computer's": (make_it_another_computers, 2, "belongs to another computer"),
+    "its set's name is a file's": (put_a_file_in_the_sets_place, 1, "BLUE"),
+    "another drive has its id": (clone, 2, "two drives have the id of BLUE"),
+}
+
+
+@pytest.mark.parametrize("case", FAILURES)
+@pytest.mark.parametrize("first", ["BLUE", "RED"])
+def test_one_drives_failure_does_not_stop_the_others(anna: Person, case: str, first: str) -> None:
+    happens, code, said = FAILURES[case]
+    anna.drive("BLUE")
+    anna.drive("RED")
+    anna.ids["CLONE"] = "f" * 32  # its path is looked at, too
+    others = {"CLONE": ""} if happens is clone else {}
+    anna.settings("set = box", **{first: "", "BLUE": "", "RED": "", **others})
+    assert anna.at(0, "backup").code == 0
+    happens(anna)
+    outcome = anna.at(1, "backup", "-q")
+    assert (outcome.code, outcome.out, outcome.err.count("\n"), said in outcome.err) == (code, "", 1, True), outcome
+    assert dates(anna.place / "RED/box") == ["2026-03-02_081700", "2026-03-02_091700"]
+
+
+# --- What is due ------
+
+
+def hours_of_copies(anna: Person, hours: Sequence[float], *words: object) -> List[float]:
+    """Run at these hours, quietly, and give those at which a dated copy was made."""
+    found = []
+    for hour in hours:
+        outcome = anna.at(hour, *words)
+        assert (outcome.code, outcome.err) == (0, ""), (hour, outcome)
+        found += [hour] if made_on(outcome) else []
+    return found
+
+
+AWAKE = [24 * day + hour for day in range(31) if not 10 <= day < 24 for hour in range(10)]  # 8:17 to 17:17, two weeks away
+ALWAYS = range(24 * 8)
+SHAKY = [hour + (hour * 7919 % 101 - 50) / 3600 for hour in ALWAYS]  # up to 50 seconds early or late
+
+
+@pytest.mark.parametrize("settings", [True, False], ids=["--if-due", "--every 1d"])
+def test_hourly_runs_make_one_copy_on_each_day_that_the_laptop_is_awake(anna: Person, settings: bool) -> None:
+    drive = anna.drive("BLUE")
+    anna.settings(BLUE="")
+    words = ["backup", "--if-due"] if settings else ["backup", "--every", "1d", "--if-attached", anna.documents, drive]
+    made = hours_of_copies(anna, AWAKE, *words)
+    assert made == [24 * day for day in range(31) if not 10 <= day < 24]
+
+
+@pytest.mark.parametrize("hours", [ALWAYS, SHAKY], ids=["to the second", "up to 50 seconds off"])
+def test_the_hour_of_the_daily_copy_does_not_wander(anna: Person, hours: Sequence[float]) -> None:
+    anna.drive("BLUE")
+    anna.settings(BLUE="")
+    assert [round(hour) for hour in hours_of_copies(anna, hours, "backup", "--if-due")] == [24 * day for day in range(8)]
+
+
+def test_each_drive_has_its_own_every(anna: Person) -> None:
+    anna.drive("BLUE")
+    anna.drive("RED")
+    anna.settings(BLUE="every = 12h", RED="every = 7d")
+    made = {hour: made_on(anna.at(hour, "backup", "--if-due")) for hour in range(0, 24 * 8, 6)}
+    assert [hour for hour in made if "BLUE" in made[hour]] == list(range(0, 24 * 8, 12))
+    assert [hour for hour in made if "RED" in made[hour]] == [0, 24 * 7]
+
+
+@pytest.mark.parametrize("words", [["--every", "1d"], ["--every", "1d", "-q"], ["--every", "1d", "-n"], ["--every", "1d", "--json"]])
+def test_nothing_is_written_on_a_drive_on_which_nothing_is_due(anna: Person, words: List[str]) -> None:
+    drive = anna.drive("BLUE")
+    anna.settings(BLUE="")
+    assert anna.at(0, "backup").code == 0
+    before = twin(drive)
+    for paths in ([], [anna.documents, drive]):
+        outcome = anna.at(23, "backup", *words, *paths)
+        assert (outcome.code, outcome.err) == (0, ""), outcome
+        assert outcome.out == "" or "due" in outcome.out
+    assert differences(twin(drive), before) == []
+
+
+def interrupt(anna: Person) -> None:
+    anna.copy("BLUE").rename(f"{anna.copy('BLUE')}.incomplete")
+
+
+def damage(anna: Person) -> None:
+    newest = anna.copy("BLUE")
+    for path in (newest / "SHA256SUMS", newest.parent / "manifests" / f"{newest.name}.gz"):
+        os.truncate(path, path.stat().st_size // 2)
+
+
+def damage_one_list(anna: Person) -> None:
+    os.truncate(anna.copy("BLUE") / "SHA256SUMS", 100)
+
+
+def copy_something_else(anna: Person) -> None:
+    (anna.home / "Else").mkdir()
+    (anna.home / "Else" / "x").write_text("x")
+    assert anna.at(2, "backup", anna.home / "Else", anna.place / "BLUE").code == 0
+
+
+NEWEST: Dict[str, Tuple[Callable[[Person], None], str, List[float]]] = {  # what becomes of it, more sources, when copies are made then
+    "nothing": (lambda _anna: None, "", [24]),
+    "it was interrupted": (interrupt, "", [3, 27]),
+    "its lists are damaged": (damage, "", [3, 27]),
+    "its first list is damaged": (damage_one_list, "", [24]),
+    "a copy of other sources is newer": (copy_something_else, "", [24]),
+    "the settings have one more source": (lambda _anna: None, "    ~/Else", [3, 27]),
+}
+
+
+@pytest.mark.parametrize("case", NEWEST)
+def test_only_a_whole_copy_of_the_same_sources_makes_the_next_one_wait(anna: Person, case: str) -> None:
+    happens, more, expected = NEWEST[case]
+    anna.drive("BLUE")
+    anna.settings(BLUE="")
+    assert anna.at(0, "backup").code == 0
+    happens(anna)
+    (anna.home / "Else").mkdir(exist_ok=True)
+    (anna.home / "Else" / "x").write_text("x")
+    anna.settings(more, BLUE="")
+    assert [hour for hour in range(3, 28) if made_on(anna.at(hour, "backup", "--if-due"))] == expected
+
+
+def test_a_newest_copy_dated_in_the_future_does_not_stop_copies(anna: Person) -> None:
+    anna.drive("BLUE")
+    anna.settings(BLUE="")
+    assert anna.at(24 * 1000, "backup").code == 0
+    made = [hour for hour in range(30) if made_on(anna.at(hour, "backup", "--if-due"))]
+    assert made == [0, 24]
+
+
+# --- Drives that are away ------
+
+
+class Called(NamedTuple):
+    """One call of a program: its words, and its environment."""
+
+    words: List[str]
+    variables: Dict[str, str]
+
+
+class Programs:
+    """Programs that stand first on PATH and record how they are called."""
+
+    def __init__(self, folder: Path) -> None:
+        """The folder is empty."""
+        self.folder = folder
+
+    def add(self, name: str, script: str = "") -> None:
+        """Make a program that records its call, and does then what a script says."""
+        calls = shlex.quote(str(self.folder / f"{name}.calls"))
+        (self.folder / name).write_text(
+            f"#!/bin/sh\n{{ printf '%s\\0' \"$@\"; printf '\\001'; env -0; printf '\\002'; }} >>{calls}\n{script}\n"
+        )
+        (self.folder / name).chmod(0o755)
+
+    def calls(self, name: str) -> List[Called]:
+        """Give its calls so far."""
+        file = self.folder / f"{name}.calls"
+        found = []
+        for call in file.read_text().split("\2")[:-1] if file.exists() else []:
+            words, _, variables = call.partition("\1")
+            pairs = (pair.partition("=") for pair in variables.split("\0")[:-1])
+            found.append(Called(words.split("\0")[:-1], {name: value for name, _, value in pairs}))
+        return found
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
+    """A desktop with notify-send."""
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("DISPLAY", ":0")
+    made = Programs(tmp_path / "bin")
+    made.add("notify-send")
+    return made
+
+
+def notices(programs: Programs) -> List[List[str]]:
+    """Give title and text of each notice so far."""
+    return [call.words[-2:] for call in programs.calls("notify-send")]
+
+
+class Heard(NamedTuple):
+    """When a person hears of a drive in hourly runs: hours of a line on stderr, with exit code 3, and of a notice."""
+
+    lines: List[int]
+    notices: List[int]
+
+
+def hear(anna: Person, programs: Programs, hours: Sequence[int], *words: str) -> Heard:
+    lines, seen = [], []
+    for hour in hours:
+        before = len(notices(programs))
+        outcome = anna.at(hour, "backup", *words)
+        assert (outcome.code, outcome.err.count("\n")) in ((0, 0), (3, 1)), (hour, outcome)
+        lines += [hour] if outcome.code == 3 else []
+        seen += [hour] * (len(notices(programs)) - before)
+    return Heard(lines, seen)
+
+
+@pytest.mark.parametrize(
+    ("settings", "hours", "expected"),
+    [
+        ("remind-after = 3d", range(1, 140), [72, 92, 112, 132]),
+        ("remind-after = 3d", [24 * day + hour for day in range(6) for hour in range(1, 15)], [73, 97, 121]),  # asleep at night
+        ("", range(1, 24 * 8), [168, 188]),
+        ("remind-after = 12h\nevery = 1h", range(1, 14), [12]),
+    ],
+)
+def test_an_absent_drive_is_quiet_until_remind_after_and_then_heard_of_once_a_day(
+    anna: Person, programs: Programs, settings: str, hours: Sequence[int], expected: List[int]
+) -> None:
+    anna.drive("BLUE")
+    anna.settings(BLUE=settings)
+    assert anna.at(0, "backup").code == 0
+    anna.unplug("BLUE")
+    assert hear(anna, programs, hours, "--if-due", "-q") == Heard(expected, expected)
+    anna.plug_in("BLUE")
+    assert hear(anna, programs, [200, 201], "--if-due", "-q") == Heard([], [])
+    anna.unplug("BLUE")
+    assert hear(anna, programs, [202, 203], "--if-due", "-q") == Heard([], [])
+
+
+def test_a_drive_that_was_never_attached_is_heard_of_after_remind_after_too(anna: Person, programs: Programs) -> None:
+    anna.ids["BLUE"] = "0" * 32
+    anna.settings(BLUE="")
+    assert hear(anna, programs, range(24 * 8), "--if-due", "-q") == Heard([168, 188], [168, 188])
+    said = "BLUE is not attached, so nothing was copied to it; there is no dated copy on it that is known here: attach it soon, and let it"
+    assert notices(programs) == [["snapback: BLUE", f"{said} be copied to"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("there", "words", "code"),
+    [
+        ("", [], 75),
+        ("", ["--if-attached"], 0),
+        ("", ["--if-due"], 0),
+        ("", ["--every", "1d"], 0),
+        ("RED", [], 0),
+        ("RED", ["--if-due"], 0),
+    ],
+)
+def test_an_absent_drive_counts_only_when_none_was_attached(anna: Person, there: str, words: List[str], code: int) -> None:
+    for label in ("BLUE", "RED"):
+        anna.drive(label)
+    anna.settings(BLUE="", RED="")
+    assert anna.at(0, "backup").code == 0
+    for label in {"BLUE", "RED"} - {there}:
+        anna.unplug(label)
+    outcome = anna.at(24, "backup", *words)
+    assert (outcome.code, made_on(outcome), bool(outcome.err)) == (code, [there] if there else [], code != 0), outcome
+    assert "BLUE is not attached, so nothing was copied to it" in outcome.out + outcome.err
+
+
+def test_by_hand_an_overdue_drive_is_always_spoken_of(anna: Person) -> None:
+    anna.drive("BLUE")
+    anna.drive("RED")
+    anna.settings(BLUE="", RED="")
+    assert anna.at(0, "backup").code == 0
+    anna.unplug("BLUE")
+    told = [anna.at(hour, "backup") for hour in (167, 168, 169)]
+    assert [(outcome.code, "BLUE is not attached" in outcome.err, made_on(outcome)) for outcome in told] == [
+        (0, False, ["RED"]), (3, True, ["RED"]), (3, True, ["RED"])]  # fmt: skip
+
+
+# --- Telling people ------
+
+
+def test_a_notice_cannot_be_painted(anna: Person, programs: Programs) -> None:
+    anna.drive("BLUE")
+    anna.settings("    ~/<b>&amp;\\n", BLUE="")
+    assert anna.at(0, "backup", "-q").code == 1
+    ((title, text),) = notices(programs)
+    assert (title, "&lt;b&gt;&amp;amp;\\\\n" in text, "<" in text) == ("snapback: BLUE", True, False), text
+
+
+@pytest.mark.parametrize("setting", ["notify = no", ""])
+def test_no_notice_where_none_is_wanted(anna: Person, programs: Programs, setting: str) -> None:
+    anna.drive("BLUE")
+    anna.settings(f"    ~/nothing\n{setting}", BLUE="")
+    assert anna.at(0, "backup", "-q").code == 1
+    assert len(notices(programs)) == (0 if setting else 1)
