@@ -1863,8 +1863,7 @@ class Seen(NamedTuple):
     seen: str = ""                       # when it was last attached
     attached_since: str = ""             # since when it is, as far as was looked; empty while it is not
     missed_since: str = ""               # since when it is not
-    told: str = ""                       # when a person was last told of its trouble
-    told_code: int = 0                   # and of which
+    told: Mapping[str, str] = {}         # for each kind of its trouble, by exit code, when a person was last told of it
 
 
 def parse_seen(found: Any) -> Seen:
@@ -7118,8 +7117,7 @@ def see_drive(drive: Drive, set_name: str, disks: Set[str], before: Seen, now: d
     text = now.isoformat(timespec="seconds")
     free, total = free_space(drive.path)
     seen = Seen(drive.marker.label if drive.marker else "", drive.path, set_name, offline=offline, seen=text, free=free, total=total,
-                same_disk=bool(disks & disks_of(drive.path)), attached_since=before.attached_since or text, told=before.told,
-                told_code=before.told_code)
+                same_disk=bool(disks & disks_of(drive.path)), attached_since=before.attached_since or text, told=before.told)
     if not set_name or not drive.root.has(set_name):
         return seen
     folder = drive.root.child(set_name)
@@ -9279,8 +9277,8 @@ TOLD_AGAIN = timedelta(hours=20)     # once a day, also when the hours wander a 
 
 def is_told(seen: Seen, code: Exit, now: datetime) -> bool:
     """Tell whether a person was told of a drive's trouble not long ago."""
-    told = parse_time(seen.told)
-    return told is not None and seen.told_code == code and timedelta(0) <= now - told < TOLD_AGAIN
+    told = parse_time(str(seen.told.get(str(int(code)), "")))
+    return told is not None and timedelta(0) <= now - told < TOLD_AGAIN
 
 
 def label_of(one: DriveSettings) -> str:
@@ -9323,9 +9321,10 @@ def tell_people(answers: Mapping[str, Answer], settings: Settings, scene: Scene)
         answer, seen = answers[one.id], seen_drives().get(one.id, Seen())
         if answer.code in (Exit.DONE, Exit.LOCKED, Exit.ABSENT) or not answer.problems:
             if answer.facts.get("due") and seen.told:
-                note_seen(one.id, seen._replace(told="", told_code=0))
+                note_seen(one.id, seen._replace(told={}))
         elif not is_told(seen, answer.code, scene.now):
-            note_seen(one.id, seen._replace(told=scene.now.isoformat(timespec="seconds"), told_code=int(answer.code)))
+            told = {**seen.told, str(int(answer.code)): scene.now.isoformat(timespec="seconds")}
+            note_seen(one.id, seen._replace(told=told))
             if settings.notify and not scene.watched:
                 notify(f"snapback: {label_of(one)}", answer.problems[-1])
 

@@ -433,6 +433,28 @@ def test_by_hand_an_overdue_drive_is_always_spoken_of(anna: Person) -> None:
 # --- Telling people ------
 
 
+def test_a_notice_is_shown_once_a_day_for_each_kind_of_trouble(anna: Person, programs: Programs) -> None:
+    """Away for too long, and attached without anything to copy, by turns."""
+    anna.drive("BLUE")
+    anna.settings(BLUE="remind-after = 12h")
+    assert anna.at(0, "backup").code == 0
+    anna.documents.rename(anna.home / "elsewhere")
+    codes = []
+    for hour, there in enumerate([True, True, False, False, True, False, True] * 2, 24):
+        if there != (anna.place / "BLUE").exists():
+            (anna.plug_in if there else anna.unplug)("BLUE")
+        codes += [anna.at(hour, "backup", "--if-due", "-q").code]
+    assert codes == [1, 1, 3, 0, 1, 0, 1, 1, 1, 0, 0, 1, 0, 1]
+    assert ["there is no " in text for _, text in notices(programs)] == [True, False]
+    assert anna.at(24 + 21, "backup", "--if-due", "-q").code == 1
+    assert ["there is no " in text for _, text in notices(programs)] == [True, False, True]
+    (anna.home / "elsewhere").rename(anna.documents)
+    assert anna.at(48, "backup", "--if-due", "-q").code == 0
+    anna.documents.rename(anna.home / "elsewhere")
+    assert anna.at(73, "backup", "--if-due", "-q").code == 1
+    assert len(notices(programs)) == 4  # it had been well in between
+
+
 def test_a_notice_cannot_be_painted(anna: Person, programs: Programs) -> None:
     anna.drive("BLUE")
     anna.settings("    ~/<b>&amp;\\n", BLUE="")
