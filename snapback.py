@@ -7096,7 +7096,7 @@ def last_check(set_folder: Folder) -> str:
         if '"verify"' in line:
             with contextlib.suppress(ValueError, AttributeError, RecursionError):
                 one = json.loads(line)
-                if one.get("what") == "verify" and not one.get("quick") and not one.get("interrupted") and parse_time(one.get("time", "")):
+                if one.get("what") == "verify" and not one.get("quick") and not one.get("interrupted") and parse_time(str(one.get("time"))):
                     return str(one["time"])
     return ""
 

@@ -469,3 +469,16 @@ def test_no_notice_where_none_is_wanted(anna: Person, programs: Programs, settin
     anna.settings(f"    ~/nothing\n{setting}", BLUE="")
     assert anna.at(0, "backup", "-q").code == 1
     assert len(notices(programs)) == (0 if setting else 1)
+
+
+# --- How one stands ------
+
+
+def test_a_history_that_somebody_wrote_on_a_drive_cannot_break_a_run(anna: Person) -> None:
+    anna.drive("BLUE")
+    anna.settings(BLUE="")
+    assert anna.at(0, "backup").code == 0
+    history = anna.copy("BLUE").parent / "history.jsonl"
+    lines = ['{"what": "verify", "time": 5}', '{"what": "verify", "time": null}', '"verify"', '{"what": "verify"}', '["verify"]', '"verify']
+    history.write_text("\n".join([*lines, "[" * 100_000 + '"verify"', ""]))
+    assert [anna.at(1, *words).code for words in (["status"], ["backup"])] == [0, 0]
