@@ -7111,13 +7111,18 @@ def pace_of(snapshots: Sequence[Snapshot]) -> int:
     return int(sum(int(one.end.get("added", 0)) for one in whole[1:]) / days) if days >= 1 else 0
 
 
+UNWATCHED = timedelta(days=2)    # when nobody looked for longer, it is not known whether a drive stayed attached
+
+
 def see_drive(drive: Drive, set_name: str, disks: Set[str], before: Seen, now: datetime) -> Seen:
     """Look how a drive stands, for the local record; `disks` are those of what is copied. Raises OSError."""
     offline = bool(drive.marker and drive.marker.offline)
-    text = now.isoformat(timespec="seconds")
+    text, looked = now.isoformat(timespec="seconds"), parse_time(before.seen)
+    stayed = looked is not None and timedelta(0) <= now - looked <= UNWATCHED
     free, total = free_space(drive.path)
+    since = (before.attached_since if stayed else "") or text
     seen = Seen(drive.marker.label if drive.marker else "", drive.path, set_name, offline=offline, seen=text, free=free, total=total,
-                same_disk=bool(disks & disks_of(drive.path)), attached_since=before.attached_since or text, told=before.told)
+                same_disk=bool(disks & disks_of(drive.path)), attached_since=since, told=before.told)
     if not set_name or not drive.root.has(set_name):
         return seen
     folder = drive.root.child(set_name)
@@ -9208,17 +9213,42 @@ def make_order(args: argparse.Namespace, sources: Tuple[Source, ...], scene: Sce
                  hold_at, None if args.no_rotate else rotation, scene.watched, args.jobs)
 
 
-def look_again(drive: Drive, set_name: str, sources: Iterable[Source], now: datetime) -> Seen:
-    """Look how a drive stands, and note it in the local record. Raises OSError."""
+def look_again(drive: Drive, set_name: str, sources: Sequence[Source], now: datetime) -> Seen:
+    """Look how a drive stands, and note it in the local record; without sources only what does not need them. Raises OSError."""
     drive_id = drive.marker.id if drive.marker else ""
     disks = system_disks()
     for source in sources:
         with contextlib.suppress(OSError):
             disks |= disks_of(source.path)
-    seen = see_drive(drive, set_name, disks, seen_drives().get(drive_id, Seen()), now)
+    before = seen_drives().get(drive_id, Seen())
+    seen = see_drive(drive, set_name, disks, before, now)
+    if not sources:  # then their disks are not known
+        seen = seen._replace(same_disk=seen.same_disk or before.same_disk)
     if drive_id:
         note_seen(drive_id, seen)
     return seen
+
+
+def look_after(drive: Drive, set_name: str, now: datetime) -> None:
+    """Note what a command changed of the set that the local record speaks of, so that it is known when the drive is away."""
+    before = seen_drives().get(drive.marker.id) if drive.marker else None
+    if before and before.set_name == set_name:
+        with contextlib.suppress(OSError):  # the record is a convenience
+            look_again(drive, set_name, (), now)
+
+
+def note_missed(drive_id: str, seen: Seen, now: datetime) -> Seen:
+    """Note in the local record that a drive is not attached."""
+    seen = seen._replace(attached_since="", missed_since=seen.missed_since or now.isoformat(timespec="seconds"))
+    note_seen(drive_id, seen)
+    return seen
+
+
+def note_missed_at(place: str, now: datetime) -> None:
+    """Note in the local record that the drive that was seen at a path is not attached."""
+    known, seen = str(known_drives().get(whole_path(place), {}).get("id")), seen_drives()
+    if known in seen:
+        note_missed(known, seen[known], now)
 
 
 def eject_drive(drive: Drive) -> Tuple[bool, str]:
@@ -9288,11 +9318,9 @@ def label_of(one: DriveSettings) -> str:
 
 def miss_drive(one: DriveSettings, label: str, silent: str, quiet: bool, now: datetime) -> Answer:
     """Report a drive of the settings that is not attached: loudly only once a day, after `remind-after`."""
-    seen = seen_drives().get(one.id, Seen(label=one.label))
-    seen = seen._replace(attached_since="", missed_since=seen.missed_since or now.isoformat(timespec="seconds"))
+    seen = note_missed(one.id, seen_drives().get(one.id, Seen(label=one.label)), now)
     last = parse_time(seen.taken) or parse_time(seen.missed_since)
     facts = {"attached": False, "due": False}
-    note_seen(one.id, seen)
     said = f"{label} is not attached, so nothing was copied to it" + (f": {silent}" if silent else "")
     if not is_past(last, one.remind_after, now):
         return Answer(Exit.DONE, [said], (), facts) if quiet else Answer(Exit.ABSENT, (), [said], facts)
@@ -9401,11 +9429,14 @@ def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
     try:
         drive = open_drive(place)
     except DriveAbsent as absent:
+        note_missed_at(place, scene.now)
         if args.if_attached:
             return Answer(Exit.DONE, [str(absent)], (), {"attached": False})
         raise
     standing = standing_of(drive, order) if every else None
     if every and standing and not is_due(standing.taken, every, scene.now):
+        with contextlib.suppress(OSError):
+            look_again(drive, standing.set_name, order.sources, scene.now)
         return not_due_answer(drive, standing, scene.now)
     if args.dry_run:
         look, set_name = preview(drive, order)
@@ -9575,6 +9606,8 @@ def status_of(one: DriveSettings, search: Search, set_name: str, sources: Sequen
     if one.offline is not None:
         seen = seen._replace(offline=one.offline)
     if not places:
+        if one.id in seen_drives():
+            note_missed(one.id, seen_drives()[one.id], now)
         return DriveStatus(one.id, label_of(one), seen, False, one.remind_after, search.silent.get(one.id, ""))
     try:
         drive = open_drive(the_only_place(label_of(one), places))
@@ -9630,6 +9663,7 @@ def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
     size = int(chosen[0].end.get("bytes", 0)) + sum(new[1:])  # what several dates share is read once
     checked = verify(drive, order, scene.expect(sum(files) if args.quick else 0, 0 if args.quick else size))
     noted, note = note_check(drive, order, checked)
+    look_after(drive, set_name, scene.now)
     others = [name for name in list_sets(drive.root)[0] if name != set_name]
     answer = verify_answer(checked._replace(noted=noted), order, others, scene.clock() - began, note)
     return answer._replace(lines=[*passed_over(args.when, chosen[0].name), *answer.lines])
@@ -9736,6 +9770,7 @@ def run_accept(args: argparse.Namespace, scene: Scene) -> Answer:
             held = accept(drive.root.child(set_name), scene.now, set_name)
         finally:
             unlock(lock)
+    look_after(drive, set_name, scene.now)
     said = (f"{set_name} is not on hold any more: old dated copies are deleted again when their time comes." if held else
             f"{set_name} is not on hold; nothing was changed.")
     return Answer(Exit.DONE, [said], (), {"set": set_name, "accepted": held.name if held else None})

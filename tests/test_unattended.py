@@ -474,6 +474,61 @@ def test_no_notice_where_none_is_wanted(anna: Person, programs: Programs, settin
 # --- How one stands ------
 
 
+@pytest.mark.parametrize("by_settings", [True, False])
+def test_an_offline_drive_that_stays_attached_for_days_is_no_offline_drive(anna: Person, by_settings: bool) -> None:
+    drive = anna.drive("BLUE", "--offline")
+    if by_settings:
+        anna.settings(BLUE="every = 7d")
+    words = ["--if-due"] if by_settings else ["--every", "7d", "--if-attached", anna.documents, drive]
+    told = []
+    for hour in range(0, 24 * 4, 6):
+        assert anna.at(hour, "backup", *words).code == 0
+        told += [anna.facts(hour, "status")["one_offline"]]
+    assert told == [True] * 8 + [False] * 8
+    assert "no offline drive: unplug it between copies" in anna.at(90, "status").out
+
+
+@pytest.mark.parametrize("who", ["a run by settings", "a run by paths", "status", "nobody"])
+def test_a_drive_that_was_away_in_between_is_still_an_offline_drive(anna: Person, who: str) -> None:
+    drive = anna.drive("BLUE", "--offline")
+    if who != "a run by paths":
+        anna.settings(BLUE="")
+    by_paths = ["backup", "--every", "1d", "--if-attached", anna.documents, drive]
+    notices_it = {"a run by settings": ["backup", "--if-due"], "a run by paths": by_paths, "status": ["status"]}
+    days = 1 if who in notices_it else 3
+    for day in range(0, 30, days):
+        assert anna.at(24 * day, *(by_paths if who == "a run by paths" else ["backup"])).code == 0
+        anna.unplug("BLUE")
+        if who in notices_it:
+            assert anna.at(24 * day + 1, *notices_it[who]).code == 0
+        anna.plug_in("BLUE")
+    found = anna.facts(24 * day + 2, "status")
+    assert (found["one_offline"], found["exit_code"]) == (True, 0)
+
+
+def test_what_was_checked_or_accepted_last_is_known_when_the_drive_is_away(anna: Person) -> None:
+    anna.drive("BLUE")
+    anna.settings(BLUE="")
+    for nth in range(60):
+        (anna.documents / str(nth)).write_text(str(nth))
+    assert anna.at(0, "backup").code == 0
+    for nth in range(60):
+        (anna.documents / str(nth)).write_text(f"gone {nth}")
+    assert anna.at(1, "backup").code == 5
+    assert (anna.at(2, "verify", "--drive", anna.place / "BLUE").code, anna.at(3, "accept", "--drive", anna.place / "BLUE").code) == (0, 0)
+    anna.unplug("BLUE")
+    (one,) = anna.facts(4, "status")["drives"]
+    assert (one["checked"], one["hold"], one["attached"]) == ("2026-03-02T10:17:00+00:00", "", False)
+
+
+def test_without_settings_a_disk_that_is_the_sources_own_stays_known_as_that(anna: Person) -> None:
+    drive = anna.drive("BLUE")
+    (anna.place / "data").mkdir()
+    (anna.place / "data" / "x").write_text("x")
+    assert anna.at(0, "backup", anna.place / "data", drive).code == 0
+    assert [anna.facts(hour, "status")["two_disks"] for hour in (1, 2)] == [False, False]
+
+
 def test_a_history_that_somebody_wrote_on_a_drive_cannot_break_a_run(anna: Person) -> None:
     anna.drive("BLUE")
     anna.settings(BLUE="")
