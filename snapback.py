@@ -1167,6 +1167,17 @@ def clock_trouble(newest: Optional[Snapshot], now: datetime) -> str:
 EARLY = timedelta(minutes=30)    # a schedule's run may start a little earlier than the one the day before
 
 
+def is_longer(one: Duration, other: Duration) -> bool:
+    """Tell whether a duration is longer than another, counted back over a January.
+
+    >>> is_longer(Duration(months=1), Duration(days=30)), is_longer(Duration(days=7), Duration(hours=168))
+    (True, False)
+    """
+    at = datetime(2026, 2, 1)
+    one_end, other_end = count_back(at, one), count_back(at, other)
+    return other_end is not None and (one_end is None or one_end < other_end)
+
+
 def is_past(moment: Optional[datetime], span: Duration, now: datetime) -> bool:
     """Tell whether a moment lies so far back, or further; what is not known does.
 
@@ -1891,6 +1902,9 @@ def tool_version(text: str) -> Optional[Tuple[int, ...]]:
 # -- settings --
 
 
+WEEK = Duration(days=7)
+
+
 class DriveSettings(NamedTuple):
     """What the settings say of one drive."""
 
@@ -1899,7 +1913,7 @@ class DriveSettings(NamedTuple):
     path: str = ""                       # where to look besides the local disks
     offline: Optional[bool] = None       # None: as its marker says
     every: Duration = Duration(days=1)
-    remind_after: Duration = Duration(days=7)
+    remind_after: Duration = WEEK        # where `every` is longer: that
     eject: bool = False
     fresh_every: Duration = Duration()   # none: never
     rotation: Rotation = Rotation()
@@ -2106,6 +2120,9 @@ def parse_settings(text: str, expand: Callable[[str], str]) -> Settings:
             rotations[name] = rotation_of(said, rotations.get(BACKUP_SECTION, Rotation()))
         except UsageError as err:
             raise UsageError(f"{lines[name]}{err}") from err
+    for said in values.values():         # no drive is missed before a copy is due on it
+        every = said.get("every", WEEK)
+        said.setdefault("remind-after", every if is_longer(every, WEEK) else WEEK)
     patterns = (*((True, name) for name in general.pop("exclude-from", ())), *((False, one) for one in general.pop("exclude", ())))
     drives = tuple(DriveSettings(name, rotation=rotations[name], **fields_of(said)) for name, said in values.items())
     return Settings(patterns=patterns, rotation=rotations[BACKUP_SECTION], drives=drives, **fields_of(general))

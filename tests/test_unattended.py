@@ -537,3 +537,13 @@ def test_a_history_that_somebody_wrote_on_a_drive_cannot_break_a_run(anna: Perso
     lines = ['{"what": "verify", "time": 5}', '{"what": "verify", "time": null}', '"verify"', '{"what": "verify"}', '["verify"]', '"verify']
     history.write_text("\n".join([*lines, "[" * 100_000 + '"verify"', ""]))
     assert [anna.at(1, *words).code for words in (["status"], ["backup"])] == [0, 0]
+
+
+def test_a_drive_is_not_spoken_of_before_a_copy_is_due_on_it(anna: Person, programs: Programs) -> None:
+    """When `every` is longer than a week, and nothing is said of `remind-after`."""
+    anna.drive("BLUE")
+    anna.settings(BLUE="every = 20d")
+    assert anna.at(0, "backup").code == 0
+    anna.unplug("BLUE")
+    assert hear(anna, programs, range(24, 24 * 22, 24), "--if-due", "-q") == Heard([24 * 20, 24 * 21], [24 * 20, 24 * 21])
+    assert (anna.at(24 * 19, "status").code, anna.at(24 * 20, "status").code) == (0, 1)
