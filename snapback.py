@@ -7131,20 +7131,28 @@ def pace_of(snapshots: Sequence[Snapshot]) -> int:
 UNWATCHED = timedelta(days=2)    # when nobody looked for longer, it is not known whether a drive stayed attached
 
 
-def see_drive(drive: Drive, set_name: str, disks: Set[str], before: Seen, now: datetime) -> Seen:
-    """Look how a drive stands, for the local record; `disks` are those of what is copied. Raises OSError."""
+def see_drive(drive: Drive, set_name: str, sources: Sequence[Source], before: Seen, now: datetime) -> Seen:
+    """Look how a drive stands, for the local record; of other sources than these no dated copy counts. Raises OSError.
+
+    Without sources all count, and of the disks that hold them nothing new is known.
+    """
+    disks = system_disks()
+    for source in sources:
+        with contextlib.suppress(OSError):
+            disks |= disks_of(source.path)
     offline = bool(drive.marker and drive.marker.offline)
     text, looked = now.isoformat(timespec="seconds"), parse_time(before.seen)
     stayed = looked is not None and timedelta(0) <= now - looked <= UNWATCHED
     free, total = free_space(drive.path)
     since = (before.attached_since if stayed else "") or text
     seen = Seen(drive.marker.label if drive.marker else "", drive.path, set_name, offline=offline, seen=text, free=free, total=total,
-                same_disk=bool(disks & disks_of(drive.path)), attached_since=since, told=before.told)
+                same_disk=bool(disks & disks_of(drive.path)) or (not sources and before.same_disk), attached_since=since, told=before.told)
     if not set_name or not drive.root.has(set_name):
         return seen
     folder = drive.root.child(set_name)
     snapshots = survey(folder)
-    newest, held = newest_whole(snapshots), held_by(snapshots, read_accepted(folder))
+    held, wanted = held_by(snapshots, read_accepted(folder)), {source.alias: source.path for source in sources}
+    newest = newest_whole(one for one in snapshots if not wanted or one.sources == wanted)
     seen = seen._replace(checked=last_check(folder), hold=held_text(held, folder.path) if held else "", pace=pace_of(snapshots))
     if newest:
         damaged = damaged_in(read_text(folder, DAMAGED_LIST, 64 * MIB) or "").get(newest.name, 0)
@@ -8299,16 +8307,19 @@ def is_offline(one: DriveStatus, now: datetime) -> bool:
 def drive_troubles(one: DriveStatus, now: datetime) -> List[str]:
     """Say what needs attention of a drive."""
     seen, troubles = one.seen, [one.trouble] if one.trouble else []
+    taken, cure = parse_time(seen.taken), "run: snapback.py backup" if one.attached else "attach it for a new one"
     if not seen.snapshot and not one.trouble:
-        troubles.append("there is no dated copy on it" + (
-            ": run: snapback.py backup" if one.attached else " that is known here: attach it, and let it be copied to"))
-    elif is_past(parse_time(seen.taken), one.remind_after, now):
-        troubles.append(f"its newest dated copy was made {age_text(parse_time(seen.taken), now)}: "
-                        + ("run: snapback.py backup" if one.attached else "attach it, and let it be copied to"))
+        troubles.append(f"{'there is no dated copy on it' if one.attached else 'no dated copy on it is known here'}: {cure}")
+    elif taken and is_past(taken, one.remind_after, now):
+        troubles.append(f"its newest copy is {span_text((now - taken).total_seconds())} old: {cure}")
+    elif taken and taken - now > AHEAD:
+        troubles.append("its newest copy is dated in the future: is the clock right?")
     if seen.hold:
-        troubles.append(seen.hold)
+        troubles.append(f"{seen.hold.partition(':')[0]}, as much was lost at once\n  " + (
+            f"unplug it, or if it was you: snapback.py accept --drive {shell_word(seen.path)}" if one.attached else
+            "if that was you, attach it and run: snapback.py accept"))
     if seen.damaged:
-        troubles.append(f"a check found {count_text(seen.damaged, 'damaged file')} in its newest dated copy: make a new one")
+        troubles.append(f"{count_text(seen.damaged, 'damaged file')} in its newest copy: {cure}")
     if seen.total and seen.free * 20 < seen.total:
         troubles.append(f"only {size_text(seen.free)} of {size_text(seen.total)} are free")
     return [f"{one.label}: {trouble}" for trouble in troubles]
@@ -8329,17 +8340,22 @@ def status_lines(one: DriveStatus, now: datetime) -> List[str]:
     since = parse_time(seen.attached_since)
     where = f"attached at {show(seen.path)}" if one.attached else (
         f"away, last seen {age_text(parse_time(seen.seen), now)}" if seen.seen else "never seen here")
-    if one.attached and seen.offline and since and now - since > NO_OFFLINE:
-        where += f" for {span_text((now - since).total_seconds())}, so it is no offline drive: unplug it between copies"
+    stays = [f"  attached     for {span_text((now - since).total_seconds())}, so no offline drive: unplug it between copies"
+             ] if since and seen.offline and one.attached and not is_offline(one, now) else []
     newest = f"{seen.snapshot}, {age_text(parse_time(seen.taken), now)}" if seen.snapshot else "none that is known here"
     checked = age_text(parse_time(seen.checked), now) if seen.checked else "never: run snapback.py verify, which reads everything again"
-    return [f"{one.label}{' (offline)' if seen.offline else ''}: {where}", f"  newest copy  {newest}", f"  last check   {checked}",
+    return [f"{one.label}{' (offline)' if seen.offline else ''}: {where}", *stays, f"  newest copy  {newest}", f"  last check   {checked}",
             f"  space        {space_text(seen)}", *(["  tripwire     off: much lost at once holds nothing"] if seen.unguarded else [])]
+
+
+def has_copy(one: DriveStatus) -> bool:
+    """Tell whether a drive holds a dated copy; of one that is attached and cannot be looked at the local record proves nothing."""
+    return bool(one.seen.snapshot) and not (one.attached and one.trouble)
 
 
 def three_two_one(drives: Sequence[DriveStatus], now: datetime) -> List[str]:
     """Say in words how far three copies, on two disks, one of them offline, are reached."""
-    have = [one for one in drives if one.seen.snapshot]
+    have = [one for one in drives if has_copy(one)]
     other = [one.label for one in have if not one.seen.same_disk]
     offline = [one.label for one in have if is_offline(one, now) and not one.seen.same_disk]
     names = enumerate_words(["the original", *(one.label for one in have)])
@@ -8351,21 +8367,23 @@ def three_two_one(drives: Sequence[DriveStatus], now: datetime) -> List[str]:
 def status_answer(drives: Sequence[DriveStatus], now: datetime, unguarded: bool) -> Answer:
     """Say whether a person is safe: 0 good, 3 attention, 1 bad."""
     troubles = [line for one in drives for line in drive_troubles(one, now)]
-    young = [one for one in drives if one.seen.snapshot and not is_past(parse_time(one.seen.taken), one.remind_after, now)]
+    young = [one for one in drives if has_copy(one) and not is_past(parse_time(one.seen.taken), one.remind_after, now)]
     code = Exit.FAILED if not young else Exit.ATTENTION if troubles else Exit.DONE
     newest = max(young, key=lambda one: one.seen.snapshot, default=None)
+    safe = "Safe, but see below" if troubles else "Safe"
     first = "NOT SAFE: there is no recent dated copy" if newest is None else (
-        f"{'Safe, but look at what is said below' if troubles else 'Safe'}: the newest dated copy is on {newest.label}, made "
-        f"{age_text(parse_time(newest.seen.taken), now)}")
+        f"{safe}: newest dated copy {age_text(parse_time(newest.seen.taken), now)}, on {newest.label}")
     away = sorted((one for one in drives if not one.attached), key=lambda one: one.seen.taken)
     lines = [first, "", *(line for one in drives for line in status_lines(one, now)), "", *three_two_one(drives, now)]
     lines += [f"Plug in next  {away[0].label}"] if away else []
     lines += ["Tripwire      off in the settings: much lost at once holds nothing"] if unguarded else []
-    return Answer(code, lines, troubles, {"safe": code is Exit.DONE, "tripwire": not unguarded, "three_copies": sum(
-        bool(one.seen.snapshot) for one in drives) >= 2, "two_disks": any(one.seen.snapshot and not one.seen.same_disk for one in drives),
-        "one_offline": any(one.seen.snapshot and is_offline(one, now) and not one.seen.same_disk for one in drives),
+    return Answer(code, lines, [line for trouble in troubles for line in trouble.split("\n")], {
+        "safe": code is Exit.DONE, "tripwire": not unguarded, "three_copies": sum(map(has_copy, drives)) >= 2,
+        "two_disks": any(has_copy(one) and not one.seen.same_disk for one in drives),
+        "one_offline": any(has_copy(one) and is_offline(one, now) and not one.seen.same_disk for one in drives),
         "plug_in_next": away[0].id if away else None,
-        "drives": [{**one.seen._asdict(), "id": one.id, "label": one.label, "attached": one.attached, "troubles": drive_troubles(one, now)}
+        "drives": [{**one.seen._asdict(), "id": one.id, "label": one.label, "attached": one.attached,
+                    "troubles": [" ".join(trouble.split()) for trouble in drive_troubles(one, now)]}
                    for one in drives]})
 
 
@@ -9231,16 +9249,9 @@ def make_order(args: argparse.Namespace, sources: Tuple[Source, ...], scene: Sce
 
 
 def look_again(drive: Drive, set_name: str, sources: Sequence[Source], now: datetime) -> Seen:
-    """Look how a drive stands, and note it in the local record; without sources only what does not need them. Raises OSError."""
+    """Look how a drive stands, and note it in the local record. Raises OSError."""
     drive_id = drive.marker.id if drive.marker else ""
-    disks = system_disks()
-    for source in sources:
-        with contextlib.suppress(OSError):
-            disks |= disks_of(source.path)
-    before = seen_drives().get(drive_id, Seen())
-    seen = see_drive(drive, set_name, disks, before, now)
-    if not sources:  # then their disks are not known
-        seen = seen._replace(same_disk=seen.same_disk or before.same_disk)
+    seen = see_drive(drive, set_name, sources, seen_drives().get(drive_id, Seen()), now)
     if drive_id:
         note_seen(drive_id, seen)
     return seen
@@ -9328,9 +9339,9 @@ def is_told(seen: Seen, code: Exit, now: datetime) -> bool:
     return told is not None and timedelta(0) <= now - told < TOLD_AGAIN
 
 
-def label_of(one: DriveSettings) -> str:
+def label_of(one: DriveSettings, seen: Optional[Seen] = None) -> str:
     """Give the name that people know a drive of the settings by."""
-    return show(seen_drives().get(one.id, Seen()).label or one.label) or f"the drive {one.id[:8]}..."
+    return show((seen or seen_drives().get(one.id, Seen())).label or one.label) or f"the drive {one.id[:8]}..."
 
 
 def miss_drive(one: DriveSettings, label: str, silent: str, quiet: bool, now: datetime) -> Answer:
@@ -9616,45 +9627,65 @@ def add_status(parser: Parser) -> None:
     parser.add_argument("--set", default="", metavar="NAME", help="the set (default: the only one, or this computer's)")
 
 
-def status_of(one: DriveSettings, search: Search, set_name: str, sources: Sequence[Source], now: datetime) -> DriveStatus:
+class Asked(NamedTuple):
+    """What `status` is asked about each drive."""
+
+    set_name: str
+    sources: Sequence[Source]        # of the settings; without settings any dated copy counts
+    anyones: bool                    # a drive was named that this computer need not know, and may be somebody else's
+    now: datetime
+
+
+def set_to_judge(drive: Drive, asked: Asked, before: Seen) -> str:
+    """Choose the set that tells whether a person is safe; empty where there is none of this computer. Raises SnapbackError, OSError."""
+    sets, closed = list_sets(drive.root)
+    mine = [name for name in sets if set_owner(drive.root, name).get("machine") == machine_id()]
+    if asked.sources:
+        return find_set(drive.root, asked.set_name, host_name(), machine_id(), False)[0]
+    if asked.set_name or before.set_name in sets:
+        return asked.set_name or before.set_name
+    if closed and not sets:
+        raise UsageError(closed_lines(closed)[0])
+    return choose_set(drive, "") if mine or (sets and asked.anyones) else ""
+
+
+def status_of(one: DriveSettings, search: Search, asked: Asked) -> DriveStatus:
     """Look how a drive stands; of an absent one the local record tells."""
-    places = search.places.get(one.id, ())
-    seen = seen_drives().get(one.id, Seen(label=one.label))
-    if one.offline is not None:
-        seen = seen._replace(offline=one.offline)
-    if not places:
-        if one.id in seen_drives():
-            note_missed(one.id, seen_drives()[one.id], now)
-        return DriveStatus(one.id, label_of(one), seen, False, one.remind_after, search.silent.get(one.id, ""))
+    places, known = search.places.get(one.id, ()), seen_drives()
+    seen, label = known.get(one.id, Seen(label=one.label)), label_of(one)
+    trouble = search.silent.get(one.id, "")
     try:
-        drive = open_drive(the_only_place(label_of(one), places))
-        with drive.guarded():
-            named = set_name if set_name in list_sets(drive.root)[0] or not set_name else ""
-            seen = look_again(drive, choose_set(drive, named) if list_sets(drive.root)[0] else "", sources, now)
+        if places:
+            drive = open_drive(the_only_place(label, places))
+            with drive.guarded():
+                seen = see_drive(drive, set_to_judge(drive, asked, seen), asked.sources, seen, asked.now)
+            if not asked.anyones:
+                note_seen(one.id, seen)
+        elif one.id in known:
+            note_missed(one.id, seen, asked.now)
     except SnapbackError as err:
-        return DriveStatus(one.id, label_of(one), seen, True, one.remind_after, str(err))
-    if one.offline is not None:
-        seen = seen._replace(offline=one.offline)
-    return DriveStatus(one.id, label_of(one), seen, True, one.remind_after)
+        trouble = str(err)
+    seen = seen._replace(offline=seen.offline if one.offline is None else one.offline)
+    return DriveStatus(one.id, label_of(one, seen), seen, bool(places), one.remind_after, trouble)
 
 
 def run_status(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `status`."""
-    path = "" if args.drive and not args.config else find_settings(args.config)
+    path = find_settings(args.config)
     settings = load_settings(path) if path else Settings(())
     drives = settings.drives or tuple(DriveSettings(name, path=seen.path) for name, seen in seen_drives().items())
+    sources, name, anyones = read_sources(settings.sources), args.set or settings.set_name, False
     if args.drive:
         marker = open_drive(args.drive).marker
         named = [one for one in drives if marker and one.id == marker.id]
         drives = (named[0] if named else DriveSettings(marker.id if marker else ""))._replace(path=whole_path(args.drive)),
+        sources, name, anyones = (sources, name, False) if named else ((), args.set, True)
     search = find_drives({one.id: one.path for one in drives})
     if not drives:
         raise SnapbackError("NOT SAFE: no drive is known here yet; make the first dated copy: snapback.py backup --init ~/Documents "
                             "/media/usb")
-    sources = read_sources(settings.sources)
-    name = args.set or settings.set_name
-    found = [status_of(one, search, name, sources, scene.now) for one in drives]
-    return status_answer(found, scene.now, bool(path) and not settings.hold_at)
+    asked = Asked(name, sources, anyones, scene.now)
+    return status_answer([status_of(one, search, asked) for one in drives], scene.now, bool(path) and not settings.hold_at)
 
 
 def add_verify(parser: Parser) -> None:

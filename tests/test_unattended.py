@@ -10,18 +10,19 @@ import os
 import re
 import shlex
 import shutil
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 import pytest
 
 import snapback
+from conftest import Cli, Mount, User
+from snapback import DriveStatus, Duration, Seen
 from trees import Outcome, ask, dates, differences, later, remove_tree, twin
 
 pytestmark = pytest.mark.needs("linux")
 START = datetime(2026, 3, 2, 8, 17, tzinfo=timezone.utc)  # a Monday
-DAY = 24  # the unit of all spans here is an hour
 MADE = re.compile(r"Dated copy (\S+) made on (\S+):")
 
 
@@ -537,6 +538,274 @@ def test_a_history_that_somebody_wrote_on_a_drive_cannot_break_a_run(anna: Perso
     lines = ['{"what": "verify", "time": 5}', '{"what": "verify", "time": null}', '"verify"', '{"what": "verify"}', '["verify"]', '"verify']
     history.write_text("\n".join([*lines, "[" * 100_000 + '"verify"', ""]))
     assert [anna.at(1, *words).code for words in (["status"], ["backup"])] == [0, 0]
+
+
+NOW = START + timedelta(days=100)
+
+
+def days_ago(days: float) -> str:
+    return (NOW - timedelta(days=days)).isoformat(timespec="seconds")
+
+
+def seen_days_ago(days: float, **facts: Any) -> Seen:
+    """What is known of a drive that was copied to so long ago."""
+    when = NOW - timedelta(days=days)
+    known = Seen(path="/media/anna/BLUE-STICK", set_name="annas-laptop", snapshot=f"{when:%Y-%m-%d_%H%M%S}", taken=days_ago(days),
+                 free=999 * 10**9, total=1999 * 10**9, pace=10**9, seen=days_ago(days), checked=days_ago(days))  # fmt: skip
+    return known._replace(**facts)
+
+
+HELD = "on hold since 2026-06-01_081700: 78,579 of 80,000 files of Documents are gone or have other content; and so on"
+SCREENS: Dict[str, Tuple[Seen, Seen]] = {
+    "well": (seen_days_ago(0.9), seen_days_ago(5.5)),
+    "unknown": (Seen(), Seen()),
+    "old": (seen_days_ago(99), seen_days_ago(98.6)),
+    "held": (seen_days_ago(0.9, hold=HELD, unguarded=True, checked=""), seen_days_ago(99, hold=HELD, unguarded=True, checked="")),
+    "damaged": (seen_days_ago(0.9, damaged=78_579), seen_days_ago(6, damaged=78_579)),
+    "full": (seen_days_ago(0.9, free=5 * 10**9), seen_days_ago(6, free=5 * 10**9)),
+    "always attached": (seen_days_ago(0.9, offline=True, attached_since=days_ago(99.9)), seen_days_ago(0.9, offline=True)),
+    "in the future": (seen_days_ago(-9), seen_days_ago(-9)),
+}
+
+
+@pytest.mark.parametrize("case", SCREENS)
+@pytest.mark.parametrize("attached", [(True, True), (True, False), (False, False)])
+def test_how_two_drives_stand_fits_one_screen(case: str, attached: Tuple[bool, bool]) -> None:
+    drives = [DriveStatus(str(at), label, seen._replace(label=label, path=f"/media/anna/{label}"), there, Duration(days=7))
+              for at, (label, seen, there) in enumerate(zip(("BLUE-STICK", "HOME-DISK"), SCREENS[case], attached))]  # fmt: skip
+    answer = snapback.status_answer(drives, NOW, True)
+    screen = [*answer.lines, *answer.problems]
+    assert [line for line in screen if len(line) > 80] == []
+    assert len(screen) <= 24, "\n".join(screen)
+
+
+def test_status_says_all_of_it_in_words_and_to_machines(anna: Person) -> None:
+    anna.drive("BLUE", "--offline")
+    anna.drive("RED")
+    anna.settings(BLUE="remind-after = 14d", RED="")
+    for day in range(4):
+        (anna.documents / f"photo {day}").write_bytes(b"x" * 10**6)
+        assert anna.at(24 * day, "backup").code == 0
+    assert anna.at(73, "verify", "--drive", anna.place / "BLUE").code == 0
+    anna.unplug("BLUE")
+    outcome, found = anna.at(96, "status"), anna.facts(96, "status")
+    free, total = (size.rjust(1) for size in ("FREE", "TOTAL"))
+    said = re.sub(r"[\d.]+ [GMT]B of [\d.]+ [GMT]B", f"{free} of {total}", outcome.out.replace(str(anna.place), "/media"))
+    said = re.sub(r"enough for (\d+ days|years)", "enough for SOME TIME", said)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert said.splitlines() == [
+        "Safe: newest dated copy 1 day ago, on BLUE",
+        "",
+        "BLUE (offline): away, last seen 23 h ago",
+        "  newest copy  2026-03-05_081700, 1 day ago",
+        "  last check   23 h ago",
+        "  space        FREE of TOTAL free; at the present pace enough for SOME TIME",
+        "RED: attached at /media/RED",
+        "  newest copy  2026-03-05_081700, 1 day ago",
+        "  last check   never: run snapback.py verify, which reads everything again",
+        "  space        FREE of TOTAL free; at the present pace enough for SOME TIME",
+        "",
+        "Three copies  yes: the original, BLUE and RED",
+        "Two disks     yes: BLUE and RED",
+        "One offline   yes: BLUE",
+        "Plug in next  BLUE",
+    ]
+    blue, red = found.pop("drives")
+    assert found == {"safe": True, "tripwire": True, "three_copies": True, "two_disks": True, "one_offline": True,
+                     "plug_in_next": anna.ids["BLUE"], "exit_code": 0}  # fmt: skip
+    wanted = {"id": anna.ids["BLUE"], "label": "BLUE", "attached": False, "snapshot": "2026-03-05_081700", "troubles": [], "hold": "",
+              "taken": "2026-03-05T08:17:00+00:00", "checked": "2026-03-05T09:17:00+00:00", "seen": "2026-03-05T09:17:00+00:00",
+              "offline": True, "same_disk": False, "damaged": 0, "pace": 10**6, "missed_since": "2026-03-06T08:17:00+00:00",
+              "attached_since": ""}  # fmt: skip
+    assert {key: blue[key] for key in wanted} == wanted
+    assert (red["attached"], red["free"] > 0, red["total"] >= red["free"]) == (True, True, True)
+
+
+def test_the_drive_to_plug_in_next_is_the_one_that_was_copied_to_longest_ago(anna: Person) -> None:
+    for hour, label in enumerate(("BLUE", "RED", "GREEN", "NEW")):
+        anna.drive(label)
+        anna.settings(**{label: ""})
+        if label != "NEW":
+            assert anna.at(hour, "backup").code == 0
+    anna.settings(BLUE="", RED="", GREEN="", NEW="")
+    told = []
+    for label in ("RED", "BLUE", "GREEN", "NEW"):
+        anna.unplug(label)
+        (line,) = (line for line in anna.at(9, "status").out.splitlines() if line.startswith("Plug in next"))
+        told.append(line.split()[-1])
+    assert told == ["RED", "BLUE", "BLUE", "NEW"]
+
+
+def lose_much(anna: Person) -> None:
+    for nth in range(60):
+        (anna.documents / str(nth)).write_text(str(nth))
+    assert anna.at(1, "backup").code == 0
+    for nth in range(60):
+        (anna.documents / str(nth)).write_text(f"other {nth}")
+    assert anna.at(2, "backup").code == 5
+
+
+def damage_a_file(anna: Person) -> None:
+    os.truncate(anna.copy("BLUE") / "Documents" / "letter", 1)
+    assert anna.at(2, "verify", "--drive", anna.place / "BLUE").code == 4
+
+
+def take_both_away(anna: Person) -> None:
+    anna.unplug("BLUE")
+    anna.unplug("RED")
+
+
+def copy_to_red_only(anna: Person) -> None:
+    assert anna.at(24 * 9, "backup", "--set", "box", anna.documents, anna.place / "RED").code == 0
+
+
+def copy_to_both(anna: Person) -> None:
+    assert anna.at(24 * 9, "backup").code == 0
+
+
+def date_in_the_future(anna: Person) -> None:
+    assert anna.at(24 * 300, "backup", "--set", "box", anna.documents, anna.place / "BLUE").code == 0
+
+
+def remove_all(anna: Person) -> None:
+    for label in ("BLUE", "RED"):
+        remove_tree(anna.copy(label).parent)
+
+
+def break_the_marker(anna: Person) -> None:
+    (anna.place / "BLUE" / "snapback-marker.txt").write_text("snapback marker, but no more")
+
+
+class Stand(NamedTuple):
+    """What happens after a copy on BLUE and RED at the start, when status is asked, its exit code, and what it says."""
+
+    happens: Callable[[Person], None]
+    hour: int
+    code: int
+    said: str
+
+
+STANDS: Dict[str, Stand] = {
+    "well": Stand(lambda _anna: None, 24, 0, "Safe: newest dated copy 1 day ago, on BLUE"),
+    "both overdue": Stand(lambda _anna: None, 24 * 9, 1, "NOT SAFE: there is no recent dated copy"),
+    "both overdue and away": Stand(take_both_away, 24 * 9, 1, "RED: its newest copy is 9 days old: attach it for a new one"),
+    "one overdue": Stand(copy_to_red_only, 24 * 9, 3, "BLUE: its newest copy is 9 days old: run: snapback.py backup"),
+    "caught up": Stand(copy_to_both, 24 * 9, 0, "Safe: newest dated copy now"),
+    "away": Stand(take_both_away, 24, 0, "BLUE: away, last seen 1 day ago"),
+    "on hold": Stand(lose_much, 3, 3, "BLUE: on hold since 2026-03-02_101700, as much was lost at once\n  unplug it, or if it was you: "),
+    "damaged": Stand(damage_a_file, 3, 3, "BLUE: 1 damaged file in its newest copy: run: snapback.py backup"),
+    "in the future": Stand(date_in_the_future, 3, 3, "BLUE: its newest copy is dated in the future: is the clock right?"),
+    "no copy at all": Stand(remove_all, 3, 1, "BLUE: there is no dated copy on it: run: snapback.py backup"),
+    "another computer's": Stand(make_it_another_computers, 3, 3, "belongs to another computer"),
+    "its set is a file": Stand(put_a_file_in_the_sets_place, 3, 3, "BLUE: the drive BLUE"),
+    "no marker": Stand(break_the_marker, 3, 0, "BLUE: away"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", STANDS)
+def test_status_ends_with_0_when_all_is_well_3_when_something_needs_attention_and_1_when_nobody_is_safe(anna: Person, case: str) -> None:
+    stand = STANDS[case]
+    anna.drive("BLUE")
+    anna.drive("RED")
+    anna.settings("set = box", BLUE="", RED="")
+    assert anna.at(0, "backup").code == 0
+    stand.happens(anna)
+    outcome = anna.at(stand.hour, "status")
+    assert (outcome.code, stand.said in outcome.out + outcome.err) == (stand.code, True), f"{outcome.out}{outcome.err}"
+    assert bool(outcome.err) == (stand.code != 0)
+    found = anna.facts(stand.hour, "status")
+    assert (found["exit_code"], found["safe"]) == (stand.code, stand.code == 0)
+
+
+def test_a_nearly_full_drive_needs_attention(anna: Person, mounted: Callable[..., Mount]) -> None:
+    disk = mounted("tmpfs", "8M")
+    assert anna.at(0, "backup", "--init", anna.documents, disk.path).code == 0
+    assert anna.at(1, "status").code == 0
+    disk.fill(leave=300_000)
+    outcome = anna.at(2, "status")
+    assert (outcome.code, outcome.err.split(": ")[1][:5]) == (3, "only "), outcome
+
+
+def test_of_other_sources_no_copy_counts(anna: Person) -> None:
+    """Whoever adds a folder to the settings is safe only when it was copied, and a copy of one folder by hand is none of all."""
+    anna.drive("BLUE")
+    (anna.home / "Else").mkdir()
+    (anna.home / "Else" / "x").write_text("x")
+    anna.settings(BLUE="")
+    assert anna.at(0, "backup").code == 0
+    assert anna.at(24 * 8, "backup", anna.home / "Else", anna.place / "BLUE").code == 0
+    assert anna.facts(24 * 8, "status")["drives"][0]["taken"] == "2026-03-02T08:17:00+00:00"
+    anna.settings("    ~/Else", BLUE="")
+    assert [anna.at(24 * 8, *words).code for words in (["status"], ["backup"], ["status"])] == [1, 0, 0]
+
+
+def test_a_set_of_another_computer_makes_nobody_safe(anna: Person) -> None:
+    anna.drive("BLUE")
+    anna.settings(BLUE="")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapback, "machine_id", lambda: "1" * 32)
+        assert anna.at(0, "backup", "--set", "hers", anna.documents, anna.place / "BLUE").code == 0
+    assert (anna.at(1, "status").code, anna.at(1, "status", "--drive", anna.place / "BLUE").code) == (1, 1)
+    (anna.home / ".config/snapback/snapback.ini").unlink()
+    (anna.home / ".local/state/snapback/drives.json").unlink()
+    assert anna.at(1, "status", "--drive", anna.place / "BLUE").code == 0  # of a drive that is somebody's one sees how it stands
+    outcome = anna.at(1, "status")
+    assert (outcome.code, "NOT SAFE" in outcome.out + outcome.err) == (1, True), outcome
+
+
+def test_without_settings_the_drives_are_known_from_the_local_record(anna: Person) -> None:
+    blue, red = anna.drive("BLUE"), anna.drive("RED")
+    for drive in (blue, red):
+        assert anna.at(0, "backup", "--set", "box", anna.documents, drive).code == 0
+    assert anna.at(0, "backup", "--set", "older", anna.documents, blue).code == 0
+    anna.unplug("RED")
+    found = anna.facts(24, "status")
+    assert [(one["label"], one["attached"], one["set_name"], one["snapshot"]) for one in found["drives"]] == [
+        ("BLUE", True, "older", "2026-03-02_081700"), ("RED", False, "box", "2026-03-02_081700")]  # fmt: skip
+    assert (found["exit_code"], found["plug_in_next"]) == (0, anna.ids["RED"])
+
+
+def test_without_the_record_too_the_drives_of_the_settings_are_found(anna: Person) -> None:
+    anna.drive("BLUE")
+    anna.ids["GONE"] = "0" * 32
+    anna.settings(BLUE="", GONE="")
+    assert anna.at(0, "backup").code == 0
+    record = anna.home / ".local/state/snapback/drives.json"
+    for spoil in (record.unlink, lambda: record.write_text("[]"), lambda: record.write_text('{"seen": {"x": 5}}'),
+                  lambda: record.write_text("{")):  # fmt: skip
+        spoil()
+        outcome = anna.at(1, "status")
+        assert (outcome.code, outcome.err) == (3, "GONE: no dated copy on it is known here: attach it for a new one\n"), outcome
+        assert "GONE: never seen here" in outcome.out
+
+
+def test_a_drive_that_was_named_is_judged_by_the_settings_too(anna: Person) -> None:
+    anna.drive("BLUE")
+    anna.drive("RED")
+    anna.settings(BLUE="remind-after = 30d", RED="")
+    assert anna.at(0, "backup").code == 0
+    for label, code in (("BLUE", 0), ("RED", 1)):
+        found = anna.facts(24 * 9, "status", "--drive", anna.place / label)
+        assert ([one["label"] for one in found["drives"]], found["exit_code"]) == ([label], code)
+    assert anna.at(0, "status", "--drive", anna.place / "nowhere").code == 75
+
+
+def test_two_drives_with_one_id_are_told(anna: Person) -> None:
+    anna.drive("BLUE")
+    anna.ids["CLONE"] = "f" * 32
+    anna.settings(BLUE="", CLONE="")
+    assert anna.at(0, "backup").code == 0
+    clone(anna)
+    outcome = anna.at(1, "status")
+    assert (outcome.code, "two drives have the id of BLUE" in outcome.err) == (1, True), outcome
+
+
+@pytest.mark.needs("user")
+def test_a_set_of_another_user_is_told(anna: Person, ordinary_user: User, cli: Cli, reachable: Path) -> None:
+    (reachable / "drive").mkdir()
+    assert anna.at(0, "backup", "--init", anna.documents, reachable / "drive").code == 0
+    result = cli("status", "--drive", reachable / "drive", user=ordinary_user)
+    assert (result.code, "belongs to another user" in result.err) == (1, True) if os.getuid() == 0 else (result.code >= 0, True)
 
 
 def test_a_drive_is_not_spoken_of_before_a_copy_is_due_on_it(anna: Person, programs: Programs) -> None:
