@@ -1167,6 +1167,17 @@ def clock_trouble(newest: Optional[Snapshot], now: datetime) -> str:
 EARLY = timedelta(minutes=30)    # a schedule's run may start a little earlier than the one the day before
 
 
+def is_longer(one: Duration, other: Duration) -> bool:
+    """Tell whether a duration is longer than another, counted back over a January.
+
+    >>> is_longer(Duration(months=1), Duration(days=30)), is_longer(Duration(days=7), Duration(hours=168))
+    (True, False)
+    """
+    at = datetime(2026, 2, 1)
+    one_end, other_end = count_back(at, one), count_back(at, other)
+    return other_end is not None and (one_end is None or one_end < other_end)
+
+
 def is_past(moment: Optional[datetime], span: Duration, now: datetime) -> bool:
     """Tell whether a moment lies so far back, or further; what is not known does.
 
@@ -1914,8 +1925,7 @@ class Seen(NamedTuple):
     seen: str = ""                       # when it was last attached
     attached_since: str = ""             # since when it is, as far as was looked; empty while it is not
     missed_since: str = ""               # since when it is not
-    told: str = ""                       # when a person was last told of its trouble
-    told_code: int = 0                   # and of which
+    told: Mapping[str, str] = {}         # for each kind of its trouble, by exit code, when a person was last told of it
 
 
 def parse_seen(found: Any) -> Seen:
@@ -1943,6 +1953,9 @@ def tool_version(text: str) -> Optional[Tuple[int, ...]]:
 # -- settings --
 
 
+WEEK = Duration(days=7)
+
+
 class DriveSettings(NamedTuple):
     """What the settings say of one drive."""
 
@@ -1951,7 +1964,7 @@ class DriveSettings(NamedTuple):
     path: str = ""                       # where to look besides the local disks
     offline: Optional[bool] = None       # None: as its marker says
     every: Duration = Duration(days=1)
-    remind_after: Duration = Duration(days=7)
+    remind_after: Duration = WEEK        # where `every` is longer: that
     eject: bool = False
     fresh_every: Duration = Duration()   # none: never
     rotation: Rotation = Rotation()
@@ -2158,6 +2171,9 @@ def parse_settings(text: str, expand: Callable[[str], str]) -> Settings:
             rotations[name] = rotation_of(said, rotations.get(BACKUP_SECTION, Rotation()))
         except UsageError as err:
             raise UsageError(f"{lines[name]}{err}") from err
+    for said in values.values():         # no drive is missed before a copy is due on it
+        every = said.get("every", WEEK)
+        said.setdefault("remind-after", every if is_longer(every, WEEK) else WEEK)
     patterns = (*((True, name) for name in general.pop("exclude-from", ())), *((False, one) for one in general.pop("exclude", ())))
     drives = tuple(DriveSettings(name, rotation=rotations[name], **fields_of(said)) for name, said in values.items())
     return Settings(patterns=patterns, rotation=rotations[BACKUP_SECTION], drives=drives, **fields_of(general))
@@ -5139,7 +5155,7 @@ def load_settings(path: str) -> Settings:
 
     def expand(word: str) -> str:
         alias, rest = split_alias(word, base)
-        return f"{alias}={expand_path(rest, base)}" if alias else expand_path(rest, base)
+        return f"{alias.strip()}={expand_path(rest.strip(), base)}" if alias else expand_path(rest, base)
 
     text = read_settings_text(path)
     try:
@@ -7247,7 +7263,7 @@ def last_check(set_folder: Folder) -> str:
         if '"verify"' in line:
             with contextlib.suppress(ValueError, AttributeError, RecursionError):
                 one = json.loads(line)
-                if one.get("what") == "verify" and not one.get("quick") and not one.get("interrupted") and parse_time(one.get("time", "")):
+                if one.get("what") == "verify" and not one.get("quick") and not one.get("interrupted") and parse_time(str(one.get("time"))):
                     return str(one["time"])
     return ""
 
@@ -7262,19 +7278,31 @@ def pace_of(snapshots: Sequence[Snapshot]) -> int:
     return int(sum(int(one.end.get("added", 0)) for one in whole[1:]) / days) if days >= 1 else 0
 
 
-def see_drive(drive: Drive, set_name: str, disks: Set[str], before: Seen, now: datetime) -> Seen:
-    """Look how a drive stands, for the local record; `disks` are those of what is copied. Raises OSError."""
+UNWATCHED = timedelta(days=2)    # when nobody looked for longer, it is not known whether a drive stayed attached
+
+
+def see_drive(drive: Drive, set_name: str, sources: Sequence[Source], before: Seen, now: datetime) -> Seen:
+    """Look how a drive stands, for the local record; of other sources than these no dated copy counts. Raises OSError.
+
+    Without sources all count, and of the disks that hold them nothing new is known.
+    """
+    disks = system_disks()
+    for source in sources:
+        with contextlib.suppress(OSError):
+            disks |= disks_of(source.path)
     offline = bool(drive.marker and drive.marker.offline)
-    text = now.isoformat(timespec="seconds")
+    text, looked = now.isoformat(timespec="seconds"), parse_time(before.seen)
+    stayed = looked is not None and timedelta(0) <= now - looked <= UNWATCHED
     free, total = free_space(drive.path)
+    since = (before.attached_since if stayed else "") or text
     seen = Seen(drive.marker.label if drive.marker else "", drive.path, set_name, offline=offline, seen=text, free=free, total=total,
-                same_disk=bool(disks & disks_of(drive.path)), attached_since=before.attached_since or text, told=before.told,
-                told_code=before.told_code)
+                same_disk=bool(disks & disks_of(drive.path)) or (not sources and before.same_disk), attached_since=since, told=before.told)
     if not set_name or not drive.root.has(set_name):
         return seen
     folder = drive.root.child(set_name)
     snapshots = survey(folder)
-    newest, held = newest_whole(snapshots), held_by(snapshots, read_accepted(folder))
+    held, wanted = held_by(snapshots, read_accepted(folder)), {source.alias: source.path for source in sources}
+    newest = newest_whole(one for one in snapshots if not wanted or one.sources == wanted)
     seen = seen._replace(checked=last_check(folder), hold=held_text(held, folder.path) if held else "", pace=pace_of(snapshots))
     if newest:
         damaged = damaged_in(read_text(folder, DAMAGED_LIST, 64 * MIB) or "").get(newest.name, 0)
@@ -8429,16 +8457,19 @@ def is_offline(one: DriveStatus, now: datetime) -> bool:
 def drive_troubles(one: DriveStatus, now: datetime) -> List[str]:
     """Say what needs attention of a drive."""
     seen, troubles = one.seen, [one.trouble] if one.trouble else []
+    taken, cure = parse_time(seen.taken), "run: snapback.py backup" if one.attached else "attach it for a new one"
     if not seen.snapshot and not one.trouble:
-        troubles.append("there is no dated copy on it" + (
-            ": run: snapback.py backup" if one.attached else " that is known here: attach it, and let it be copied to"))
-    elif is_past(parse_time(seen.taken), one.remind_after, now):
-        troubles.append(f"its newest dated copy was made {age_text(parse_time(seen.taken), now)}: "
-                        + ("run: snapback.py backup" if one.attached else "attach it, and let it be copied to"))
+        troubles.append(f"{'there is no dated copy on it' if one.attached else 'no dated copy on it is known here'}: {cure}")
+    elif taken and is_past(taken, one.remind_after, now):
+        troubles.append(f"its newest copy is {span_text((now - taken).total_seconds())} old: {cure}")
+    elif taken and taken - now > AHEAD:
+        troubles.append("its newest copy is dated in the future: is the clock right?")
     if seen.hold:
-        troubles.append(seen.hold)
+        troubles.append(f"{seen.hold.partition(':')[0]}, as much was lost at once\n  " + (
+            f"unplug it, or if it was you: snapback.py accept --drive {shell_word(seen.path)}" if one.attached else
+            "if that was you, attach it and run: snapback.py accept"))
     if seen.damaged:
-        troubles.append(f"a check found {count_text(seen.damaged, 'damaged file')} in its newest dated copy: make a new one")
+        troubles.append(f"{count_text(seen.damaged, 'damaged file')} in its newest copy: {cure}")
     if seen.total and seen.free * 20 < seen.total:
         troubles.append(f"only {size_text(seen.free)} of {size_text(seen.total)} are free")
     return [f"{one.label}: {trouble}" for trouble in troubles]
@@ -8459,17 +8490,22 @@ def status_lines(one: DriveStatus, now: datetime) -> List[str]:
     since = parse_time(seen.attached_since)
     where = f"attached at {show(seen.path)}" if one.attached else (
         f"away, last seen {age_text(parse_time(seen.seen), now)}" if seen.seen else "never seen here")
-    if one.attached and seen.offline and since and now - since > NO_OFFLINE:
-        where += f" for {span_text((now - since).total_seconds())}, so it is no offline drive: unplug it between copies"
+    stays = [f"  attached     for {span_text((now - since).total_seconds())}, so no offline drive: unplug it between copies"
+             ] if since and seen.offline and one.attached and not is_offline(one, now) else []
     newest = f"{seen.snapshot}, {age_text(parse_time(seen.taken), now)}" if seen.snapshot else "none that is known here"
     checked = age_text(parse_time(seen.checked), now) if seen.checked else "never: run snapback.py verify, which reads everything again"
-    return [f"{one.label}{' (offline)' if seen.offline else ''}: {where}", f"  newest copy  {newest}", f"  last check   {checked}",
+    return [f"{one.label}{' (offline)' if seen.offline else ''}: {where}", *stays, f"  newest copy  {newest}", f"  last check   {checked}",
             f"  space        {space_text(seen)}", *(["  tripwire     off: much lost at once holds nothing"] if seen.unguarded else [])]
+
+
+def has_copy(one: DriveStatus) -> bool:
+    """Tell whether a drive holds a dated copy; of one that is attached and cannot be looked at the local record proves nothing."""
+    return bool(one.seen.snapshot) and not (one.attached and one.trouble)
 
 
 def three_two_one(drives: Sequence[DriveStatus], now: datetime) -> List[str]:
     """Say in words how far three copies, on two disks, one of them offline, are reached."""
-    have = [one for one in drives if one.seen.snapshot]
+    have = [one for one in drives if has_copy(one)]
     other = [one.label for one in have if not one.seen.same_disk]
     offline = [one.label for one in have if is_offline(one, now) and not one.seen.same_disk]
     names = enumerate_words(["the original", *(one.label for one in have)])
@@ -8481,21 +8517,23 @@ def three_two_one(drives: Sequence[DriveStatus], now: datetime) -> List[str]:
 def status_answer(drives: Sequence[DriveStatus], now: datetime, unguarded: bool) -> Answer:
     """Say whether a person is safe: 0 good, 3 attention, 1 bad."""
     troubles = [line for one in drives for line in drive_troubles(one, now)]
-    young = [one for one in drives if one.seen.snapshot and not is_past(parse_time(one.seen.taken), one.remind_after, now)]
+    young = [one for one in drives if has_copy(one) and not is_past(parse_time(one.seen.taken), one.remind_after, now)]
     code = Exit.FAILED if not young else Exit.ATTENTION if troubles else Exit.DONE
     newest = max(young, key=lambda one: one.seen.snapshot, default=None)
+    safe = "Safe, but see below" if troubles else "Safe"
     first = "NOT SAFE: there is no recent dated copy" if newest is None else (
-        f"{'Safe, but look at what is said below' if troubles else 'Safe'}: the newest dated copy is on {newest.label}, made "
-        f"{age_text(parse_time(newest.seen.taken), now)}")
+        f"{safe}: newest dated copy {age_text(parse_time(newest.seen.taken), now)}, on {newest.label}")
     away = sorted((one for one in drives if not one.attached), key=lambda one: one.seen.taken)
     lines = [first, "", *(line for one in drives for line in status_lines(one, now)), "", *three_two_one(drives, now)]
     lines += [f"Plug in next  {away[0].label}"] if away else []
     lines += ["Tripwire      off in the settings: much lost at once holds nothing"] if unguarded else []
-    return Answer(code, lines, troubles, {"safe": code is Exit.DONE, "tripwire": not unguarded, "three_copies": sum(
-        bool(one.seen.snapshot) for one in drives) >= 2, "two_disks": any(one.seen.snapshot and not one.seen.same_disk for one in drives),
-        "one_offline": any(one.seen.snapshot and is_offline(one, now) and not one.seen.same_disk for one in drives),
+    return Answer(code, lines, [line for trouble in troubles for line in trouble.split("\n")], {
+        "safe": code is Exit.DONE, "tripwire": not unguarded, "three_copies": sum(map(has_copy, drives)) >= 2,
+        "two_disks": any(has_copy(one) and not one.seen.same_disk for one in drives),
+        "one_offline": any(has_copy(one) and is_offline(one, now) and not one.seen.same_disk for one in drives),
         "plug_in_next": away[0].id if away else None,
-        "drives": [{**one.seen._asdict(), "id": one.id, "label": one.label, "attached": one.attached, "troubles": drive_troubles(one, now)}
+        "drives": [{**one.seen._asdict(), "id": one.id, "label": one.label, "attached": one.attached,
+                    "troubles": [" ".join(trouble.split()) for trouble in drive_troubles(one, now)]}
                    for one in drives]})
 
 
@@ -9366,17 +9404,35 @@ def make_order(args: argparse.Namespace, sources: Tuple[Source, ...], scene: Sce
                  hold_at, None if args.no_rotate else rotation, scene.watched, args.jobs)
 
 
-def look_again(drive: Drive, set_name: str, sources: Iterable[Source], now: datetime) -> Seen:
+def look_again(drive: Drive, set_name: str, sources: Sequence[Source], now: datetime) -> Seen:
     """Look how a drive stands, and note it in the local record. Raises OSError."""
     drive_id = drive.marker.id if drive.marker else ""
-    disks = system_disks()
-    for source in sources:
-        with contextlib.suppress(OSError):
-            disks |= disks_of(source.path)
-    seen = see_drive(drive, set_name, disks, seen_drives().get(drive_id, Seen()), now)
+    seen = see_drive(drive, set_name, sources, seen_drives().get(drive_id, Seen()), now)
     if drive_id:
         note_seen(drive_id, seen)
     return seen
+
+
+def look_after(drive: Drive, set_name: str, now: datetime) -> None:
+    """Note what a command changed of the set that the local record speaks of, so that it is known when the drive is away."""
+    before = seen_drives().get(drive.marker.id) if drive.marker else None
+    if before and before.set_name == set_name:
+        with contextlib.suppress(OSError):  # the record is a convenience
+            look_again(drive, set_name, (), now)
+
+
+def note_missed(drive_id: str, seen: Seen, now: datetime) -> Seen:
+    """Note in the local record that a drive is not attached."""
+    seen = seen._replace(attached_since="", missed_since=seen.missed_since or now.isoformat(timespec="seconds"))
+    note_seen(drive_id, seen)
+    return seen
+
+
+def note_missed_at(place: str, now: datetime) -> None:
+    """Note in the local record that the drive that was seen at a path is not attached."""
+    known, seen = str(known_drives().get(whole_path(place), {}).get("id")), seen_drives()
+    if known in seen:
+        note_missed(known, seen[known], now)
 
 
 def eject_drive(drive: Drive) -> Tuple[bool, str]:
@@ -9435,22 +9491,20 @@ TOLD_AGAIN = timedelta(hours=20)     # once a day, also when the hours wander a 
 
 def is_told(seen: Seen, code: Exit, now: datetime) -> bool:
     """Tell whether a person was told of a drive's trouble not long ago."""
-    told = parse_time(seen.told)
-    return told is not None and seen.told_code == code and timedelta(0) <= now - told < TOLD_AGAIN
+    told = parse_time(str(seen.told.get(str(int(code)), "")))
+    return told is not None and timedelta(0) <= now - told < TOLD_AGAIN
 
 
-def label_of(one: DriveSettings) -> str:
+def label_of(one: DriveSettings, seen: Optional[Seen] = None) -> str:
     """Give the name that people know a drive of the settings by."""
-    return show(seen_drives().get(one.id, Seen()).label or one.label) or f"the drive {one.id[:8]}..."
+    return show((seen or seen_drives().get(one.id, Seen())).label or one.label) or f"the drive {one.id[:8]}..."
 
 
 def miss_drive(one: DriveSettings, label: str, silent: str, quiet: bool, now: datetime) -> Answer:
     """Report a drive of the settings that is not attached: loudly only once a day, after `remind-after`."""
-    seen = seen_drives().get(one.id, Seen(label=one.label))
-    seen = seen._replace(attached_since="", missed_since=seen.missed_since or now.isoformat(timespec="seconds"))
+    seen = note_missed(one.id, seen_drives().get(one.id, Seen(label=one.label)), now)
     last = parse_time(seen.taken) or parse_time(seen.missed_since)
     facts = {"attached": False, "due": False}
-    note_seen(one.id, seen)
     said = f"{label} is not attached, so nothing was copied to it" + (f": {silent}" if silent else "")
     if not is_past(last, one.remind_after, now):
         return Answer(Exit.DONE, [said], (), facts) if quiet else Answer(Exit.ABSENT, (), [said], facts)
@@ -9479,9 +9533,10 @@ def tell_people(answers: Mapping[str, Answer], settings: Settings, scene: Scene)
         answer, seen = answers[one.id], seen_drives().get(one.id, Seen())
         if answer.code in (Exit.DONE, Exit.LOCKED, Exit.ABSENT) or not answer.problems:
             if answer.facts.get("due") and seen.told:
-                note_seen(one.id, seen._replace(told="", told_code=0))
+                note_seen(one.id, seen._replace(told={}))
         elif not is_told(seen, answer.code, scene.now):
-            note_seen(one.id, seen._replace(told=scene.now.isoformat(timespec="seconds"), told_code=int(answer.code)))
+            told = {**seen.told, str(int(answer.code)): scene.now.isoformat(timespec="seconds")}
+            note_seen(one.id, seen._replace(told=told))
             if settings.notify and not scene.watched:
                 notify(f"snapback: {label_of(one)}", answer.problems[-1])
 
@@ -9572,11 +9627,14 @@ def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
     try:
         drive = open_drive(place)
     except DriveAbsent as absent:
+        note_missed_at(place, scene.now)
         if args.if_attached:
             return Answer(Exit.DONE, [str(absent)], (), {"attached": False})
         raise
     standing = standing_of(drive, order) if every else None
     if every and standing and not is_due(standing.taken, every, scene.now):
+        with contextlib.suppress(OSError):
+            look_again(drive, standing.set_name, order.sources, scene.now)
         return not_due_answer(drive, standing, scene.now)
     if args.dry_run:
         look, set_name = preview(drive, order)
@@ -9739,43 +9797,65 @@ def add_status(parser: Parser) -> None:
     parser.add_argument("--set", default="", metavar="NAME", help="the set (default: the only one, or this computer's)")
 
 
-def status_of(one: DriveSettings, search: Search, set_name: str, sources: Sequence[Source], now: datetime) -> DriveStatus:
+class Asked(NamedTuple):
+    """What `status` is asked about each drive."""
+
+    set_name: str
+    sources: Sequence[Source]        # of the settings; without settings any dated copy counts
+    anyones: bool                    # a drive was named that this computer need not know, and may be somebody else's
+    now: datetime
+
+
+def set_to_judge(drive: Drive, asked: Asked, before: Seen) -> str:
+    """Choose the set that tells whether a person is safe; empty where there is none of this computer. Raises SnapbackError, OSError."""
+    sets, closed = list_sets(drive.root)
+    mine = [name for name in sets if set_owner(drive.root, name).get("machine") == machine_id()]
+    if asked.sources:
+        return find_set(drive.root, asked.set_name, host_name(), machine_id(), False)[0]
+    if asked.set_name or before.set_name in sets:
+        return asked.set_name or before.set_name
+    if closed and not sets:
+        raise UsageError(closed_lines(closed)[0])
+    return choose_set(drive, "") if mine or (sets and asked.anyones) else ""
+
+
+def status_of(one: DriveSettings, search: Search, asked: Asked) -> DriveStatus:
     """Look how a drive stands; of an absent one the local record tells."""
-    places = search.places.get(one.id, ())
-    seen = seen_drives().get(one.id, Seen(label=one.label))
-    if one.offline is not None:
-        seen = seen._replace(offline=one.offline)
-    if not places:
-        return DriveStatus(one.id, label_of(one), seen, False, one.remind_after, search.silent.get(one.id, ""))
+    places, known = search.places.get(one.id, ()), seen_drives()
+    seen, label = known.get(one.id, Seen(label=one.label)), label_of(one)
+    trouble = search.silent.get(one.id, "")
     try:
-        drive = open_drive(the_only_place(label_of(one), places))
-        with drive.guarded():
-            named = set_name if set_name in list_sets(drive.root)[0] or not set_name else ""
-            seen = look_again(drive, choose_set(drive, named) if list_sets(drive.root)[0] else "", sources, now)
+        if places:
+            drive = open_drive(the_only_place(label, places))
+            with drive.guarded():
+                seen = see_drive(drive, set_to_judge(drive, asked, seen), asked.sources, seen, asked.now)
+            if not asked.anyones:
+                note_seen(one.id, seen)
+        elif one.id in known:
+            note_missed(one.id, seen, asked.now)
     except SnapbackError as err:
-        return DriveStatus(one.id, label_of(one), seen, True, one.remind_after, str(err))
-    if one.offline is not None:
-        seen = seen._replace(offline=one.offline)
-    return DriveStatus(one.id, label_of(one), seen, True, one.remind_after)
+        trouble = str(err)
+    seen = seen._replace(offline=seen.offline if one.offline is None else one.offline)
+    return DriveStatus(one.id, label_of(one, seen), seen, bool(places), one.remind_after, trouble)
 
 
 def run_status(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `status`."""
-    path = "" if args.drive and not args.config else find_settings(args.config)
+    path = find_settings(args.config)
     settings = load_settings(path) if path else Settings(())
     drives = settings.drives or tuple(DriveSettings(name, path=seen.path) for name, seen in seen_drives().items())
+    sources, name, anyones = read_sources(settings.sources), args.set or settings.set_name, False
     if args.drive:
         marker = open_drive(args.drive).marker
         named = [one for one in drives if marker and one.id == marker.id]
         drives = (named[0] if named else DriveSettings(marker.id if marker else ""))._replace(path=whole_path(args.drive)),
+        sources, name, anyones = (sources, name, False) if named else ((), args.set, True)
     search = find_drives({one.id: one.path for one in drives})
     if not drives:
         raise SnapbackError("NOT SAFE: no drive is known here yet; make the first dated copy: snapback.py backup --init ~/Documents "
                             "/media/usb")
-    sources = read_sources(settings.sources)
-    name = args.set or settings.set_name
-    found = [status_of(one, search, name, sources, scene.now) for one in drives]
-    return status_answer(found, scene.now, bool(path) and not settings.hold_at)
+    asked = Asked(name, sources, anyones, scene.now)
+    return status_answer([status_of(one, search, asked) for one in drives], scene.now, bool(path) and not settings.hold_at)
 
 
 def add_verify(parser: Parser) -> None:
@@ -9801,6 +9881,7 @@ def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
     size = int(chosen[0].end.get("bytes", 0)) + sum(new[1:])  # what several dates share is read once
     checked = verify(drive, order, scene.expect(sum(files) if args.quick else 0, 0 if args.quick else size))
     noted, note = note_check(drive, order, checked)
+    look_after(drive, set_name, scene.now)
     others = [name for name in list_sets(drive.root)[0] if name != set_name]
     answer = verify_answer(checked._replace(noted=noted), order, others, scene.clock() - began, note)
     return answer._replace(lines=[*passed_over(args.when, chosen[0].name), *answer.lines])
@@ -9907,6 +9988,7 @@ def run_accept(args: argparse.Namespace, scene: Scene) -> Answer:
             held = accept(drive.root.child(set_name), scene.now, set_name)
         finally:
             unlock(lock)
+    look_after(drive, set_name, scene.now)
     said = (f"{set_name} is not on hold any more: old dated copies are deleted again when their time comes." if held else
             f"{set_name} is not on hold; nothing was changed.")
     return Answer(Exit.DONE, [said], (), {"set": set_name, "accepted": held.name if held else None})
