@@ -2016,6 +2016,14 @@ def parse_lines(text: str) -> Tuple[str, ...]:
     return tuple(line for line in map(str.strip, text.split("\n")) if line)
 
 
+def parse_line(text: str) -> str:
+    """Read a value that has one line. Raises UsageError."""
+    lines = parse_lines(text)
+    if len(lines) > 1:
+        raise UsageError(f"{quoted(' '.join(lines))} stands on {len(lines)} lines; write it on one")
+    return "".join(lines)
+
+
 def parse_words(text: str) -> Tuple[str, ...]:
     r"""Split a command into its words: one a line or, on a single line, at blanks that stand in no quotes. Raises UsageError.
 
@@ -2064,22 +2072,34 @@ BACKUP_KEYS: Dict[str, Callable[[str], Any]] = {
     "exclude-if-present": parse_tag_name, "one-file-system": parse_yes, "checksum": parse_yes, "set": parse_set_name,
     "hold-at": parse_hold_at, **RETENTION_KEYS, "notify": parse_yes, "on-result": parse_words}
 DRIVE_KEYS: Dict[str, Callable[[str], Any]] = {
-    "label": str, "path": str, "offline": parse_yes, "every": parse_span, "remind-after": parse_span, "eject": parse_yes,
+    "label": parse_line, "path": parse_line, "offline": parse_yes, "every": parse_span, "remind-after": parse_span, "eject": parse_yes,
     "fresh-every": parse_span, **RETENTION_KEYS}
 PATH_KEYS = frozenset(("sources", "exclude-from", "path"))   # `~` and variables in their values are expanded
+NAME_KEYS = frozenset(("exclude", "exclude-if-present"))     # anything can be a value of these, so also a setting by mistake
 BACKUP_SECTION, DRIVE_SECTION = "backup", re.compile(r"drive\s+([0-9a-f]{32})", re.ASCII | re.IGNORECASE)
+
+
+def ini_lines(text: str) -> Iterator[Tuple[int, str, str, str]]:
+    """Give of each line that begins a section or a setting its number, the section, the key, and what stands behind a section's name.
+
+    As configparser has it, what is set in further than a setting goes on with its value.
+
+    >>> list(ini_lines(chr(10).join(("[backup]", "Sources =", "    set = /srv", "  # said", "[drive 0] x"))))
+    [(1, 'backup', '', ''), (2, 'backup', 'sources', ''), (5, 'drive 0', '', 'x')]
+    """
+    section, margin, in_setting = "", 0, False
+    for number, line in enumerate(text.split("\n"), 1):
+        words, indent = line.strip(), len(line) - len(line.lstrip())
+        if not words or words.startswith("#") or (in_setting and indent > margin):
+            continue
+        header = re.match(r"\[([^]]+)\](.*)", words)
+        section, margin, in_setting = header.group(1) if header else section, indent, not header
+        yield number, section, "" if header else words.partition("=")[0].strip().lower(), header.group(2).strip() if header else ""
 
 
 def line_of(text: str, section: str, key: str = "") -> int:
     """Find the line of a section, or of a key in it, in a settings file that was read."""
-    here = ""
-    for number, line in enumerate(text.split("\n"), 1):
-        header = re.match(r"\[(.+)\]", line)  # as configparser has it
-        here = header.group(1) if header else here
-        found = key.lower() == line.partition("=")[0].strip().lower() if key else bool(header)
-        if here == section and found:
-            return number
-    return 1
+    return next((number for number, *names, _rest in ini_lines(text) if names == [section, key.lower()]), 1)
 
 
 def meant(word: str, words: Iterable[str]) -> str:
@@ -2092,7 +2112,10 @@ def meant(word: str, words: Iterable[str]) -> str:
 def read_ini(text: str) -> Dict[str, Dict[str, str]]:
     """Read sections, keys and values of an INI file. Raises UsageError with the line's number."""
     import configparser  # here, because a run without settings does not need it
-    parser = configparser.RawConfigParser(delimiters=("=",), comment_prefixes=("#",), empty_lines_in_values=False, default_section="")
+    for number, section, _key, rest in ini_lines(text):
+        if rest and not rest.startswith("#"):  # configparser passes over it
+            raise UsageError(f"line {number}: {quoted(rest[:60])} stands behind [{show(section)}]; write it on a line of its own")
+    parser = configparser.RawConfigParser(delimiters=("=",), comment_prefixes=("#",), default_section="")
     try:
         parser.read_string(text)
     except configparser.DuplicateSectionError as err:
@@ -2119,6 +2142,9 @@ def read_section(text: str, section: str, found: Mapping[str, str], keys: Mappin
                 raise UsageError(f"there is no setting {quoted(key)} in [{show(section)}]{meant(key, keys)}")
             if not value.strip():
                 raise UsageError(f"{key} has no value; write one, or remove the line")
+            for name, equals, _rest in (line.partition("=") for line in value.split("\n")[1:] if key in NAME_KEYS):
+                if equals and name.strip().lower() in keys:
+                    raise UsageError(f"{name.strip()} is set in, so that it is a part of {key}; let it begin its line")
             values[key] = keys[key](value)
             if key in PATH_KEYS:
                 values[key] = expand(value) if key == "path" else tuple(map(expand, values[key]))
@@ -2190,7 +2216,7 @@ def rotation_lines(rotation: Rotation) -> List[str]:
     counts = [(period.rule, getattr(rules, period.rule)) for period in PERIODS]
     lines = [f"keep-{rule} = {'unlimited' if count == UNLIMITED else count}" for rule, count in counts if count]
     lines += [f"keep-within = {rules.within}"] if any(rules.within) else []
-    return lines + ([f"min-free = {space}"] if space.wanted else [])
+    return [*lines, f"min-free = {space if space.wanted else 0}"]  # a drive without it would get the general one
 
 
 def settings_text(settings: Settings) -> str:
@@ -2200,11 +2226,10 @@ def settings_text(settings: Settings) -> str:
     >>> parse_settings(settings_text(here), str) == here._replace(on_result=())
     True
     """
-    lines = [f"[{BACKUP_SECTION}]", "sources =", *(f"    {word}" for word in settings.sources)]
-    for key, is_file in (("exclude-from", True), ("exclude", False)):
-        texts = [f"    {text}" for one, text in settings.patterns if one is is_file]
-        lines += [f"{key} =", *texts] if texts else []
-    lines += ["exclude-if-present =", *(f"    {name}" for name in settings.exclude_if_present)] if settings.exclude_if_present else []
+    lists = {"sources": settings.sources, "exclude-from": [text for is_file, text in settings.patterns if is_file],
+             "exclude": [text for is_file, text in settings.patterns if not is_file], "exclude-if-present": settings.exclude_if_present}
+    # the first stands beside its key, where alone it may begin with #
+    lines = [f"[{BACKUP_SECTION}]", *(f"{key} = " + "\n    ".join(texts) for key, texts in lists.items() if texts)]
     lines += [f"set = {settings.set_name}"] if settings.set_name else []
     lines += [f"exclude-caches = {yes_text(settings.exclude_caches)}", f"one-file-system = {yes_text(settings.one_file_system)}",
               f"checksum = {yes_text(settings.checksum)}", f"hold-at = {f'{settings.hold_at:g}' if settings.hold_at else 'off'}",
@@ -2229,7 +2254,8 @@ HAS_DIR_FD = {os.open, os.stat, os.mkdir, os.link} <= os.supports_dir_fd and os.
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 BINARY = getattr(os, "O_BINARY", 0)
 FOLDER_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
-READ_FLAGS = os.O_RDONLY | NOFOLLOW | BINARY | getattr(os, "O_NONBLOCK", 0)  # a fifo in its place must not hang us
+NONBLOCK = getattr(os, "O_NONBLOCK", 0)      # a fifo in a file's place must not hang us
+READ_FLAGS = os.O_RDONLY | NOFOLLOW | BINARY | NONBLOCK
 CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW | BINARY
 OPEN_LEVELS = 20             # macOS gives a process 256 descriptors; several walks share them
 PAGE = 4096
@@ -3284,7 +3310,7 @@ def read_settings_text(path: str) -> str:
     """Read a settings file, which is UTF-8 or, from some editors of Windows, UTF-16. Raises UsageError."""
     why = ""
     try:
-        with open(path, "rb") as file:
+        with open(user_path(path), "rb", opener=lambda name, flags: os.open(name, flags | NONBLOCK)) as file:
             info = os.fstat(file.fileno())
             data = file.read(MIB + 1) if stat.S_ISREG(info.st_mode) else b""
         why = "it is no file" if not stat.S_ISREG(info.st_mode) else "it is larger than a megabyte" if len(data) > MIB else ""
@@ -5149,19 +5175,32 @@ def split_alias(word: str, base: str) -> Tuple[str, str]:
     return alias, path
 
 
+def is_left_copy(path: str) -> bool:
+    """Tell whether a settings file is what a run left in a set of a drive; no link to it, or in its place, hides that."""
+    names = (whole_path(path), join_path(whole_path(parent_path(path)), plain_name(path)))
+    return any(path_parts(name)[-1:] == (SET_SETTINGS,) and marked(parent_path(parent_path(name))) for name in names)
+
+
 def load_settings(path: str) -> Settings:
-    """Read a settings file; paths in it are relative to its folder. Raises UsageError."""
-    base = parent_path(whole_path(path))
+    """Read a settings file; paths in it are relative to its folder. Raises UsageError.
+
+    What a run left on a drive has been expanded. Others may have had it in their hands, so no command is taken from it.
+    """
+    base, left_copy = parent_path(whole_path(path)), is_left_copy(path)
 
     def expand(word: str) -> str:
-        alias, rest = split_alias(word, base)
-        return f"{alias.strip()}={expand_path(rest.strip(), base)}" if alias else expand_path(rest, base)
+        alias, rest = map(str.strip, split_alias(word, base))  # here blanks around the sign are no part of either
+        return f"{alias}={expand_path(rest, base)}" if alias else expand_path(rest, base)
 
     text = read_settings_text(path)
     try:
-        return parse_settings(text, expand)
+        settings = parse_settings(text, str if left_copy else expand)
+        if settings.on_result and left_copy:
+            raise UsageError(f"line {line_of(text, BACKUP_SECTION, 'on-result')}: on-result names a command, and none is ever taken from "
+                             "a drive; remove it")
     except UsageError as err:
         raise UsageError(f"the settings file {show(path)}, {err}; nothing was done") from err
+    return settings
 
 
 def settings_on_drive(script: str) -> str:
