@@ -9593,9 +9593,9 @@ def tell_of_settings(trouble: str, scene: Scene) -> None:
     record = read_record()
     told = record.get("told_of_settings")
     before = parse_time(told) if isinstance(told, str) else None
-    if not scene.watched and not (before and timedelta(0) <= scene.now - before < TOLD_AGAIN):
+    lately = before is not None and timedelta(0) <= scene.now - before < TOLD_AGAIN
+    if not scene.watched and not lately and notify("snapback: nothing is copied", trouble):
         write_record({**record, "told_of_settings": scene.now.isoformat(timespec="seconds")})
-        notify("snapback: nothing is copied", trouble)
 
 
 def settings_here(named: str) -> Settings:
