@@ -9634,7 +9634,8 @@ def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
         except OSError as err:
             why = f"the system refused ({reason(err)}); every earlier dated copy is untouched"
             answers[one.id] = Answer(Exit.FAILED, (), [why], {"error": why})
-        if settings.on_result and places and answers[one.id].facts.get("due", True) and not args.dry_run:
+        tried = places and answers[one.id].facts.get("due", True) and answers[one.id].code is not Exit.LOCKED
+        if settings.on_result and tried and not args.dry_run:
             why = run_on_result(settings.on_result, results_for_others(answers[one.id], one))
             answers[one.id] = with_problem(answers[one.id], why)
     if not args.dry_run:

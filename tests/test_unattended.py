@@ -5,11 +5,16 @@ A person has settings, folders and drives; the clock is moved by hours, and the 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import io
 import json
 import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
@@ -203,7 +208,7 @@ def hours_of_copies(anna: Person, hours: Sequence[float], *words: object) -> Lis
 
 
 AWAKE = [24 * day + hour for day in range(31) if not 10 <= day < 24 for hour in range(10)]  # 8:17 to 17:17, two weeks away
-ALWAYS = range(24 * 8)
+ALWAYS = range(24 * 5)
 SHAKY = [hour + (hour * 7919 % 101 - 50) / 3600 for hour in ALWAYS]  # up to 50 seconds early or late
 
 
@@ -220,7 +225,7 @@ def test_hourly_runs_make_one_copy_on_each_day_that_the_laptop_is_awake(anna: Pe
 def test_the_hour_of_the_daily_copy_does_not_wander(anna: Person, hours: Sequence[float]) -> None:
     anna.drive("BLUE")
     anna.settings(BLUE="")
-    assert [round(hour) for hour in hours_of_copies(anna, hours, "backup", "--if-due")] == [24 * day for day in range(8)]
+    assert [round(hour) for hour in hours_of_copies(anna, hours, "backup", "--if-due")] == [24 * day for day in range(5)]
 
 
 def test_each_drive_has_its_own_every(anna: Person) -> None:
@@ -516,7 +521,9 @@ def test_what_was_checked_or_accepted_last_is_known_when_the_drive_is_away(anna:
     for nth in range(60):
         (anna.documents / str(nth)).write_text(f"gone {nth}")
     assert anna.at(1, "backup").code == 5
-    assert (anna.at(2, "verify", "--drive", anna.place / "BLUE").code, anna.at(3, "accept", "--drive", anna.place / "BLUE").code) == (0, 0)
+    assert anna.at(2, "verify", "--drive", anna.place / "BLUE").code == 0
+    assert (anna.record("BLUE")["checked"], anna.record("BLUE")["hold"] != "") == ("2026-03-02T10:17:00+00:00", True)
+    assert anna.at(3, "accept", "--drive", anna.place / "BLUE").code == 0
     anna.unplug("BLUE")
     (one,) = anna.facts(4, "status")["drives"]
     assert (one["checked"], one["hold"], one["attached"]) == ("2026-03-02T10:17:00+00:00", "", False)
@@ -745,8 +752,10 @@ def test_a_set_of_another_computer_makes_nobody_safe(anna: Person) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(snapback, "machine_id", lambda: "1" * 32)
         assert anna.at(0, "backup", "--set", "hers", anna.documents, anna.place / "BLUE").code == 0
-    assert (anna.at(1, "status").code, anna.at(1, "status", "--drive", anna.place / "BLUE").code) == (1, 1)
-    (anna.home / ".config/snapback/snapback.ini").unlink()
+    for with_settings in (True, False):
+        assert (anna.at(1, "status").code, anna.at(1, "status", "--drive", anna.place / "BLUE").code) == (1, 1)
+        if with_settings:
+            (anna.home / ".config/snapback/snapback.ini").unlink()
     (anna.home / ".local/state/snapback/drives.json").unlink()
     assert anna.at(1, "status", "--drive", anna.place / "BLUE").code == 0  # of a drive that is somebody's one sees how it stands
     outcome = anna.at(1, "status")
@@ -816,3 +825,219 @@ def test_a_drive_is_not_spoken_of_before_a_copy_is_due_on_it(anna: Person, progr
     anna.unplug("BLUE")
     assert hear(anna, programs, range(24, 24 * 22, 24), "--if-due", "-q") == Heard([24 * 20, 24 * 21], [24 * 20, 24 * 21])
     assert (anna.at(24 * 19, "status").code, anna.at(24 * 20, "status").code) == (0, 1)
+
+
+# --- Several drives attached ------
+
+
+def test_list_shows_all_attached_drives_of_the_settings_and_other_commands_ask_which(
+    anna: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blue, red = anna.drive("BLUE"), anna.drive("RED")
+    anna.settings("set = box", BLUE="", RED="")
+    assert anna.at(0, "backup").code == 0
+    monkeypatch.chdir(anna.home)
+    listed = anna.at(1, "list")
+    assert (listed.code, listed.out.count("2026-03-02_081700"), re.findall("box on (.*)", listed.out)) == (0, 2, ["BLUE", "RED"])
+    assert [one["drive"] for one in anna.facts(1, "list")["snapshots"]] == [str(blue), str(red)]
+    for words in (["verify"], ["restore", "latest"], ["rotate", "-n"], ["accept"], ["pin", "latest"], ["unpin", "latest"]):
+        outcome = anna.at(1, *words)
+        said = f"snapback: several drives are attached; say which: --drive {blue}, --drive {red}\n"
+        assert outcome == Outcome(2, "", said), outcome
+    anna.unplug("RED")
+    assert [anna.at(1, *words).code for words in (["list"], ["verify"], ["restore", "latest"], ["rotate", "-n"])] == [0, 0, 0, 0]
+    assert differences(twin(anna.home / "restored-2026-03-02_081700" / "Documents"), twin(anna.documents)) == []
+    anna.unplug("BLUE")
+    assert [anna.at(1, *words).code for words in (["list"], ["verify"], ["restore", "latest"])] == [75, 75, 75]
+
+
+# --- Being told ------
+
+ODD_WORDS = ["a b", ";", "$HOME", "$(id)", "`id`", "|", "a\\b", "*", "~"]
+
+
+def test_on_result_is_given_its_words_as_they_are_and_the_facts_as_variables(anna: Person, programs: Programs) -> None:
+    anna.drive("BLUE")
+    programs.add("tell")
+    anna.settings("on-result = tell 'a b' ; $HOME $(id) `id` | a\\b * ~", BLUE="")
+    assert anna.at(0, "backup", "-q") == Outcome(0, "", "")
+    anna.settings("on-result =\n    tell\n" + "\n".join(f"    {word}" for word in ODD_WORDS), BLUE="")
+    anna.documents.rename(anna.home / "moved")
+    assert anna.at(24, "backup", "-q").code == 1
+    good, bad = programs.calls("tell")
+    assert (good.words, bad.words) == (ODD_WORDS, ODD_WORDS)
+    copy = anna.copy("BLUE")
+    told = [{name[9:]: text for name, text in call.variables.items() if name.startswith("SNAPBACK_")} for call in (good, bad)]
+    assert told == [
+        {"RESULT": "ok", "EXIT_CODE": "0", "DRIVE": "BLUE", "DRIVE_ID": anna.ids["BLUE"], "SNAPSHOT": copy.name, "PATH": str(copy),
+         "MESSAGE": "OK - you can rely on this copy; safe to unplug BLUE"},
+        {"RESULT": "failed", "EXIT_CODE": "1", "DRIVE": "BLUE", "DRIVE_ID": anna.ids["BLUE"], "SNAPSHOT": "", "PATH": "",
+         "MESSAGE": f"there is no {anna.documents}: no dated copy was made; check the path, or attach its disk"},
+    ]  # fmt: skip
+
+
+def lock(anna: Person) -> int:
+    file = os.open(anna.copy("BLUE").parent / "lock", os.O_RDWR)
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return file
+
+
+RESULTS: Dict[str, Tuple[Callable[[Person], object], List[str], int, List[str]]] = {  # what happens, the run, its exit code, what is told
+    "made": (lambda _anna: None, [], 0, ["ok"]),
+    "not due": (lambda _anna: None, ["--if-due"], 0, []),
+    "a dry run": (lambda _anna: None, ["-n"], 0, []),
+    "absent": (lambda anna: anna.unplug("BLUE"), [], 75, []),
+    "absent, quietly": (lambda anna: anna.unplug("BLUE"), ["--if-due"], 0, []),
+    "no source": (lambda anna: anna.documents.rename(anna.home / "moved"), [], 1, ["failed"]),
+    "no set": (put_a_file_in_the_sets_place, [], 1, ["failed"]),
+    "another run is at work": (lock, [], 11, []),
+    "much is lost": (lose_much, [], 5, ["ok", "held", "held"]),  # before it, and in it
+}
+
+
+@pytest.mark.parametrize("case", RESULTS)
+def test_on_result_is_run_for_each_copy_that_was_made_or_failed(anna: Person, programs: Programs, case: str) -> None:
+    happens, words, code, told = RESULTS[case]
+    anna.drive("BLUE")
+    anna.settings("set = box", BLUE="")
+    assert anna.at(0, "backup").code == 0
+    programs.add("tell")
+    anna.settings("set = box\non-result = tell", BLUE="")
+    held = happens(anna)
+    assert anna.at(3, "backup", *words).code == code
+    assert [call.variables["SNAPBACK_RESULT"] for call in programs.calls("tell")] == told
+    if happens is lock and isinstance(held, int):
+        os.close(held)
+
+
+@pytest.mark.parametrize(("program", "why"), [("tell", "it ended with exit status 7"), ("nobody", "there is no program nobody here")])
+def test_when_nobody_could_be_told_the_copy_is_good_all_the_same(anna: Person, programs: Programs, program: str, why: str) -> None:
+    anna.drive("BLUE")
+    anna.drive("RED")
+    programs.add("tell", "exit 7")
+    anna.settings(f"on-result = {program}", BLUE="", RED="")
+    outcome = anna.at(0, "backup")
+    sentence = f"on-result was not told of this run: {program}: {why}"
+    assert (outcome.code, outcome.err) == (3, f"BLUE: {sentence}\nRED: {sentence}\n"), outcome
+    assert outcome.out.count("OK - you can rely on this copy") == 2
+    assert (len(anna.copies("BLUE")), len(anna.copies("RED"))) == (1, 1)
+    assert [text for _, text in notices(programs)] == [sentence] * 2
+
+
+class Terminal(io.StringIO):
+    """A place to print where somebody watches."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_whoever_watches_needs_no_notice(anna: Person, programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+    anna.drive("BLUE")
+    anna.settings("    ~/nothing", BLUE="")
+    monkeypatch.setenv("TERM", "xterm")
+    with contextlib.redirect_stderr(Terminal()) as said:
+        assert snapback.main(["backup"]) == 1
+    assert ("there is no" in said.getvalue(), notices(programs)) == (True, [])
+
+
+# --- Ejecting ------
+
+
+def is_mounted(path: Path) -> bool:
+    return any(one.place == str(path) for one in snapback.mounts())
+
+
+@pytest.fixture
+def stick(mounted: Callable[..., Mount], anna: Person) -> Path:
+    """An ext4 of its own that is a drive."""
+    place = Path(os.path.realpath(mounted("ext4").path))
+    anna.ids["STICK"] = anna.facts(-1, "init", place, "--label", "STICK")["id"]
+    return place
+
+
+@pytest.mark.needs("ext4")
+@pytest.mark.parametrize("how", ["--eject", "eject = yes"])
+def test_a_drive_is_unmounted_after_its_copy_and_the_last_line_says_that_it_may_be_unplugged(anna: Person, stick: Path, how: str) -> None:
+    anna.settings(STICK="eject = yes")
+    words = ["--eject", anna.documents, stick] if how == "--eject" else []
+    outcome = anna.at(0, "backup", *words)
+    assert (outcome.code, outcome.err, is_mounted(stick)) == (0, "", False), outcome
+    assert outcome.out.splitlines()[-1] == f"OK - you can rely on this copy; {stick} is ejected: you may unplug it now"
+    assert list(stick.iterdir()) == []
+    assert anna.record("STICK")["snapshot"] == "2026-03-02_081700"
+    assert (anna.at(1, "backup", "--if-due").code, anna.facts(1, "status")["exit_code"]) == (0, 0)
+
+
+@pytest.mark.needs("ext4")
+def test_a_drive_on_which_nothing_is_due_stays(anna: Person, stick: Path) -> None:
+    anna.settings(STICK="")
+    assert anna.at(0, "backup").code == 0
+    anna.settings(STICK="eject = yes")
+    assert (anna.at(1, "backup", "--if-due").code, anna.at(1, "backup", "-n").code, is_mounted(stick)) == (0, 0, True)
+
+
+@pytest.mark.needs("ext4")
+@pytest.mark.parametrize("why", ["the script", "the current folder", "a file in use", "a folder of a disk"])
+def test_a_drive_that_cannot_be_ejected_gets_its_copy_all_the_same(anna: Person, stick: Path, cli: Cli, why: str) -> None:
+    words: List[object] = ["backup", "--eject", "--set", "box", anna.documents, stick]
+    if why == "the script":
+        told = subprocess.run([sys.executable, "-I", str(stick / "snapback.py"), *map(str, words)], capture_output=True, text=True, cwd="/")
+        outcome, reason = Outcome(told.returncode, told.stdout, told.stderr), f"snapback itself runs from {stick}"
+    elif why == "the current folder":
+        before = os.getcwd()
+        os.chdir(stick)
+        try:
+            outcome, reason = anna.at(0, *words), f"the current folder lies on {stick}"
+        finally:
+            os.chdir(before)
+    elif why == "a file in use":
+        with open(stick / "mine", "w"):
+            outcome, reason = anna.at(0, *words), "busy"
+    else:
+        (stick / "folder").mkdir()
+        words[-1] = stick = stick / "folder"
+        assert anna.at(0, "init", stick).code == 0
+        outcome, reason = anna.at(0, *words), f"{stick} is a folder on {stick.parent}"
+    assert (outcome.code, reason in outcome.err, is_mounted(stick) or why == "a folder of a disk") == (3, True, True), outcome
+    last = outcome.err.splitlines()[-1]
+    assert re.fullmatch("OK - you can rely on this copy, but what is said above needs attention; do not unplug .* yet", last), last
+    (date,) = dates(stick / "box")
+    assert differences(twin(stick / "box" / date / "Documents"), twin(anna.documents)) == []
+
+
+# --- Copies that share nothing ------
+
+
+def days_of_fresh_copies(anna: Person, days: Sequence[int]) -> List[int]:
+    """Make a copy on these days; give those at which the letter was stored anew."""
+    found, before = [], 0
+    for day in days:
+        assert anna.at(24 * day, "backup").code == 0
+        stored = (anna.copy("BLUE") / "Documents" / "letter").stat().st_ino
+        found += [day] if stored != before else []
+        before = stored
+    return found
+
+
+@pytest.mark.parametrize(
+    ("setting", "fresh"),
+    [
+        ("", [0]),
+        ("fresh-every = 30d", [0, 30, 60, 90]),
+        ("fresh-every = 30d\nkeep-last = 2", [0, 30, 60, 90]),  # a fresh one is rotated away long before the next
+        ("fresh-every = 95d\nkeep-last = 2", [0, 95]),
+        ("fresh-every = 1h", list(range(0, 100, 5))),
+    ],
+)
+def test_a_copy_is_fresh_when_the_last_fresh_one_is_older(anna: Person, setting: str, fresh: List[int]) -> None:
+    anna.drive("BLUE")
+    anna.settings(BLUE=setting)
+    assert days_of_fresh_copies(anna, range(0, 100, 5)) == fresh
+
+
+def test_a_fresh_copy_by_hand_counts_too(anna: Person) -> None:
+    anna.drive("BLUE")
+    anna.settings(BLUE="fresh-every = 30d")
+    assert days_of_fresh_copies(anna, [0, 10]) == [0]
+    assert anna.at(24 * 20, "backup", "--fresh").code == 0
+    assert days_of_fresh_copies(anna, [30, 40, 49, 50]) == [30, 50]  # 30: as the letter of the copy before is not looked at
