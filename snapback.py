@@ -2543,6 +2543,11 @@ def user_path(path: str) -> str:
     return os.path.expanduser(path)
 
 
+def as_names(text: str) -> str:
+    """Give a text with its names as this Python reads names from the disk, which in some locales are no Unicode for it."""
+    return text if WINDOWS else os.fsdecode(text.encode("utf-8", "surrogateescape"))
+
+
 def expand_path(text: str, base: str) -> str:
     """Make a path of a settings file absolute: `~`, variables, relative to the folder `base`. Raises UsageError."""
     names = re.findall(r"\$(?:(\w+)|\{([^}]*)\})" + (r"|%(\w+)%" if WINDOWS else ""), text, re.ASCII)
@@ -3324,7 +3329,7 @@ def read_settings_text(path: str) -> str:
         why = "it is no text"
     if why:
         raise UsageError(f"the settings file {show(path)} cannot be read: {why}")
-    return text
+    return as_names(text)
 
 
 def unique_name(name: str, owner: str) -> str:
@@ -3470,8 +3475,8 @@ def mounts() -> List[Mounted]:
     if WINDOWS:
         return drive_letters()
     try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            lines = file.read().splitlines()
+        with open("/proc/self/mountinfo", encoding=NAME_CODEC[0], errors=NAME_CODEC[1], newline="\n") as file:
+            lines = file.read().split("\n")
     except OSError:  # macOS has no such list, but one folder where all disks appear
         with contextlib.suppress(OSError):
             return [Mounted("/"), *(Mounted(os.path.join("/Volumes", name)) for name in os.listdir("/Volumes"))]
@@ -3557,15 +3562,24 @@ def answers(path: str, seconds: float) -> bool:
     try:
         asking.wait(seconds)
     except subprocess.TimeoutExpired:
-        asking.kill()  # and no waiting for it: the system may not be able to end it
+        asking.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            asking.wait(1)  # and not until it has ended: the system may not be able to end it
         return False
     return True
 
 
+def leads_through_link(path: str) -> bool:
+    """Tell whether a path, or one of the folders above it, is a symbolic link; nothing behind one is touched."""
+    above = os.path.dirname(path)
+    return (above != path and leads_through_link(above)) or os.path.islink(path)
+
+
 def may_hang(path: str, all_mounts: Sequence[Mounted]) -> bool:
-    """Tell whether to look at a path may take for ever: it lies on a network's disk, or this cannot be known."""
+    """Tell whether to look at a path may take for ever: it leads over a network's disk, or where it leads cannot be known."""
     holders = [one for one in all_mounts if is_inside(path, one.place)]
-    return WINDOWS or MACOS or not holders or is_network(max(holders, key=lambda one: len(one.place)))
+    return (WINDOWS or MACOS or not holders or any(is_network(one) or one.kind == "autofs" for one in holders)
+            or leads_through_link(path))
 
 
 def disks_of(path: str) -> Set[str]:
@@ -9172,7 +9186,7 @@ def run_on_result(words: Sequence[str], facts: Mapping[str, str]) -> str:
 
     Facts become variables: {"exit_code": "0"} is SNAPBACK_EXIT_CODE=0.
     """
-    variables = {f"SNAPBACK_{name.upper().replace('-', '_')}": text.replace("\0", "") for name, text in facts.items()}
+    variables = {f"SNAPBACK_{name.upper().replace('-', '_')}": as_names(text.replace("\0", "")) for name, text in facts.items()}
     ran = run_program(Call(words, "", variables), TELLING, heard=False) if words else Ran(None, "", "it names no program")
     return "" if ran.code == 0 else f"on-result was not told of this run: {show(words[0]) if words else 'the setting'}: {why_failed(ran)}"
 
@@ -9364,7 +9378,7 @@ def read_rules(args: argparse.Namespace) -> Rules:
                 raise UsageError(f"the exclude file {show(text)} cannot be read: {why}") from err
             if content is None:
                 raise UsageError(f"there is no exclude file {show(text)}, or it is no text file of less than a megabyte")
-            lines = content.lstrip("\ufeff").split("\n")
+            lines = as_names(content.lstrip("\ufeff")).split("\n")
         patterns += [pattern for pattern in (parse_pattern(line, IGNORE_CASE) for line in lines) if pattern]
     for name in args.exclude_if_present:
         if "/" in name or name in ("", ".", ".."):

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import hashlib
 import json
 import os
 import random
 import re
+import shutil
+import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence, Tuple
 
 import pytest
 
 import snapback
-from conftest import MIB, SNAPBACK, Cli, User, folder_in_memory
+from conftest import MIB, SNAPBACK, Cli, Mount, User, command, folder_in_memory
 from snapback import DriveSettings, Duration, Retention, Rotation, Settings, Space, parse_settings, settings_text
 from test_command_line import on_a_terminal
 from trees import Outcome, ask, dates, differences, twin
@@ -371,9 +376,9 @@ def elsewhere(drive: Path, home: Path, *words: object) -> Outcome:
     """Run the program that lies on a drive, as another person would, whose home folder is empty."""
     other = home / "other"
     other.mkdir(exist_ok=True)
-    command = [sys.executable, "-I", str(drive / "snapback.py"), *map(str, words)]
+    started = [sys.executable, "-I", str(drive / "snapback.py"), *map(str, words)]
     env = {"PATH": os.environ["PATH"], "HOME": str(other), "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
-    ended = subprocess.run(command, cwd=other, env=env, capture_output=True, encoding="utf-8", timeout=60)
+    ended = subprocess.run(started, cwd=other, env=env, capture_output=True, encoding="utf-8", timeout=60)
     return Outcome(ended.returncode, ended.stdout, ended.stderr)
 
 
@@ -633,7 +638,8 @@ def test_a_run_by_settings_needs_no_open_output(home: Path, source: Path, drive:
     assert ask("verify", "--drive", drive).code == 0
 
 
-LOCALES: Sequence[Dict[str, str]] = [{}, {"LC_ALL": "C"}, {"LANG": "xx_YY.KOI8-R"}]
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+LOCALES: Sequence[Dict[str, str]] = [{}, {"LC_ALL": "C"}, {"LANG": "xx_YY.KOI8-R"}, ASCII]
 
 
 @pytest.mark.parametrize("locale", LOCALES, ids=str)
@@ -642,15 +648,19 @@ def test_names_in_any_alphabet_stand_in_settings_in_any_locale(home: Path, tmp_p
     source.mkdir(parents=True)
     (source / CYRILLIC).write_bytes(b"x")
     made_drive(drive, CYRILLIC)
-    write_settings(home, for_drives(source, drive, more=f"exclude = {CYRILLIC}.tmp\non-result = sh -c 'echo \"$SNAPBACK_DRIVE\" > told'"))
+    (source / f"{CYRILLIC}.tmp").write_bytes(b"x")
+    (source / f"{CYRILLIC}.o").write_bytes(b"x")
+    (home / "list").write_text(f"{CYRILLIC}.o\n", encoding="utf-8")
+    more = f"exclude-from = {home}/list\nexclude = {CYRILLIC}.tmp\non-result = sh -c 'echo \"$SNAPBACK_DRIVE\" > told'"
+    write_settings(home, for_drives(source, drive, more=more))
     for nth in (1, 2):
-        command = [sys.executable, str(SNAPBACK), "backup"]
+        words = [sys.executable, str(SNAPBACK), "backup"]
         env = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1", **locale}
-        ended = subprocess.run(command, cwd=home, env=env, capture_output=True, timeout=60)
+        ended = subprocess.run(words, cwd=home, env=env, capture_output=True, timeout=60)
         assert (ended.returncode, ended.stderr) == (0, b""), ended
         assert len(dates(drive / "box")) == nth
     assert (home / "told").read_text(encoding="utf-8") == CYRILLIC + "\n"
-    assert (drive / "box" / dates(drive / "box")[-1] / source.name / CYRILLIC).exists()
+    assert os.listdir(drive / "box" / dates(drive / "box")[-1] / source.name) == [CYRILLIC]
     assert snapback.load_settings(str(drive / "box" / "settings.ini")).sources == (str(source),)
     outcome = ask("backup")
     assert json.loads(ask("backup", "--json").out)["drives"][0]["files_unmodified"] == 1, outcome
@@ -687,3 +697,160 @@ def test_an_odd_label_is_escaped_wherever_it_is_shown(home: Path, source: Path, 
         assert all(char == "\n" or char.isprintable() for char in outcome.out + outcome.err), outcome
     assert "\x1b" not in (home / "told").read_text()
     assert os.listdir(home).count("told") == 1
+
+
+# --- Finding drives ------
+
+
+def by_id(source: Path, *ids: str, more: str = "") -> str:
+    """Write settings that name drives by their ids alone."""
+    return f"[backup]\nsources = {source}\nset = box\n{more}\n" + "".join(f"[drive {one}]\n" for one in ids)
+
+
+@contextlib.contextmanager
+def also_at(disk: Path, place: Path, how: str = "--bind") -> Iterator[Path]:
+    """Mount what is mounted at `disk` at another place as well or, with --move, instead."""
+    place.mkdir()
+    command("mount", how, disk, place)
+    try:
+        yield place
+    finally:
+        command(*(["umount", place] if how == "--bind" else ["mount", "--move", place, disk]))
+
+
+Mounting = Callable[..., Mount]
+
+
+@pytest.mark.needs("root", "mount")
+def test_a_drive_is_found_wherever_it_is_mounted(home: Path, source: Path, mounted: Mounting, reachable: Path) -> None:
+    disk = mounted("tmpfs").path
+    write_settings(home, by_id(source, made_drive(disk, "BLUE")))
+    assert ask("backup").code == 0
+    with also_at(disk, reachable / "el se\nwhere", "--move") as place:
+        outcome = ask("backup")
+        assert (outcome.code, len(dates(disk / "box")), len(dates(place / "box"))) == (0, 0, 2), outcome
+    command("mount", "-t", "tmpfs", "tmpfs", disk)  # another disk hides it
+    try:
+        outcome = ask("backup", "-q")
+        assert (outcome.code, "BLUE is not attached, so nothing was copied to it" in outcome.err) == (75, True), outcome
+        assert os.listdir(disk) == []
+    finally:
+        command("umount", disk)
+    assert ask("backup").code == 0
+
+
+@pytest.mark.needs("root", "mount")
+def test_a_drive_is_sought_one_folder_deep_and_deeper_only_by_its_path(home: Path, source: Path, mounted: Mounting) -> None:
+    disk = mounted("tmpfs").path
+    (disk / "a b").mkdir()
+    drive_id = made_drive(disk / "a b" / "deep")
+    write_settings(home, by_id(source, drive_id))
+    assert ask("backup").code == 75
+    write_settings(home, by_id(source, drive_id) + f"path = {disk}/a b/deep")
+    assert ask("backup").code == 0
+    (disk / "a b" / "deep").rename(disk / "up")
+    outcome = ask("backup")  # the path that is said is but the first place to look at
+    assert (outcome.code, len(dates(disk / "up" / "box"))) == (0, 2), outcome
+
+
+@pytest.mark.needs("root", "mount")
+def test_two_drives_with_one_id_are_refused_and_others_served(home: Path, source: Path, mounted: Mounting, tmp_path: Path) -> None:
+    one, other, third = mounted("tmpfs").path, mounted("tmpfs").path, tmp_path / "third"
+    clone_id = made_drive(one, "BLUE")
+    shutil.copy2(one / "snapback-marker.txt", other)
+    made_drive(third)
+    write_settings(home, by_id(source, clone_id) + f"[drive {id_of(third)}]\npath = {third}\n")
+    before = twin(one), twin(other)
+    outcome = ask("backup")
+    assert (outcome.code, outcome.err.count("\n"), len(dates(third / "box"))) == (2, 1, 1), outcome
+    said = "two drives have the id of BLUE: |clone of the other, so nothing was copied to either|remove its snapback-marker.txt"
+    assert [word for word in (str(one), str(other), *said.split("|")) if word not in outcome.err] == []
+    assert (differences(twin(one), before[0]), differences(twin(other), before[1])) == ([], [])
+    status = ask("status")
+    assert (status.code, str(one) in status.err, str(other) in status.err) == (3, True, True), status
+
+
+@pytest.mark.needs("root", "mount")
+def test_one_drive_in_two_places_is_one_drive(home: Path, source: Path, mounted: Mounting, reachable: Path) -> None:
+    disk = mounted("tmpfs").path
+    write_settings(home, by_id(source, made_drive(disk)))
+    with also_at(disk, reachable / "again"):
+        outcome = ask("backup")
+        assert (outcome.code, outcome.err, len(dates(disk / "box"))) == (0, "", 1), outcome
+
+
+@pytest.mark.needs("root", "mount")
+def test_names_of_mounts_are_read_in_any_locale(home: Path, source: Path, mounted: Mounting, reachable: Path) -> None:
+    disk = mounted("tmpfs").path
+    write_settings(home, by_id(source, made_drive(disk)))
+    for name in (CYRILLIC, "car\rriage\x0c\u2028", os.fsdecode(b"caf\xe9")):
+        with also_at(disk, reachable / name, "--move") as place:
+            ended = subprocess.run(
+                [sys.executable, str(SNAPBACK), "backup"],
+                cwd=home,
+                env={"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1", **ASCII},
+                capture_output=True,
+                timeout=60,
+            )
+            assert (ended.returncode, ended.stderr) == (0, b""), ended
+            shutil.rmtree(place / "box")
+
+
+KINDS = {"ext4": True, "fuseblk": True, "exfat": True, "btrfs": True, "tmpfs": True, "overlay": True, "nfs": False, "nfs4": False,
+         "cifs": False, "smb3": False, "fuse.sshfs": False, "fuse.rclone": False, "9p": False, "davfs": False, "network": False,
+         "autofs": False, "proc": False, "squashfs": False}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_may_lie_on_another_computer_is_looked_at_only_when_its_path_is_said(
+    tmp_path: Path, drive: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    drive_id = made_drive(drive)
+    mounts = [snapback.Mounted(str(tmp_path), "ext4"), snapback.Mounted(str(drive), kind)]
+    monkeypatch.setattr(snapback, "mounts", lambda: mounts)
+    found = {drive_id: [str(drive)]}
+    assert snapback.find_drives({drive_id: ""}) == snapback.Search(found if KINDS[kind] else {}, {})
+    assert snapback.find_drives({drive_id: str(drive)}) == snapback.Search(found, {})
+    assert snapback.find_drives({OTHER_ID: str(drive)}) == snapback.Search({}, {})
+
+
+def test_which_paths_are_asked_for_by_a_process_of_their_own(tmp_path: Path) -> None:
+    """A link may lead anywhere, and an automounter asks a server."""
+    (tmp_path / "plain" / "folder").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("plain")
+    mounts = [snapback.Mounted("/", "ext4"), *(snapback.Mounted(f"{tmp_path}/{kind}", kind) for kind in ("nfs", "autofs", "fuseblk")),
+              snapback.Mounted(f"{tmp_path}/nfs/local", "ext4")]  # fmt: skip
+    asked = {"plain": False, "plain/folder": False, "nothing": False, "fuseblk/x": False, "nfsx": False, "nfs": True, "nfs/x": True,
+             "nfs/local/x": True, "autofs/server/share": True, "link": True, "link/folder": True}  # fmt: skip
+    assert {name: snapback.may_hang(f"{tmp_path}/{name}", mounts) for name in asked} == asked
+    assert snapback.may_hang(f"{tmp_path}/plain", mounts[1:])  # where it lies is not known
+
+
+@pytest.mark.needs("root", "exfat")
+def test_a_server_that_is_gone_keeps_nobody_waiting(
+    home: Path, source: Path, tmp_path: Path, mounted: Mounting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, good = mounted("exfat"), tmp_path / "good"
+    dead_id = made_drive(disk.path, "NAS")
+    made_drive(good)
+    (tmp_path / "link").symlink_to(disk.path)
+    listed = [one._replace(kind="nfs") if one.place == str(disk.path) else one for one in snapback.mounts()]
+    assert [one.kind for one in listed].count("nfs") == 1
+    monkeypatch.setattr(snapback, "mounts", lambda: listed)
+    monkeypatch.setattr(snapback, "PATIENCE_FOR_SERVERS", 0.3)
+    daemon = disk._daemon()
+    assert daemon
+    with ThreadPoolExecutor(1) as pool:
+        os.kill(daemon, signal.SIGSTOP)
+        try:
+            time.sleep(1.1)  # so long the system itself remembers what the daemon said
+            for path in ("", disk.path, disk.path / "below", tmp_path / "link", tmp_path / "link" / "below"):
+                dead = f"[drive {dead_id}]\nlabel = NAS\n" + (f"path = {path}\n" if path else "")
+                write_settings(home, for_drives(source, good) + dead)
+                outcome = pool.submit(ask, "backup").result(timeout=20)
+                why = f": {path} does not answer: its server may be switched off" if path else ""
+                assert (outcome.code, outcome.err) == (0, ""), outcome
+                assert f"NAS is not attached, so nothing was copied to it{why}\n" in outcome.out
+        finally:
+            os.kill(daemon, signal.SIGCONT)  # also lets a thread go that waits for it
+    assert len(dates(good / "box")) == 3
