@@ -866,6 +866,7 @@ class Plan(NamedTuple):
     keep: List[Verdict]
     remove: List[Verdict]
     spare: Sequence[Verdict] = ()
+    damaged: Sequence[Verdict] = ()      # of those that stay, the ones whose list cannot be read
 
 
 def parse_count(text: str) -> int:
@@ -5545,7 +5546,6 @@ class Moment(NamedTuple):
     expect: Expect
 
 
-LIST_DAMAGED = "its list is damaged"
 SOMEBODY_READS = "somebody is reading the dated copies, so no old one was deleted; a later run does it"
 
 
@@ -5565,16 +5565,17 @@ class Rotated(NamedTuple):
 
 def plan_of(set_folder: Folder, snapshots: Sequence[Snapshot], rotation: Rotation, now: datetime) -> Plan:
     """Plan the rotation of a set; what cannot be read stays. Raises UsageError, OSError."""
-    pins, copies, unreadable = read_pins(set_folder), [], []
+    pins, copies, damaged = read_pins(set_folder), [], []
     for one in snapshots:
         taken = parse_time(str(one.header.get("taken", "")))
         if one.state is State.DAMAGED or one.by_twin or (one.state is State.WHOLE and taken is None):
             way_out = f"; put it back, in the set's folder, with: {put_back(one.name)}" if one.by_twin else ""
-            unreadable.append(Verdict(one.name, (f"{LIST_DAMAGED}{way_out}",)))
+            damaged.append(Verdict(one.name, (f"its list is damaged{way_out}",)))
         elif one.state is State.WHOLE and taken:
             copies.append(Dated(one.name, one.seq, taken, frozenset(one.sources.items()), pins.get(one.name)))
     plan = plan_rotation(copies, rotation.retention, now)
-    return Plan([*unreadable, *plan.keep], plan.remove, spare_copies(plan, copies, now) if rotation.min_free.wanted else [])
+    spare = spare_copies(plan, copies, now) if rotation.min_free.wanted else []
+    return Plan([*damaged, *plan.keep], plan.remove, spare, damaged)
 
 
 def held_text(held: Snapshot, set_path: str) -> str:
@@ -5635,48 +5636,6 @@ def delete_copy(set_folder: Folder, name: str, begun: bool, workers: Workers) ->
     return deletion
 
 
-def carry_out_plan(drive: Drive, set_name: str, plan: Plan, min_free: Space, run: Moment, deletions: List[Deletion]) -> Rotated:
-    """Delete what a plan drops, and finish what an earlier run began to delete; the caller holds the set's lock.
-
-    `deletions` gets each that was carried out. The drive is looked at again before each. Of what the plan can spare, the
-    oldest go until `min_free` is free.
-    Raises DriveError where the drive fails; a later run finishes what is left.
-    """
-    with drive.guarded():
-        set_folder = drive.root.child(set_name)
-        present = survey(set_folder)
-        begun = [one.name[:-len(DELETING)] for one in present if one.state is State.DELETING]
-        spare = [one.name for one in plan.spare if not min_free.is_there(*free_space(drive.path))]
-        names = [*begun, *(one.name for one in plan.remove), *spare]
-        guard = lock_against_readers(drive, set_name) if names else None
-        if guard is None:
-            return Rotated(plan, put_off=SOMEBODY_READS if names else "")
-        files = sum(int(one.end.get("files", 0)) for one in present if one.name in names)
-        notes: Notes = []
-        drive.safe = "no dated copy on it was touched but those that the plan drops"
-        before, pulse = free_space(drive.path)[0], new_pulse(run.expect(files, 0), run.jobs)
-        with Workers(run.jobs, pulse, functools.partial(clear, pulse)) as workers:
-            for name in names:
-                if name in spare and min_free.is_there(*settled_space(drive.root)):
-                    break
-                if name not in begun and name in read_pins(set_folder):
-                    continue  # pinned a moment ago
-                drive.check()
-                try:
-                    deletions.append(delete_copy(set_folder, name, name in begun, workers))
-                except ManifestDamaged as err:
-                    notes.append(Note(name, f"its list is damaged ({err}); look at it, and delete it by hand"))
-        set_folder.flush()
-        flush = whole_flush(drive.root)
-        if flush:
-            flush.finish()
-        if not min_free.is_there(*free_space(drive.path)):
-            notes.append(Note("", f"{size_text(free_space(drive.path)[0])} are free, which is less than --min-free asks for; what is left "
-                              "is protected, or the last of its month"))
-        return Rotated(plan, [one.name for one in deletions if not one.failed], max(0, free_space(drive.path)[0] - before),
-                       [path for one in deletions for path in one.found], [*notes, *(note for one in deletions for note in one.failed)])
-
-
 def prepare_rotation(set_folder: Folder, snapshots: Sequence[Snapshot], rotation: Rotation, newest: Optional[Snapshot], now: datetime
                      ) -> Rotated:
     """Plan a rotation, and say what forbids it now. Raises UsageError, OSError."""
@@ -5686,31 +5645,89 @@ def prepare_rotation(set_folder: Folder, snapshots: Sequence[Snapshot], rotation
     return Rotated(plan, put_off=why, held=held is not None, attention=bool(why))
 
 
-def rotate(drive: Drive, set_name: str, rotation: Rotation, run: Moment, newest: Optional[Snapshot], deletions: List[Deletion]
-           ) -> Rotated:
-    """Rotate a set whose lock the caller holds, unless something forbids it; `newest` is what the clock is held against.
+class Rotating:
+    """The rotation of a set whose lock the caller holds; what it has deleted stays known when the rest fails."""
 
-    `deletions` gets what was carried out, also where the rest fails. Raises UsageError, DriveError.
-    """
-    with drive.guarded():
-        set_folder = drive.root.child(set_name)
-        if set_folder.own_stat().st_dev != drive.stamp[0]:
-            raise DriveError(f"the folder {set_name} on the drive {drive.where} is another disk: nothing was deleted; make that disk "
-                             "a drive of its own, or unmount it")
-        snapshots = survey(set_folder)
-        ready = prepare_rotation(set_folder, snapshots, rotation, newest, run.now)
-    if ready.put_off:
-        return ready
-    try:
-        return carry_out_plan(drive, set_name, ready.plan, rotation.min_free, run, deletions)
-    finally:
-        if deletions:  # also when the rest was interrupted; a drive that went away says so itself
-            with contextlib.suppress(OSError):
-                append_line(set_folder, HISTORY, json.dumps({
-                    "what": "rotate", "time": run.now.isoformat(timespec="seconds"),
-                    "removed": [one.name for one in deletions if not one.failed],
-                    "found": [path for one in deletions for path in one.found],
-                    "failed": [note._asdict() for one in deletions for note in one.failed]}))
+    def __init__(self, drive: Drive, set_name: str, rotation: Rotation, moment: Moment) -> None:
+        self.drive, self.set_name, self.rotation, self.moment = drive, set_name, rotation, moment
+        self.deletions: List[Deletion] = []
+
+    @property
+    def removed(self) -> List[str]:
+        """Name the dated copies that are gone."""
+        return [one.name for one in self.deletions if not one.failed]
+
+    @property
+    def found(self) -> List[str]:
+        """Name what was set apart, as no list had it."""
+        return [path for one in self.deletions for path in one.found]
+
+    @property
+    def failed(self) -> List[Note]:
+        """Give what could not be deleted, and why."""
+        return [note for one in self.deletions for note in one.failed]
+
+    def run(self, newest: Optional[Snapshot]) -> Rotated:
+        """Rotate, unless something forbids it; `newest` is what the clock is held against. Raises UsageError, DriveError."""
+        with self.drive.guarded():
+            set_folder = self.drive.root.child(self.set_name)
+            if set_folder.own_stat().st_dev != self.drive.stamp[0]:
+                raise DriveError(f"the folder {self.set_name} on the drive {self.drive.where} is another disk: nothing was deleted; make "
+                                 "that disk a drive of its own, or unmount it")
+            ready = prepare_rotation(set_folder, survey(set_folder), self.rotation, newest, self.moment.now)
+        if ready.put_off:
+            return ready
+        try:
+            with self.drive.guarded():
+                return self._carry_out(set_folder, ready.plan)
+        finally:
+            if self.deletions:  # also when the rest was interrupted; a drive that went away says so itself
+                with contextlib.suppress(OSError):
+                    append_line(set_folder, HISTORY, json.dumps({
+                        "what": "rotate", "time": self.moment.now.isoformat(timespec="seconds"), "removed": self.removed,
+                        "found": self.found, "failed": [note._asdict() for note in self.failed]}))
+
+    def _carry_out(self, set_folder: Folder, plan: Plan) -> Rotated:
+        """Delete what the plan drops, and finish what an earlier run began to delete; a later run finishes what is left.
+
+        Of what the plan can spare, the oldest go until enough is free.
+        """
+        drive, min_free = self.drive, self.rotation.min_free
+        present = survey(set_folder)
+        begun = [one.name[:-len(DELETING)] for one in present if one.state is State.DELETING]
+        spare = [one.name for one in plan.spare if not min_free.is_there(*free_space(drive.path))]
+        names = [*begun, *(one.name for one in plan.remove), *spare]
+        guard = lock_against_readers(drive, self.set_name) if names else None
+        if guard is None:
+            return Rotated(plan, put_off=SOMEBODY_READS if names else "")
+        drive.safe = "no dated copy on it was touched but those that the plan drops"
+        before = free_space(drive.path)[0]
+        notes = self._delete(set_folder, names, begun, spare, sum(int(one.end.get("files", 0)) for one in present if one.name in names))
+        set_folder.flush()
+        flush = whole_flush(drive.root)
+        if flush:
+            flush.finish()
+        if not min_free.is_there(*free_space(drive.path)):
+            notes.append(Note("", f"{size_text(free_space(drive.path)[0])} are free, which is less than --min-free asks for; what is left "
+                              "is protected, or the last of its month"))
+        return Rotated(plan, self.removed, max(0, free_space(drive.path)[0] - before), self.found, [*notes, *self.failed])
+
+    def _delete(self, set_folder: Folder, names: Sequence[str], begun: Collection[str], spare: Collection[str], files: int) -> Notes:
+        """Delete dated copies, `files` files in all; the drive is looked at again before each. Give what was left alone, and why."""
+        notes: Notes = []
+        pulse = new_pulse(self.moment.expect(files, 0), self.moment.jobs)
+        with Workers(self.moment.jobs, pulse, functools.partial(clear, pulse)) as workers:
+            for name in names:
+                if name in spare and self.rotation.min_free.is_there(*settled_space(self.drive.root)):
+                    break
+                if name not in begun and name in read_pins(set_folder):
+                    continue  # pinned a moment ago
+                self.drive.check()
+                try:
+                    self.deletions.append(delete_copy(set_folder, name, name in begun, workers))
+                except ManifestDamaged as err:
+                    notes.append(Note(name, f"its list is damaged ({err}); look at it, and delete it by hand"))
+        return notes
 
 
 # -- taking a dated copy --
@@ -7195,15 +7212,14 @@ class SetRun:
         """Delete what the policy no longer keeps; the new dated copy is whole, whatever becomes of that."""
         if self.order.rotation is None:
             return None
-        why, deletions = "it was interrupted, and a later run goes on with it", []  # type: str, List[Deletion]
+        rotating = Rotating(self.drive, self.set_name, self.order.rotation, Moment(self.order.now, self.order.jobs, expect))
         try:
-            moment = Moment(self.order.now, self.order.jobs, expect)
-            return rotate(self.drive, self.set_name, self.order.rotation, moment, newest_whole(self.snapshots), deletions)
+            return rotating.run(newest_whole(self.snapshots))
         except KeyboardInterrupt:
-            pass
+            why = "it was interrupted, and a later run goes on with it"
         except SnapbackError as err:
             why = str(err)
-        return Rotated(Plan([], []), [one.name for one in deletions if not one.failed], broken_off=why)
+        return Rotated(Plan([], []), rotating.removed, broken_off=why)
 
     def _pin_before_rot(self, rotten: Sequence[Tuple[str, str, str]]) -> Notes:
         """Pin the dated copies that have the earlier version of what suspected rot changed, once, if it still hashes right."""
@@ -8320,8 +8336,7 @@ def rotated_notes(done: Rotated) -> Notes:
     """Give what of a rotation needs a person's attention."""
     put_off = [Note("", f"no old dated copy was deleted: {done.put_off}")] if done.attention else []
     broken = [Note("", f"deleting old dated copies did not come to its end: {done.broken_off}")] if done.broken_off else []
-    damaged = [Note(one.name, f"it stays, as {why}") for one in done.plan.keep for why in one.reasons
-               if why.startswith(LIST_DAMAGED) and not done.put_off]
+    damaged = [Note(one.name, f"it stays, as {one.reasons[0]}") for one in done.plan.damaged if not done.put_off]
     failed = [note._replace(why=f"could not be deleted ({note.why})") if note.path else note for note in done.notes]
     return [*put_off, *broken, *damaged, *failed]
 
@@ -10023,7 +10038,7 @@ def run_rotate(args: argparse.Namespace, scene: Scene) -> Answer:
         lock = lock_set(drive, set_name)
     try:
         moment = Moment(scene.now, args.jobs, scene.expect)
-        return rotate_answer(rotate(drive, set_name, rotation, moment, newest_whole(snapshots), []), False)
+        return rotate_answer(Rotating(drive, set_name, rotation, moment).run(newest_whole(snapshots)), False)
     finally:
         unlock(lock)
 

@@ -530,8 +530,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "4: the marker is read again before every deletion",
-        "                drive.check()\n                try:\n                    deletions",
-        "                try:\n                    deletions",
+        "                self.drive.check()\n                try:\n                    self.deletions",
+        "                try:\n                    self.deletions",
         "test_rotation.py::test_when_the_marker_changes_between_two_deletions_the_second_does_not_happen",
     ),
     Row(
@@ -699,20 +699,20 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "no more go for room than are needed",
-        "                if name in spare and min_free.is_there(*settled_space(drive.root)):",
-        "                if name in spare and min_free.is_there(*free_space(drive.path)):",
+        "self.rotation.min_free.is_there(*settled_space(self.drive.root)):",
+        "self.rotation.min_free.is_there(*free_space(self.drive.path)):",
         "test_rotation.py::test_for_room_no_more_go_than_are_needed[xfs]",
     ),
     Row(
         "the history tells of each rotation",
-        "        if deletions:  # also when the rest was interrupted",
-        "        if False:  # also when the rest was interrupted",
+        "            if self.deletions:  # also when the rest was interrupted",
+        "            if False:  # also when the rest was interrupted",
         "test_rotation.py::test_what_is_said_to_machines_is_what_was_done",
     ),
     Row(
         "a copy is said to be made though its rotation was interrupted",
-        "        except KeyboardInterrupt:\n            pass\n        except SnapbackError as err:",
-        "        except SnapbackError as err:",
+        "        except KeyboardInterrupt:\n            why = \"it was interrupted, and a later run goes on with it\"\n",
+        "",
         "test_rotation.py::test_a_backup_asked_to_stop_in_its_rotation_says_that_its_copy_was_made",
     ),
     Row(
@@ -783,8 +783,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "4: a set that is another disk is not rotated",
-        "drive.stamp[0]:\n            raise DriveError(f\"the folder {set_name} on the drive {drive.where} is another disk: nothing was de",
-        "0:\n            print(f\"the folder {set_name} on the drive {drive.where} is another disk: nothing was de",
+        "self.drive.stamp[0]:\n                raise DriveError(f\"the folder {self.set_name} on the drive",
+        "0:\n                print(f\"the folder {self.set_name} on the drive",
         "test_rotation.py::test_a_set_that_is_another_disk_is_not_rotated",
     ),
     Row(

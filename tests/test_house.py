@@ -265,7 +265,7 @@ def test_nothing_leaves_the_interpreter_but_the_last_line() -> None:
         if isinstance(node, (ast.Name, ast.Attribute)) and leaving & {getattr(node, "id", ""), getattr(node, "attr", "")}
     ]
     assert [LINES[node.lineno - 1].strip() for node in found] == [
-        "asking.kill()  # and no waiting for it: the system may not be able to end it",
+        "asking.kill()",
         "os._exit(0)",
         "os._exit(0)  # whatever happens: nothing of the other process may be tidied up here",
         "os.kill(hand.pid, signal.SIGKILL)",
