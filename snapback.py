@@ -8172,7 +8172,8 @@ def with_problem(answer: Answer, problem: str) -> Answer:
     """Add a line about trouble that leaves the dated copy as good as it is; an empty one adds nothing."""
     if not problem:
         return answer
-    return answer._replace(code=min(answer.code, Exit.ATTENTION, key=WORST_FIRST.index), problems=[problem, *answer.problems])
+    return answer._replace(code=min(answer.code, Exit.ATTENTION, key=WORST_FIRST.index), problems=[problem, *answer.problems],
+                           facts={**answer.facts, "problem": problem})
 
 
 def drives_answer(answers: Mapping[str, Tuple[str, Answer]]) -> Answer:
@@ -8409,8 +8410,11 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str, eject
     if taken.hold:
         problems.append(taken.hold)
         end = f"ON HOLD - the dated copy was made, and every earlier one is untouched; {unplug}"
+    facts = backup_facts(taken, seconds)
+    if ejected:
+        facts.update(ejected=ejected[0], safe_to_unplug=ejected[0])
     code = Exit.HELD if taken.hold else Exit.ATTENTION if problems else Exit.DONE
-    return Answer(code, lines if problems else [*lines, end], [*problems, end] if problems else (), backup_facts(taken, seconds))
+    return Answer(code, lines if problems else [*lines, end], [*problems, end] if problems else (), facts)
 
 
 def preview_answer(look: Look, set_name: str, label: str, free: int) -> Answer:

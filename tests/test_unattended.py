@@ -920,7 +920,8 @@ def test_when_nobody_could_be_told_the_copy_is_good_all_the_same(anna: Person, p
     sentence = f"on-result was not told of this run: {program}: {why}"
     assert (outcome.code, outcome.err) == (3, f"BLUE: {sentence}\nRED: {sentence}\n"), outcome
     assert outcome.out.count("OK - you can rely on this copy") == 2
-    assert (len(anna.copies("BLUE")), len(anna.copies("RED"))) == (1, 1)
+    assert [one["problem"] for one in anna.facts(1, "backup")["drives"]] == [sentence] * 2
+    assert (len(anna.copies("BLUE")), len(anna.copies("RED"))) == (2, 2)
     assert [text for _, text in notices(programs)] == [sentence] * 2
 
 
@@ -966,6 +967,15 @@ def test_a_drive_is_unmounted_after_its_copy_and_the_last_line_says_that_it_may_
     assert list(stick.iterdir()) == []
     assert anna.record("STICK")["snapshot"] == "2026-03-02_081700"
     assert (anna.at(1, "backup", "--if-due").code, anna.facts(1, "status")["exit_code"]) == (0, 0)
+
+
+@pytest.mark.needs("ext4")
+def test_machines_are_told_whether_a_drive_may_be_unplugged(anna: Person, stick: Path) -> None:
+    words: List[object] = ["backup", anna.documents, stick]
+    with open(stick / "mine", "w"):
+        told = [anna.facts(hour, *words, *eject) for hour, eject in enumerate(([], ["--eject"]))]
+    told += [anna.facts(2, *words, "--eject")]
+    assert [(one.get("ejected"), one["safe_to_unplug"]) for one in told] == [(None, True), (False, False), (True, True)]
 
 
 @pytest.mark.needs("ext4")
