@@ -59,10 +59,13 @@ lint: .venv/$(lastword $(PYTHONS))/ready
 BRANCHES = $(if $(filter 3.12 3.13,$*),False,True)
 COARSE   = LOOPS=coarse COVERAGE_CORE=sysmon BRANCHES=$(BRANCHES)
 
+# Random histories (tests/test_histories.py): the newest Python, which has the time, lives through all of them.
+HISTORIES = $(if $(filter $(lastword $(PYTHONS)),$*),500,50)
+
 # Two of these run at the same time, so each keeps its log until it has ended.
 covered-%: .venv/%/ready lint
 	@echo "running the tests on Python $*"
-	@$(if $(filter-out $(firstword $(PYTHONS)),$*),$(COARSE)) \
+	@HISTORIES=$(HISTORIES) $(if $(filter-out $(firstword $(PYTHONS)),$*),$(COARSE)) \
 	    .venv/$*/bin/python -m coverage run --rcfile=tests/coveragerc --data-file=.venv/$*/coverage \
 	    -m pytest -c tests/pytest.ini $(TESTS) $(ARGS) > .venv/$*/log 2>&1; \
 	tests=$$?; cat .venv/$*/log; [ $$tests -eq 0 ] && \

@@ -866,6 +866,7 @@ class Plan(NamedTuple):
     keep: List[Verdict]
     remove: List[Verdict]
     spare: Sequence[Verdict] = ()
+    damaged: Sequence[Verdict] = ()      # of those that stay, the ones whose list cannot be read
 
 
 def parse_count(text: str) -> int:
@@ -1165,6 +1166,17 @@ def clock_trouble(newest: Optional[Snapshot], now: datetime) -> str:
 
 
 EARLY = timedelta(minutes=30)    # a schedule's run may start a little earlier than the one the day before
+
+
+def is_longer(one: Duration, other: Duration) -> bool:
+    """Tell whether a duration is longer than another, counted back over a January.
+
+    >>> is_longer(Duration(months=1), Duration(days=30)), is_longer(Duration(days=7), Duration(hours=168))
+    (True, False)
+    """
+    at = datetime(2026, 2, 1)
+    one_end, other_end = count_back(at, one), count_back(at, other)
+    return other_end is not None and (one_end is None or one_end < other_end)
 
 
 def is_past(moment: Optional[datetime], span: Duration, now: datetime) -> bool:
@@ -1637,6 +1649,57 @@ def read_blocks(lines: Iterable[str]) -> Iterator[Block]:
         raise ManifestDamaged(f"line {at}: {err}") from err
 
 
+# The two lines of a file whose name has no escape; looking at the digest as well takes twice as long.
+PLAIN_FILE = re.compile(r"# type=file .*\n[^\\].{63}  (?!\.\./)(.*)(?:\n|\Z)")
+
+
+def listed_paths(entries: str) -> Iterable[str]:
+    r"""Read which paths the entries of one folder name: files, links and all else that is no folder.
+
+    >>> listed_paths("# type=file size=0\n" + "0" * 64 + "  a/b\n# type=fifo path=a/c\\040d")
+    ['a/b', 'a/c d']
+    """
+    if " path=" not in entries:  # nearly every folder: all names are found at once
+        plain: List[str] = PLAIN_FILE.findall(entries)
+        if 2 * len(plain) == entries.count("\n") + 1:
+            return plain
+    paths, lines = [], iter(entries.split("\n") if entries else ())
+    for line in lines:
+        if line.startswith(FILE_LINE):
+            paths.append(original_path(Known(line, next(lines, ""))))
+        elif not line.startswith("# type="):
+            raise ManifestDamaged(f"unknown line {quoted(line[:60])}")
+        elif not line.startswith(SKIPPED_DIR_LINE):  # such a folder is not in the dated copy
+            paths.append(path_word(line))
+    return paths
+
+
+def split_folder(text: str) -> Tuple[str, str]:
+    """Split what follows DIR_LINE into the folder's path and its entries."""
+    line, _, entries = text.partition("\n")
+    return path_word(" " + line), entries
+
+
+def last_folder(begins_in: str, entries: str) -> str:
+    """Say in which folder a piece of a manifest ends."""
+    _, found, last = ("\n" + entries).rpartition("\n" + DIR_LINE)
+    return split_folder(last)[0] if found else begins_in
+
+
+def read_names(begins_in: str, entries: str) -> Iterator[Tuple[str, Sequence[str]]]:
+    """Read which names a piece of a manifest has, folder by folder; it begins in the folder `begins_in`.
+
+    This is what a deletion needs of `read_blocks`, in half its time. Raises ManifestDamaged for a
+    line that `backup` does not write, or that leads elsewhere; the order is not looked at.
+    """
+    first, *folders = ("\n" + entries).split("\n" + DIR_LINE)
+    for path, listed in itertools.chain([(begins_in, first[1:])], map(split_folder, folders)):
+        names = [name_in(path, one) for one in listed_paths(listed)]
+        if not PATH_ONLY.isdisjoint(names):
+            raise ManifestDamaged(f"the folder {quoted(path[:100])} has something without a name")
+        yield path, names
+
+
 def compare_file(line: str, known: Optional[Known], racy_after_ns: int) -> Same:
     """Compare today's line of a file with an earlier manifest's; touched after `racy_after_ns`, its times prove nothing."""
     if known is None or not known.hash_line:
@@ -1863,8 +1926,7 @@ class Seen(NamedTuple):
     seen: str = ""                       # when it was last attached
     attached_since: str = ""             # since when it is, as far as was looked; empty while it is not
     missed_since: str = ""               # since when it is not
-    told: str = ""                       # when a person was last told of its trouble
-    told_code: int = 0                   # and of which
+    told: Mapping[str, str] = {}         # for each kind of its trouble, by exit code, when a person was last told of it
 
 
 SEEN_TIMES = frozenset(("taken", "checked", "seen", "attached_since", "missed_since", "told"))
@@ -1901,6 +1963,9 @@ def tool_version(text: str) -> Optional[Tuple[int, ...]]:
 # -- settings --
 
 
+WEEK = Duration(days=7)
+
+
 class DriveSettings(NamedTuple):
     """What the settings say of one drive."""
 
@@ -1909,7 +1974,7 @@ class DriveSettings(NamedTuple):
     path: str = ""                       # where to look besides the local disks
     offline: Optional[bool] = None       # None: as its marker says
     every: Duration = Duration(days=1)
-    remind_after: Duration = Duration(days=7)
+    remind_after: Duration = WEEK        # where `every` is longer: that
     eject: bool = False
     fresh_every: Duration = Duration()   # none: never
     rotation: Rotation = Rotation()
@@ -2142,6 +2207,9 @@ def parse_settings(text: str, expand: Callable[[str], str]) -> Settings:
             rotations[name] = rotation_of(said, rotations.get(BACKUP_SECTION, Rotation()))
         except UsageError as err:
             raise UsageError(f"{lines[name]}{err}") from err
+    for said in values.values():         # no drive is missed before a copy is due on it
+        every = said.get("every", WEEK)
+        said.setdefault("remind-after", every if is_longer(every, WEEK) else WEEK)
     patterns = (*((True, name) for name in general.pop("exclude-from", ())), *((False, one) for one in general.pop("exclude", ())))
     drives = tuple(DriveSettings(name, rotation=rotations[name], **fields_of(said)) for name, said in values.items())
     return Settings(patterns=patterns, rotation=rotations[BACKUP_SECTION], drives=drives, **fields_of(general))
@@ -2622,8 +2690,12 @@ XFS_OWN_ATTRIBUTES = "trusted.SGI_ACL_"  # what system.posix_acl_* says, once mo
 
 
 def read_xattrs(fd: int) -> Dict[str, bytes]:
-    """Read all extended attributes (ACLs are among them) of an open file; none where there are none to be had."""
+    """Read all extended attributes (ACLs are among them) of an open file; none where there are none to be had.
+
+    More than half a manifest's line holds is an OSError: in base64 they take a third more, and a path stands there as well.
+    """
     found: Dict[str, bytes] = {}
+    room = LINE_LIMIT // 2
     try:
         for name in os.listxattr(fd) if hasattr(os, "listxattr") else ():
             if name.startswith(XFS_OWN_ATTRIBUTES):
@@ -2633,6 +2705,10 @@ def read_xattrs(fd: int) -> Dict[str, bytes]:
             except PermissionError:
                 if name.startswith("user."):
                     raise  # security.* and trusted.* are root's, but these are the file's own
+                continue
+            room -= len(found[name])
+            if room < 0:
+                raise OSError(errno.E2BIG, "too many or too large extended attributes")
     except AttributeError:
         return {}
     except OSError as err:
@@ -3462,8 +3538,21 @@ def is_network(mount: Mounted) -> bool:
     return mount.kind in NETWORK_KINDS or mount.kind.startswith("fuse.")
 
 
+def is_ours(folder: str, name: str) -> bool:
+    """Tell whether a folder and a file in it belong to this user or to root; so does all where users have no numbers.
+
+    Anybody may make a folder in /tmp with a marker in it, and would be given the copies.
+    """
+    if not hasattr(os, "geteuid"):
+        return True
+    try:
+        return all(os.lstat(path).st_uid in (0, os.geteuid()) for path in (folder, os.path.join(folder, name)))
+    except OSError:
+        return False
+
+
 def local_places(all_mounts: Sequence[Mounted]) -> Iterator[str]:
-    """Give where a drive may lie: the top of each local disk, and the folders directly below it that are no other disk."""
+    """Give where a drive may lie: the top of each local disk, and our own folders directly below it that are no other disk."""
     tops = {one.place for one in all_mounts}
     for mount in all_mounts:
         if is_network(mount) or mount.kind in PSEUDO_KINDS:
@@ -3472,7 +3561,7 @@ def local_places(all_mounts: Sequence[Mounted]) -> Iterator[str]:
         with contextlib.suppress(OSError):
             for entry in os.scandir(mount.place):
                 # the name is looked up first: to look at the top of a dead server's disk may take for ever
-                if entry.path not in tops and entry.is_dir(follow_symlinks=False):
+                if entry.path not in tops and entry.is_dir(follow_symlinks=False) and is_ours(entry.path, MARKER):
                     yield entry.path
 
 
@@ -3930,8 +4019,8 @@ def passing_file(data: bytes, ending: str) -> Iterator[str]:
 # -- manifests on the disk --
 
 
-# What stays when a file is moved within its disk; one with several names is left to its group.
-MOVED_FILE = re.compile(rb"^# type=file [^\n]*? size=(\d+) time=(\S+)(?: ctime=\S+)? ino=(\d+)(?!\d| nlink=)[^\n]*\n\\?([0-9a-f]{6})",
+# What stays when a file is moved within its disk, and whether it had several names.
+MOVED_FILE = re.compile(rb"^# type=file [^\n]*? size=(\d+) time=(\S+)(?: ctime=\S+)? ino=(\d+)( nlink=)?[^\n]*\n\\?([0-9a-f]{6})",
                         re.MULTILINE)
 
 
@@ -3951,24 +4040,33 @@ class Manifest:
 
     def lines(self) -> Iterator[str]:
         """Give the lines between the first and the last. Raises ManifestDamaged for one that is endless."""
+        for piece in self._pieces(MIB, b"\n"):
+            yield from piece.split("\n")
+
+    def entries(self) -> Iterator[str]:
+        """Give the same in pieces of whole entries: a file's two lines stay together. Raises ManifestDamaged."""
+        return self._pieces(CHUNK, b"\n# type=")
+
+    def _pieces(self, size: int, cut: bytes) -> Iterator[str]:
+        """Give the text between the first and the last line, in pieces between which a `cut` stands; its newline goes."""
         at, rest = self.begins, b""
         while at < self.ends:
             self.file.seek(at)  # another reader of the same manifest may be under way
-            data = self.file.read(min(self.ends - at, MIB))
+            data = self.file.read(min(self.ends - at, size))
             if not data:
                 raise ManifestDamaged("it became shorter while it was read")
             at += len(data)
-            whole, newline, rest_of = (rest + data).rpartition(b"\n")
-            rest = rest_of
-            if len(rest) > LINE_LIMIT:
+            data = rest + data
+            whole = data.rfind(cut) if at < self.ends else len(data) - 1
+            rest = data[whole + 1:]
+            if len(rest) > 2 * LINE_LIMIT:  # a file has two lines
                 raise ManifestDamaged("it has an endless line")
-            if newline:
-                if b"\0" in whole:
-                    raise ManifestDamaged("it has a zero byte")
-                yield from whole.decode(*NAME_CODEC).split("\n")
-        if rest:
-            raise ManifestDamaged("its last line is cut off")
-
+            if b"\0" in data:
+                raise ManifestDamaged("it has a zero byte")
+            if at == self.ends and not data.endswith(b"\n"):
+                raise ManifestDamaged("its last line is cut off")
+            if whole >= 0:
+                yield data[:whole].decode(*NAME_CODEC)
 
     def files_at(self) -> Iterator[Tuple[int, "re.Match[bytes]"]]:
         """Give where each regular file's lines begin, in bytes, and what MOVED_FILE finds in them."""
@@ -4004,9 +4102,9 @@ class Index:
         self.manifest = manifest
         moved, large = array("Q"), array("Q")
         for offset, found in manifest.files_at():
-            size, time, inode, digest = found.groups()
+            size, time, inode, names, digest = found.groups()
             moved.append(self.key(b" ".join((size, time, inode))) << self.PLACE_BITS | offset)
-            if int(size) >= MIB:
+            if int(size) >= MIB and not names:  # one stored file of several names is left to its group
                 large.append(int(digest, 16) << self.PLACE_BITS | offset)
         self.moved, self.large = array("Q", sorted(moved)), array("Q", sorted(large))
 
@@ -4015,10 +4113,10 @@ class Index:
         """Give 24 bits of a hash."""
         return zlib.crc32(text) >> 8
 
-    def by_stat(self, info: os.stat_result) -> Iterator[Tuple[int, Known]]:
-        """Give files of the same size, time and inode, each with its place."""
+    def by_stat(self, info: os.stat_result, begins: int = 0) -> Iterator[Tuple[int, Known]]:
+        """Give files of the same size, time and inode, each with its place, from a place on."""
         words = (str(info.st_size), time_text(info.st_mtime_ns), str(info.st_ino))
-        for place, known in self._at(self.moved, self.key(" ".join(words).encode("ascii"))):
+        for place, known in self._at(self.moved, self.key(" ".join(words).encode("ascii")), begins):
             found = parse_keywords(known.line)
             if (found.get("size"), found.get("time"), found.get("ino")) == words:
                 yield place, known
@@ -4029,8 +4127,8 @@ class Index:
             if parse_hash_line(known.hash_line)[0] == digest:
                 yield place, known
 
-    def _at(self, numbers: "array[int]", key: int) -> Iterator[Tuple[int, Known]]:
-        for at in range(bisect.bisect_left(numbers, key << self.PLACE_BITS), len(numbers)):
+    def _at(self, numbers: "array[int]", key: int, begins: int = 0) -> Iterator[Tuple[int, Known]]:
+        for at in range(bisect.bisect_left(numbers, key << self.PLACE_BITS | begins), len(numbers)):
             if numbers[at] >> self.PLACE_BITS != key:
                 return
             place = numbers[at] & ((1 << self.PLACE_BITS) - 1)
@@ -5235,73 +5333,161 @@ def unpin(set_folder: Folder, name: str) -> bool:
     return True
 
 
-class Removal(NamedTuple):
-    """Files and links of one folder that are to be removed."""
+class Stretch(NamedTuple):
+    """Some entries, one after the other, of the list of a dated copy that is to be removed."""
 
-    folder: Folder
-    names: List[str]
+    top: Folder
+    path: str        # the folder in which they begin
+    entries: str
 
 
-def remove_names(pulse: Pulse, removal: Removal) -> List[Tuple[str, str]]:
-    """Remove names from a folder; give those that could not be removed, and why: no reason means that it is a folder by now.
+class Cleared(NamedTuple):
+    """What became of a stretch: how many names it had, which folders are still there, what could not be removed and why."""
 
-    Raises OSError where the drive fails.
+    names: int
+    left: Sequence[str]
+    failed: Sequence[Tuple[str, str]]
+    damage: str                      # why the rest was not read
+
+
+def make_clearable(folder: Folder, device: int) -> None:
+    """Let what is in a folder be removed. Raises OSError, also where another disk is mounted there."""
+    if folder.fd is not None and folder.own_stat().st_dev != device:  # on Windows such a disk is no folder at all
+        raise OSError(errno.EXDEV, "another disk is mounted there")
+    make_writable(folder)
+
+
+def enter_to_clear(device: int, parent: Folder, name: str) -> Folder:
+    """Open a subfolder to remove what is in it. Raises OSError."""
+    folder = enter_forced(parent, name)
+    make_clearable(folder, device)
+    return folder
+
+
+class Clearing:
+    """Removes the files and links that a stretch names, and the folders that are empty then.
+
+    A folder with anything else in it, or of which more may follow, is left to Deletion.
     """
-    failed = []
-    for name in removal.names:
+
+    def __init__(self, pulse: Pulse, top: Folder) -> None:
+        self.pulse, self.trail = pulse, Trail(top)
+        self.enter = functools.partial(enter_to_clear, top.own_stat().st_dev)
+        self.above: List[str] = []       # folders on the way to the one at hand
+        self.names = 0
+        self.failed: List[Tuple[str, str]] = []
+        self.left: List[str] = []
+
+    def run(self, stretch: Stretch) -> Cleared:
+        """Remove what a stretch names. Raises OSError where the drive fails."""
+        damage = ""
         try:
-            removal.folder.unlink(name)
-        except FileNotFoundError:
-            continue  # an interrupted run removed it
+            self._clear(stretch)
+        except ManifestDamaged as err:
+            damage = str(err)
+        return Cleared(self.names, [*self.left, *self.above], self.failed, damage)
+
+    def _clear(self, stretch: Stretch) -> None:
+        passed_over = ""
+        for path, names in read_names(stretch.path, stretch.entries):
+            if passed_over and path.startswith(passed_over):
+                continue
+            while self.above and not path.startswith(self.above[-1] + "/"):
+                self._leave(self.above.pop())
+            folder = self._enter(path)
+            if folder is None:
+                passed_over = path + "/"
+                continue
+            if path:
+                self.above.append(path)
+            self._remove(folder, path, names)
+            self.names += len(names)
+            self.pulse.beat(0)
+
+    def _enter(self, path: str) -> Optional[Folder]:
+        """Open a folder to remove what is in it; None where it is gone, has become something else, or may not be entered."""
+        parts = plain_parts(path) if path else ()
+        try:
+            return self.trail.at(parts, self.enter)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as err:
+            if err.errno in (errno.EACCES, errno.EPERM, errno.EXDEV):  # somebody else's, or another disk
+                self.failed.append(("/".join(parts[:len(self.trail.names) + 1]), reason(err)))
+            elif err.errno != errno.ELOOP:
+                raise
+            return None
+
+    def _remove(self, folder: Folder, path: str, names: Sequence[str]) -> None:
+        """Remove names from a folder; what is a folder by now stays: it is none of those that were listed."""
+        for name in names:
+            try:
+                folder.unlink(name)
+            except FileNotFoundError:
+                continue  # an interrupted run removed it
+            except OSError as err:
+                if err.errno in GONE or is_read_only(err):
+                    raise
+                if not is_folder(folder.stat(name)):
+                    self.failed.append((f"{path}/{name}" if path else name, reason(err)))
+
+    def _leave(self, path: str) -> None:
+        """Remove a folder, if it is empty."""
+        *parts, name = path.split("/")
+        try:
+            self.trail.at(parts, self.enter).rmdir(name)
         except OSError as err:
             if err.errno in GONE or is_read_only(err):
                 raise
-            failed.append((name, "" if is_folder(removal.folder.stat(name)) else reason(err)))
-    pulse.beat(0)
-    return failed
+            self.left.append(path)
+
+
+def clear(pulse: Pulse, stretch: Stretch) -> Cleared:
+    """Remove a stretch of a dated copy. Raises OSError where the drive fails."""
+    return Clearing(pulse, stretch.top).run(stretch)
 
 
 class Deletion:
-    """Removes one dated copy that is marked for it, folder by folder, as its manifest lists it.
+    """Removes one dated copy that is marked for it, as its manifest lists it.
 
     What the manifest does not list is moved to `found/`: perhaps a person put it there. The
     manifest goes last, so a later run finishes what was interrupted, by the same list.
-    """
 
-    NAMES = 500  # of one folder that go to one worker
+    The workers get the list as text, and read it themselves: reading takes as long as removing. What
+    is in no list shows in that its folder is not empty in the end, so no folder need be listed for it.
+    """
 
     def __init__(self, set_folder: Folder, name: str, workers: Workers) -> None:
         self.set_folder, self.name, self.workers = set_folder, name, workers
         self.top = set_folder.child(name + DELETING)
         self.device = set_folder.own_stat().st_dev
-        self.trail, self.leaving = Trail(self.top), Trail(self.top)
-        self.files = 0
+        self.left: Set[str] = set()      # folders that the workers did not remove
+        self.kept: Set[str] = set()      # what cannot be removed, and the folders on the way to it
         self.failed: Notes = []
         self.found: List[str] = []
+        self.damage = ""
 
     def run(self) -> None:
         """Remove everything that is listed. Raises ManifestDamaged, with the rest still there, or OSError for the drive."""
-        open_folders: List[Tuple[str, Set[str]]] = []
-        passed_over = ""
         if not self.top.names():  # an interrupted run came as far as that
             self.set_folder.rmdir(self.name + DELETING)
             return
+        self._noting((), make_clearable, self.top, self.device)
+        if self.failed:
+            return
         with proved_manifest(self._manifest_file()) as manifest:
-            for block in read_blocks(manifest.lines()):
-                while open_folders and open_folders[-1][0] and not block.path.startswith(open_folders[-1][0] + "/"):
-                    self.workers.after(functools.partial(self._leave, *open_folders.pop()))
-                if (passed_over and block.path.startswith(passed_over)) or not (block.line.startswith(DIR_LINE) or not block.path):
-                    continue
-                folder = self._enter(block.path)
-                if folder is None:
-                    passed_over = block.path + "/"
-                    continue
-                if open_folders:
-                    open_folders[-1][1].discard(block.path.rpartition("/")[2])
-                open_folders.append((block.path, self._remove(folder, block)))
-        while open_folders:
-            self.workers.after(functools.partial(self._leave, *open_folders.pop()))
+            path = ""
+            for entries in manifest.entries():
+                self.workers.submit(Stretch(self.top, path, entries), self._note, (self.top,), 16 * len(entries))
+                path = last_folder(path, entries)
         self.workers.drain()
+        if self.damage:
+            raise ManifestDamaged(self.damage)
+        trail = Trail(self.top)
+        for path in sorted(self.left, key=folder_key, reverse=True):
+            parts = path.split("/")
+            self._noting(parts, self._leave, trail, parts)
+        self._noting((), self._leave, trail, ())
         if not self.failed:
             self.top.unlink(MANIFEST)
             self.set_folder.rmdir(self.name + DELETING)
@@ -5313,55 +5499,23 @@ class Deletion:
         except FileNotFoundError as err:
             raise ManifestDamaged("it is gone") from err
 
-    def _enter(self, path: str) -> Optional[Folder]:
-        """Open a folder to remove what is in it; None where it is gone, has become something else, or is another disk."""
-        try:
-            folder = self.trail.at(path.split("/") if path else (), enter_forced)
-            info = folder.own_stat()
-            if folder.fd is not None and info.st_dev != self.device:
-                self.failed.append(Note(f"{self.name}/{path}", "another disk is mounted there"))
-                return None
-            make_writable(folder)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as err:
-            if err.errno in (errno.EACCES, errno.EPERM):  # somebody else's, or nobody may change it
-                self.failed.append(Note("/".join(filter(None, (self.name, path))), reason(err)))
-            elif err.errno != errno.ELOOP:
-                raise
-            return None
-        return folder
-
-    def _remove(self, folder: Folder, block: Block) -> Set[str]:
-        """Have what is listed in a folder removed; give the names of all else in it."""
-        listed = list(block.entries) if block.path else [*block.entries, PART_NOTICE]
-        others = set(folder.names()).difference(listed, () if block.path else (MANIFEST,))
-        for at in range(0, len(listed), self.NAMES):
-            names = listed[at:at + self.NAMES]
-            self.workers.submit(Removal(folder, names), functools.partial(self._note, block.path, others), (folder,),
-                                16 * KIB * len(names))
-        self.files += len(listed)
-        self.workers.pulse.files = self.files
+    def _note(self, cleared: Cleared) -> None:
+        """Take what became of a stretch."""
+        for path, why in cleared.failed:
+            self._fail(path, why)
+        self.left.update(cleared.left)
+        self.damage = self.damage or cleared.damage
+        self.workers.pulse.files += cleared.names
         self.workers.pulse.tell()
-        return others
 
-    def _note(self, path: str, others: Set[str], failed: Sequence[Tuple[str, str]]) -> None:
-        for name, why in failed:
-            if why:
-                self.failed.append(Note("/".join(part for part in (self.name, path, name) if part), why))
-            else:
-                others.add(name)
-
-    def _leave(self, path: str, others: Set[str]) -> None:
-        """Set apart what is still in a folder though nothing listed it, and remove the folder itself."""
-        parts = path.split("/") if path else []
-        folder = self.leaving.at(parts, enter_forced)
-        failed = {note.path.rpartition("/")[2] for note in self.failed}
-        for name in sorted(others - failed, key=name_bytes):
-            if folder.has(name):
-                self._noting([*parts, name], self._set_apart, folder, parts, name)
-        if parts and not self.failed:
-            self._noting(parts, self.leaving.at(parts[:-1]).rmdir, parts[-1])
+    def _fail(self, path: str, why: str) -> None:
+        """Note what cannot be removed, unless the reason lies in something below it that is noted already."""
+        if path in self.kept:
+            return
+        self.failed.append(Note("/".join(filter(None, (self.name, path))), why))
+        while path not in self.kept:
+            self.kept.add(path)
+            path = path.rpartition("/")[0]
 
     def _noting(self, parts: Sequence[str], call: Callable[..., None], *args: Any) -> None:
         """Make a call, and note what is refused for one thing alone. Raises OSError where the drive fails."""
@@ -5370,16 +5524,29 @@ class Deletion:
         except OSError as err:
             if err.errno in {*GONE, *FULL, *OWN_LIMITS} or is_read_only(err):
                 raise
-            self.failed.append(Note("/".join((self.name, *parts)), reason(err)))
+            self._fail("/".join(parts), reason(err))
+
+    def _leave(self, trail: Trail, parts: Sequence[str]) -> None:
+        """Set apart what is still in a folder though nothing listed it, and remove the folder itself."""
+        try:
+            folder = trail.at(parts, functools.partial(enter_to_clear, self.device))
+        except FileNotFoundError:
+            return  # two workers had a part of it, and the other one removed it
+        for name in folder.names():
+            path = "/".join((*parts, name))
+            if path != MANIFEST and path not in self.kept:
+                self._noting([*parts, name], self._set_apart, folder, parts, name)
+        if parts and "/".join(parts) not in self.kept:
+            trail.at(parts[:-1]).rmdir(parts[-1])
 
     def _set_apart(self, folder: Folder, parts: Sequence[str], name: str) -> None:
         """Move something that no list names to `found/`; what systems strew is removed."""
-        if STREWN.fullmatch(name) and not is_folder(folder.stat(name)):
+        info = folder.stat(name)
+        if not is_folder(info) and (STREWN.fullmatch(name) or (name == PART_NOTICE and not parts)):
             folder.unlink(name)
             return
-        if is_folder(folder.stat(name)) and folder.stat(name).st_dev != self.device:
-            self.failed.append(Note("/".join((self.name, *parts, name)), "another disk is mounted there"))
-            return
+        if is_folder(info) and info.st_dev != self.device:
+            raise OSError(errno.EXDEV, "another disk is mounted there")
         place = functools.reduce(enter_or_make, (FOUND, self.name, *parts), self.set_folder)
         new_name = name if not place.has(name) else free_name(place, name, "_2")
         folder.rename(name, place, new_name)
@@ -5395,7 +5562,6 @@ class Moment(NamedTuple):
     expect: Expect
 
 
-LIST_DAMAGED = "its list is damaged"
 SOMEBODY_READS = "somebody is reading the dated copies, so no old one was deleted; a later run does it"
 
 
@@ -5415,16 +5581,17 @@ class Rotated(NamedTuple):
 
 def plan_of(set_folder: Folder, snapshots: Sequence[Snapshot], rotation: Rotation, now: datetime) -> Plan:
     """Plan the rotation of a set; what cannot be read stays. Raises UsageError, OSError."""
-    pins, copies, unreadable = read_pins(set_folder), [], []
+    pins, copies, damaged = read_pins(set_folder), [], []
     for one in snapshots:
         taken = parse_time(str(one.header.get("taken", "")))
         if one.state is State.DAMAGED or one.by_twin or (one.state is State.WHOLE and taken is None):
             way_out = f"; put it back, in the set's folder, with: {put_back(one.name)}" if one.by_twin else ""
-            unreadable.append(Verdict(one.name, (f"{LIST_DAMAGED}{way_out}",)))
+            damaged.append(Verdict(one.name, (f"its list is damaged{way_out}",)))
         elif one.state is State.WHOLE and taken:
             copies.append(Dated(one.name, one.seq, taken, frozenset(one.sources.items()), pins.get(one.name)))
     plan = plan_rotation(copies, rotation.retention, now)
-    return Plan([*unreadable, *plan.keep], plan.remove, spare_copies(plan, copies, now) if rotation.min_free.wanted else [])
+    spare = spare_copies(plan, copies, now) if rotation.min_free.wanted else []
+    return Plan([*damaged, *plan.keep], plan.remove, spare, damaged)
 
 
 def held_text(held: Snapshot, set_path: str) -> str:
@@ -5485,48 +5652,6 @@ def delete_copy(set_folder: Folder, name: str, begun: bool, workers: Workers) ->
     return deletion
 
 
-def carry_out_plan(drive: Drive, set_name: str, plan: Plan, min_free: Space, run: Moment, deletions: List[Deletion]) -> Rotated:
-    """Delete what a plan drops, and finish what an earlier run began to delete; the caller holds the set's lock.
-
-    `deletions` gets each that was carried out. The drive is looked at again before each. Of what the plan can spare, the
-    oldest go until `min_free` is free.
-    Raises DriveError where the drive fails; a later run finishes what is left.
-    """
-    with drive.guarded():
-        set_folder = drive.root.child(set_name)
-        present = survey(set_folder)
-        begun = [one.name[:-len(DELETING)] for one in present if one.state is State.DELETING]
-        spare = [one.name for one in plan.spare if not min_free.is_there(*free_space(drive.path))]
-        names = [*begun, *(one.name for one in plan.remove), *spare]
-        guard = lock_against_readers(drive, set_name) if names else None
-        if guard is None:
-            return Rotated(plan, put_off=SOMEBODY_READS if names else "")
-        files = sum(int(one.end.get("files", 0)) for one in present if one.name in names)
-        notes: Notes = []
-        drive.safe = "no dated copy on it was touched but those that the plan drops"
-        before, pulse = free_space(drive.path)[0], new_pulse(run.expect(files, 0), run.jobs)
-        with Workers(run.jobs, pulse, functools.partial(remove_names, pulse)) as workers:
-            for name in names:
-                if name in spare and min_free.is_there(*settled_space(drive.root)):
-                    break
-                if name not in begun and name in read_pins(set_folder):
-                    continue  # pinned a moment ago
-                drive.check()
-                try:
-                    deletions.append(delete_copy(set_folder, name, name in begun, workers))
-                except ManifestDamaged as err:
-                    notes.append(Note(name, f"its list is damaged ({err}); look at it, and delete it by hand"))
-        set_folder.flush()
-        flush = whole_flush(drive.root)
-        if flush:
-            flush.finish()
-        if not min_free.is_there(*free_space(drive.path)):
-            notes.append(Note("", f"{size_text(free_space(drive.path)[0])} are free, which is less than --min-free asks for; what is left "
-                              "is protected, or the last of its month"))
-        return Rotated(plan, [one.name for one in deletions if not one.failed], max(0, free_space(drive.path)[0] - before),
-                       [path for one in deletions for path in one.found], [*notes, *(note for one in deletions for note in one.failed)])
-
-
 def prepare_rotation(set_folder: Folder, snapshots: Sequence[Snapshot], rotation: Rotation, newest: Optional[Snapshot], now: datetime
                      ) -> Rotated:
     """Plan a rotation, and say what forbids it now. Raises UsageError, OSError."""
@@ -5536,31 +5661,89 @@ def prepare_rotation(set_folder: Folder, snapshots: Sequence[Snapshot], rotation
     return Rotated(plan, put_off=why, held=held is not None, attention=bool(why))
 
 
-def rotate(drive: Drive, set_name: str, rotation: Rotation, run: Moment, newest: Optional[Snapshot], deletions: List[Deletion]
-           ) -> Rotated:
-    """Rotate a set whose lock the caller holds, unless something forbids it; `newest` is what the clock is held against.
+class Rotating:
+    """The rotation of a set whose lock the caller holds; what it has deleted stays known when the rest fails."""
 
-    `deletions` gets what was carried out, also where the rest fails. Raises UsageError, DriveError.
-    """
-    with drive.guarded():
-        set_folder = drive.root.child(set_name)
-        if set_folder.own_stat().st_dev != drive.stamp[0]:
-            raise DriveError(f"the folder {set_name} on the drive {drive.where} is another disk: nothing was deleted; make that disk "
-                             "a drive of its own, or unmount it")
-        snapshots = survey(set_folder)
-        ready = prepare_rotation(set_folder, snapshots, rotation, newest, run.now)
-    if ready.put_off:
-        return ready
-    try:
-        return carry_out_plan(drive, set_name, ready.plan, rotation.min_free, run, deletions)
-    finally:
-        if deletions:  # also when the rest was interrupted; a drive that went away says so itself
-            with contextlib.suppress(OSError):
-                append_line(set_folder, HISTORY, json.dumps({
-                    "what": "rotate", "time": run.now.isoformat(timespec="seconds"),
-                    "removed": [one.name for one in deletions if not one.failed],
-                    "found": [path for one in deletions for path in one.found],
-                    "failed": [note._asdict() for one in deletions for note in one.failed]}))
+    def __init__(self, drive: Drive, set_name: str, rotation: Rotation, moment: Moment) -> None:
+        self.drive, self.set_name, self.rotation, self.moment = drive, set_name, rotation, moment
+        self.deletions: List[Deletion] = []
+
+    @property
+    def removed(self) -> List[str]:
+        """Name the dated copies that are gone."""
+        return [one.name for one in self.deletions if not one.failed]
+
+    @property
+    def found(self) -> List[str]:
+        """Name what was set apart, as no list had it."""
+        return [path for one in self.deletions for path in one.found]
+
+    @property
+    def failed(self) -> List[Note]:
+        """Give what could not be deleted, and why."""
+        return [note for one in self.deletions for note in one.failed]
+
+    def run(self, newest: Optional[Snapshot]) -> Rotated:
+        """Rotate, unless something forbids it; `newest` is what the clock is held against. Raises UsageError, DriveError."""
+        with self.drive.guarded():
+            set_folder = self.drive.root.child(self.set_name)
+            if set_folder.own_stat().st_dev != self.drive.stamp[0]:
+                raise DriveError(f"the folder {self.set_name} on the drive {self.drive.where} is another disk: nothing was deleted; make "
+                                 "that disk a drive of its own, or unmount it")
+            ready = prepare_rotation(set_folder, survey(set_folder), self.rotation, newest, self.moment.now)
+        if ready.put_off:
+            return ready
+        try:
+            with self.drive.guarded():
+                return self._carry_out(set_folder, ready.plan)
+        finally:
+            if self.deletions:  # also when the rest was interrupted; a drive that went away says so itself
+                with contextlib.suppress(OSError):
+                    append_line(set_folder, HISTORY, json.dumps({
+                        "what": "rotate", "time": self.moment.now.isoformat(timespec="seconds"), "removed": self.removed,
+                        "found": self.found, "failed": [note._asdict() for note in self.failed]}))
+
+    def _carry_out(self, set_folder: Folder, plan: Plan) -> Rotated:
+        """Delete what the plan drops, and finish what an earlier run began to delete; a later run finishes what is left.
+
+        Of what the plan can spare, the oldest go until enough is free.
+        """
+        drive, min_free = self.drive, self.rotation.min_free
+        present = survey(set_folder)
+        begun = [one.name[:-len(DELETING)] for one in present if one.state is State.DELETING]
+        spare = [one.name for one in plan.spare if not min_free.is_there(*free_space(drive.path))]
+        names = [*begun, *(one.name for one in plan.remove), *spare]
+        guard = lock_against_readers(drive, self.set_name) if names else None
+        if guard is None:
+            return Rotated(plan, put_off=SOMEBODY_READS if names else "")
+        drive.safe = "no dated copy on it was touched but those that the plan drops"
+        before = free_space(drive.path)[0]
+        notes = self._delete(set_folder, names, begun, spare, sum(int(one.end.get("files", 0)) for one in present if one.name in names))
+        set_folder.flush()
+        flush = whole_flush(drive.root)
+        if flush:
+            flush.finish()
+        if not min_free.is_there(*free_space(drive.path)):
+            notes.append(Note("", f"{size_text(free_space(drive.path)[0])} are free, which is less than --min-free asks for; what is left "
+                              "is protected, or the last of its month"))
+        return Rotated(plan, self.removed, max(0, free_space(drive.path)[0] - before), self.found, [*notes, *self.failed])
+
+    def _delete(self, set_folder: Folder, names: Sequence[str], begun: Collection[str], spare: Collection[str], files: int) -> Notes:
+        """Delete dated copies, `files` files in all; the drive is looked at again before each. Give what was left alone, and why."""
+        notes: Notes = []
+        pulse = new_pulse(self.moment.expect(files, 0), self.moment.jobs)
+        with Workers(self.moment.jobs, pulse, functools.partial(clear, pulse)) as workers:
+            for name in names:
+                if name in spare and self.rotation.min_free.is_there(*settled_space(self.drive.root)):
+                    break
+                if name not in begun and name in read_pins(set_folder):
+                    continue  # pinned a moment ago
+                self.drive.check()
+                try:
+                    self.deletions.append(delete_copy(set_folder, name, name in begun, workers))
+                except ManifestDamaged as err:
+                    notes.append(Note(name, f"its list is damaged ({err}); look at it, and delete it by hand"))
+        return notes
 
 
 # -- taking a dated copy --
@@ -5584,10 +5767,18 @@ class Order(NamedTuple):
     jobs: int = 1
 
 
+def has_rested(words: Mapping[str, str], rested_ns: int) -> bool:
+    """Tell whether nothing of a file is younger: neither its content nor, where its line has that, its change time.
+
+    The time alone would do for a container that is in use, as an encrypting program puts its time back after each write.
+    """
+    return time_ns(words.get("time", "")) < rested_ns and ("ctime" not in words or time_ns(words["ctime"]) < rested_ns)
+
+
 def lost_alone(known: Known, rested_ns: int) -> Losses:
     """Give what a lost file counts, without counting that it was there."""
     words = parse_keywords(known.line)
-    rested = time_ns(words.get("time", "")) < rested_ns
+    rested = has_rested(words, rested_ns)
     return Losses(lost=1, rested_lost=rested, rested_bytes_lost=number(words, "size") * rested)
 
 
@@ -5603,16 +5794,17 @@ class Toll:
         alias = path.partition("/")[0]
         self.sources[alias] = self.sources.get(alias, Losses()).plus(losses)
 
-    def met(self, path: str, sizes: Sequence[int], times: Sequence[int]) -> None:
-        """Count files of the earlier copy that are as they were; times in nanoseconds."""
-        rested = [size for size, time in zip(sizes, times) if time < self.rested_ns]
-        self.add(path, Losses(len(sizes), 0, len(rested), 0, sum(rested)))
+    def met(self, path: str, files: Sequence[os.stat_result]) -> None:
+        """Count files of the earlier copy that are as they were, as `has_rested` would do by their lines."""
+        limit = self.rested_ns
+        rested = [info.st_size for info in files if info.st_mtime_ns < limit and (not WITH_CTIME or info.st_ctime_ns < limit)]
+        self.add(path, Losses(len(files), 0, len(rested), 0, sum(rested)))
 
     def one(self, path: str, known: Known, lost: bool) -> None:
         """Count one file of the earlier copy."""
         words = parse_keywords(known.line)
         size = number(words, "size")
-        rested = time_ns(words.get("time", "")) < self.rested_ns
+        rested = has_rested(words, self.rested_ns)
         self.add(path, Losses(1, lost, rested, lost and rested, size * rested, size * (lost and rested)))
 
     def found_again(self, path: str, known: Known) -> None:
@@ -5710,6 +5902,7 @@ class Moved(NamedTuple):
     folder: Folder
     name: str
     linkable: bool = True            # what is stored may get one more name
+    place: int = 0                   # where its lines begin in the manifest
 
 
 class Errand(NamedTuple):
@@ -6026,6 +6219,11 @@ class Tally:
             self.run.notes.append(Note(path, result.note))
         return result.lines
 
+    def note_move(self, before: Optional[Earlier], errand: Errand, result: Stored) -> None:
+        """Remember that a file was only moved, so that its old name is not lost."""
+        if result.moved and errand.moved:
+            self.moved.append((before, errand.moved.path, errand.moved.known))
+
     def note_rot(self, errand: Errand, result: Stored) -> None:
         """Remember which dated copy has the version before suspected rot."""
         if result.rot and errand.known:
@@ -6072,18 +6270,20 @@ class Groups:
         self.run, self.tally = run, tally
         self.open: Dict[Tuple[int, ...], Group] = {}
 
-    def join(self, errand: Errand, at: int, lines: List[str]) -> None:
+    def join(self, before: Optional[Earlier], errand: Errand, at: int, lines: List[str]) -> None:
         """Store the first name of a group, or link a further one when the first is done."""
         group = self.meet(errand.file.info, errand.path)
         if group.first == errand.path:
             def first(result: Stored) -> None:
                 lines[at], lines[at + 1] = self.tally.stored(errand.path, result, errand.known)
                 self.tally.note_rot(errand, result)
+                self.tally.note_move(before, errand, result)
                 group.lines = result.lines if result.same is not None and not result.kept else None
             self.run.workers.submit(errand, first, errand.folders, errand.cost)
         else:
             def further() -> None:
                 result = self._linked(group, errand) or self.run.store.store(errand)
+                self.tally.note_move(before, errand, result)
                 lines[at], lines[at + 1] = self.tally.stored(errand.path, result, errand.known)
             self.run.workers.after(further, keeps=len(errand.folders))
 
@@ -6102,7 +6302,8 @@ class Groups:
             return None
         digest = parse_hash_line(lines.hash_line)[0]
         same = how_same(lines.line, digest, errand.known)
-        return Stored(Known(lines.line, hash_line(digest, errand.path)), same, errand.file.info.st_size)
+        moved = errand.moved is not None and not other_content(lines, errand.moved.known)
+        return Stored(Known(lines.line, hash_line(digest, errand.path)), same, errand.file.info.st_size, moved=moved)
 
     def link(self, group: Group, folder: Folder, name: str) -> bool:
         """Give the group's first entry in this copy a further name; False where the drive refuses."""
@@ -6193,18 +6394,27 @@ class Moves:
     Its old name must be gone, or another file's: one stored file never serves two names of a copy.
     """
 
+    FEW_NAMES = 16       # of one file, each of which looks through all that it had
+
     def __init__(self, order: Order, suspects: Mapping[str, int], hard_links: bool) -> None:
         self.suspects, self.hard_links = suspects, hard_links
         self.origins = {source.alias: source.path for source in order.sources if source.is_folder}
         self.indexes: Dict[str, Index] = {}
         self.tops: Dict[str, Trail] = {}
         self.claimed: Set[Tuple[str, int]] = set()
+        self.passed: Dict[Tuple[str, int, int, int], int] = {}       # up to where the many names of one file were looked through
 
     def by_stat(self, before: Earlier, info: os.stat_result) -> Optional[Moved]:
-        """Find what a file was, by its size, time and inode."""
-        if info.st_nlink != 1 or info.st_mtime_ns >= before.racy_after_ns:
+        """Find what a file was, by its size, time and inode. One with several names, then or now, shares nothing by that."""
+        if info.st_mtime_ns >= before.racy_after_ns:
             return None  # a file that was written since then is new
-        return self._first(before, self._index(before).by_stat(info))
+        one = before.name, info.st_size, info.st_mtime_ns, info.st_ino
+        moved = self._first(before, self._index(before).by_stat(info, self.passed.get(one, 0)))
+        if info.st_nlink > self.FEW_NAMES:
+            self.passed[one] = moved.place + 1 if moved else (1 << Index.PLACE_BITS) - 1
+        if moved and (info.st_nlink != 1 or " nlink=" in moved.known.line):
+            return moved._replace(linkable=False)
+        return moved
 
     def by_content(self, before: Earlier, digest: str) -> Optional[Moved]:
         """Find what a large file was, by its checksum."""
@@ -6226,7 +6436,7 @@ class Moves:
                 folder = before.folder_for_moves("/".join(folders))
                 if folder is not None:
                     self.claimed.add((before.name, place))
-                    return Moved(path, known, folder, name, self.hard_links)
+                    return Moved(path, known, folder, name, self.hard_links, place)
         return None
 
     def _is_gone(self, before: Earlier, path: str, words: Mapping[str, str]) -> bool:
@@ -6375,10 +6585,11 @@ class Entries:
             moved = self.moves.by_stat(place.before, errand.file.info)  # its name was another file's
         at = len(lines)
         lines += ("", "")
+        errand = errand._replace(moved=moved)
         if errand.file.info.st_nlink > 1:
-            self.groups.join(errand, at, lines)
+            self.groups.join(place.before, errand, at, lines)
         else:
-            self._send(place, errand._replace(moved=moved), at, lines)
+            self._send(place, errand, at, lines)
 
     def _unreadable(self, place: Place, name: str, was: Optional[Known], lines: List[str]) -> None:
         """Keep the earlier copy of an entry that cannot even be looked at, unless it was a folder then."""
@@ -6406,8 +6617,7 @@ class Entries:
         """Have a file stored by somebody; take the result here, in order."""
         def then(result: Stored) -> None:
             self.tally.note_rot(errand, result)
-            if result.moved and errand.moved:
-                self.tally.moved.append((place.before, errand.moved.path, errand.moved.known))
+            self.tally.note_move(place.before, errand, result)
             lines[at], lines[at + 1] = self.tally.stored(errand.path, self._shared(place, errand.name, result), errand.known)
         self.run.workers.submit(errand, then, errand.folders, errand.cost)
 
@@ -6456,7 +6666,7 @@ class Entries:
 
         def then(refused: List[int]) -> None:
             self.tally.plain(Same.UNCHANGED, len(linked) - len(refused), sum(sizes) - sum(sizes[one] for one in refused), 0)
-            self.tally.toll.met(place.of(names[0]), sizes, times)
+            self.tally.toll.met(place.of(names[0]), [file.info for _, _, file, _ in linked])
             for one in refused:
                 at, name, file, was = linked[one]
                 errand = self.comparison.errand(place, name, file, was)
@@ -7018,15 +7228,14 @@ class SetRun:
         """Delete what the policy no longer keeps; the new dated copy is whole, whatever becomes of that."""
         if self.order.rotation is None:
             return None
-        why, deletions = "it was interrupted, and a later run goes on with it", []  # type: str, List[Deletion]
+        rotating = Rotating(self.drive, self.set_name, self.order.rotation, Moment(self.order.now, self.order.jobs, expect))
         try:
-            moment = Moment(self.order.now, self.order.jobs, expect)
-            return rotate(self.drive, self.set_name, self.order.rotation, moment, newest_whole(self.snapshots), deletions)
+            return rotating.run(newest_whole(self.snapshots))
         except KeyboardInterrupt:
-            pass
+            why = "it was interrupted, and a later run goes on with it"
         except SnapbackError as err:
             why = str(err)
-        return Rotated(Plan([], []), [one.name for one in deletions if not one.failed], broken_off=why)
+        return Rotated(Plan([], []), rotating.removed, broken_off=why)
 
     def _pin_before_rot(self, rotten: Sequence[Tuple[str, str, str]]) -> Notes:
         """Pin the dated copies that have the earlier version of what suspected rot changed, once, if it still hashes right."""
@@ -7139,7 +7348,7 @@ def last_check(set_folder: Folder) -> str:
         if '"verify"' in line:
             with contextlib.suppress(ValueError, AttributeError, RecursionError):
                 one = json.loads(line)
-                if one.get("what") == "verify" and not one.get("quick") and not one.get("interrupted") and parse_time(one.get("time", "")):
+                if one.get("what") == "verify" and not one.get("quick") and not one.get("interrupted") and parse_time(str(one.get("time"))):
                     return str(one["time"])
     return ""
 
@@ -7154,19 +7363,31 @@ def pace_of(snapshots: Sequence[Snapshot]) -> int:
     return int(sum(int(one.end.get("added", 0)) for one in whole[1:]) / days) if days >= 1 else 0
 
 
-def see_drive(drive: Drive, set_name: str, disks: Set[str], before: Seen, now: datetime) -> Seen:
-    """Look how a drive stands, for the local record; `disks` are those of what is copied. Raises OSError."""
+UNWATCHED = timedelta(days=2)    # when nobody looked for longer, it is not known whether a drive stayed attached
+
+
+def see_drive(drive: Drive, set_name: str, sources: Sequence[Source], before: Seen, now: datetime) -> Seen:
+    """Look how a drive stands, for the local record; of other sources than these no dated copy counts. Raises OSError.
+
+    Without sources all count, and of the disks that hold them nothing new is known.
+    """
+    disks = system_disks()
+    for source in sources:
+        with contextlib.suppress(OSError):
+            disks |= disks_of(source.path)
     offline = bool(drive.marker and drive.marker.offline)
-    text = now.isoformat(timespec="seconds")
+    text, looked = now.isoformat(timespec="seconds"), parse_time(before.seen)
+    stayed = looked is not None and timedelta(0) <= now - looked <= UNWATCHED
     free, total = free_space(drive.path)
+    since = (before.attached_since if stayed else "") or text
     seen = Seen(drive.marker.label if drive.marker else "", drive.path, set_name, offline=offline, seen=text, free=free, total=total,
-                same_disk=bool(disks & disks_of(drive.path)), attached_since=before.attached_since or text, told=before.told,
-                told_code=before.told_code)
+                same_disk=bool(disks & disks_of(drive.path)) or (not sources and before.same_disk), attached_since=since, told=before.told)
     if not set_name or not drive.root.has(set_name):
         return seen
     folder = drive.root.child(set_name)
     snapshots = survey(folder)
-    newest, held = newest_whole(snapshots), held_by(snapshots, read_accepted(folder))
+    held, wanted = held_by(snapshots, read_accepted(folder)), {source.alias: source.path for source in sources}
+    newest = newest_whole(one for one in snapshots if not wanted or one.sources == wanted)
     seen = seen._replace(checked=last_check(folder), hold=held_text(held, folder.path) if held else "", pace=pace_of(snapshots))
     if newest:
         damaged = damaged_in(read_text(folder, DAMAGED_LIST, 64 * MIB) or "").get(newest.name, 0)
@@ -7967,7 +8188,8 @@ def with_problem(answer: Answer, problem: str) -> Answer:
     """Add a line about trouble that leaves the dated copy as good as it is; an empty one adds nothing."""
     if not problem:
         return answer
-    return answer._replace(code=min(answer.code, Exit.ATTENTION, key=WORST_FIRST.index), problems=[problem, *answer.problems])
+    return answer._replace(code=min(answer.code, Exit.ATTENTION, key=WORST_FIRST.index), problems=[problem, *answer.problems],
+                           facts={**answer.facts, "problem": problem})
 
 
 def drives_answer(answers: Mapping[str, Tuple[str, Answer]]) -> Answer:
@@ -8131,8 +8353,7 @@ def rotated_notes(done: Rotated) -> Notes:
     """Give what of a rotation needs a person's attention."""
     put_off = [Note("", f"no old dated copy was deleted: {done.put_off}")] if done.attention else []
     broken = [Note("", f"deleting old dated copies did not come to its end: {done.broken_off}")] if done.broken_off else []
-    damaged = [Note(one.name, f"it stays, as {why}") for one in done.plan.keep for why in one.reasons
-               if why.startswith(LIST_DAMAGED) and not done.put_off]
+    damaged = [Note(one.name, f"it stays, as {one.reasons[0]}") for one in done.plan.damaged if not done.put_off]
     failed = [note._replace(why=f"could not be deleted ({note.why})") if note.path else note for note in done.notes]
     return [*put_off, *broken, *damaged, *failed]
 
@@ -8205,8 +8426,11 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str, eject
     if taken.hold:
         problems.append(taken.hold)
         end = f"ON HOLD - the dated copy was made, and every earlier one is untouched; {unplug}"
+    facts = backup_facts(taken, seconds)
+    if ejected:
+        facts.update(ejected=ejected[0], safe_to_unplug=ejected[0])
     code = Exit.HELD if taken.hold else Exit.ATTENTION if problems else Exit.DONE
-    return Answer(code, lines if problems else [*lines, end], [*problems, end] if problems else (), backup_facts(taken, seconds))
+    return Answer(code, lines if problems else [*lines, end], [*problems, end] if problems else (), facts)
 
 
 def preview_answer(look: Look, set_name: str, label: str, free: int) -> Answer:
@@ -8321,16 +8545,19 @@ def is_offline(one: DriveStatus, now: datetime) -> bool:
 def drive_troubles(one: DriveStatus, now: datetime) -> List[str]:
     """Say what needs attention of a drive."""
     seen, troubles = one.seen, [one.trouble] if one.trouble else []
+    taken, cure = parse_time(seen.taken), "run: snapback.py backup" if one.attached else "attach it for a new one"
     if not seen.snapshot and not one.trouble:
-        troubles.append("there is no dated copy on it" + (
-            ": run: snapback.py backup" if one.attached else " that is known here: attach it, and let it be copied to"))
-    elif is_past(parse_time(seen.taken), one.remind_after, now):
-        troubles.append(f"its newest dated copy was made {age_text(parse_time(seen.taken), now)}: "
-                        + ("run: snapback.py backup" if one.attached else "attach it, and let it be copied to"))
+        troubles.append(f"{'there is no dated copy on it' if one.attached else 'no dated copy on it is known here'}: {cure}")
+    elif taken and is_past(taken, one.remind_after, now):
+        troubles.append(f"its newest copy is {span_text((now - taken).total_seconds())} old: {cure}")
+    elif taken and taken - now > AHEAD:
+        troubles.append("its newest copy is dated in the future: is the clock right?")
     if seen.hold:
-        troubles.append(seen.hold)
+        troubles.append(f"{seen.hold.partition(':')[0]}, as much was lost at once\n  " + (
+            f"unplug it, or if it was you: snapback.py accept --drive {shell_word(seen.path)}" if one.attached else
+            "if that was you, attach it and run: snapback.py accept"))
     if seen.damaged:
-        troubles.append(f"a check found {count_text(seen.damaged, 'damaged file')} in its newest dated copy: make a new one")
+        troubles.append(f"{count_text(seen.damaged, 'damaged file')} in its newest copy: {cure}")
     if seen.total and seen.free * 20 < seen.total:
         troubles.append(f"only {size_text(seen.free)} of {size_text(seen.total)} are free")
     return [f"{one.label}: {trouble}" for trouble in troubles]
@@ -8351,17 +8578,22 @@ def status_lines(one: DriveStatus, now: datetime) -> List[str]:
     since = parse_time(seen.attached_since)
     where = f"attached at {show(seen.path)}" if one.attached else (
         f"away, last seen {age_text(parse_time(seen.seen), now)}" if seen.seen else "never seen here")
-    if one.attached and seen.offline and since and now - since > NO_OFFLINE:
-        where += f" for {span_text((now - since).total_seconds())}, so it is no offline drive: unplug it between copies"
+    stays = [f"  attached     for {span_text((now - since).total_seconds())}, so no offline drive: unplug it between copies"
+             ] if since and seen.offline and one.attached and not is_offline(one, now) else []
     newest = f"{seen.snapshot}, {age_text(parse_time(seen.taken), now)}" if seen.snapshot else "none that is known here"
     checked = age_text(parse_time(seen.checked), now) if seen.checked else "never: run snapback.py verify, which reads everything again"
-    return [f"{one.label}{' (offline)' if seen.offline else ''}: {where}", f"  newest copy  {newest}", f"  last check   {checked}",
+    return [f"{one.label}{' (offline)' if seen.offline else ''}: {where}", *stays, f"  newest copy  {newest}", f"  last check   {checked}",
             f"  space        {space_text(seen)}", *(["  tripwire     off: much lost at once holds nothing"] if seen.unguarded else [])]
+
+
+def has_copy(one: DriveStatus) -> bool:
+    """Tell whether a drive holds a dated copy; of one that is attached and cannot be looked at the local record proves nothing."""
+    return bool(one.seen.snapshot) and not (one.attached and one.trouble)
 
 
 def three_two_one(drives: Sequence[DriveStatus], now: datetime) -> List[str]:
     """Say in words how far three copies, on two disks, one of them offline, are reached."""
-    have = [one for one in drives if one.seen.snapshot]
+    have = [one for one in drives if has_copy(one)]
     other = [one.label for one in have if not one.seen.same_disk]
     offline = [one.label for one in have if is_offline(one, now) and not one.seen.same_disk]
     names = enumerate_words(["the original", *(one.label for one in have)])
@@ -8373,21 +8605,23 @@ def three_two_one(drives: Sequence[DriveStatus], now: datetime) -> List[str]:
 def status_answer(drives: Sequence[DriveStatus], now: datetime, unguarded: bool) -> Answer:
     """Say whether a person is safe: 0 good, 3 attention, 1 bad."""
     troubles = [line for one in drives for line in drive_troubles(one, now)]
-    young = [one for one in drives if one.seen.snapshot and not is_past(parse_time(one.seen.taken), one.remind_after, now)]
+    young = [one for one in drives if has_copy(one) and not is_past(parse_time(one.seen.taken), one.remind_after, now)]
     code = Exit.FAILED if not young else Exit.ATTENTION if troubles else Exit.DONE
     newest = max(young, key=lambda one: one.seen.snapshot, default=None)
+    safe = "Safe, but see below" if troubles else "Safe"
     first = "NOT SAFE: there is no recent dated copy" if newest is None else (
-        f"{'Safe, but look at what is said below' if troubles else 'Safe'}: the newest dated copy is on {newest.label}, made "
-        f"{age_text(parse_time(newest.seen.taken), now)}")
+        f"{safe}: newest dated copy {age_text(parse_time(newest.seen.taken), now)}, on {newest.label}")
     away = sorted((one for one in drives if not one.attached), key=lambda one: one.seen.taken)
     lines = [first, "", *(line for one in drives for line in status_lines(one, now)), "", *three_two_one(drives, now)]
     lines += [f"Plug in next  {away[0].label}"] if away else []
     lines += ["Tripwire      off in the settings: much lost at once holds nothing"] if unguarded else []
-    return Answer(code, lines, troubles, {"safe": code is Exit.DONE, "tripwire": not unguarded, "three_copies": sum(
-        bool(one.seen.snapshot) for one in drives) >= 2, "two_disks": any(one.seen.snapshot and not one.seen.same_disk for one in drives),
-        "one_offline": any(one.seen.snapshot and is_offline(one, now) and not one.seen.same_disk for one in drives),
+    return Answer(code, lines, [line for trouble in troubles for line in trouble.split("\n")], {
+        "safe": code is Exit.DONE, "tripwire": not unguarded, "three_copies": sum(map(has_copy, drives)) >= 2,
+        "two_disks": any(has_copy(one) and not one.seen.same_disk for one in drives),
+        "one_offline": any(has_copy(one) and is_offline(one, now) and not one.seen.same_disk for one in drives),
         "plug_in_next": away[0].id if away else None,
-        "drives": [{**one.seen._asdict(), "id": one.id, "label": one.label, "attached": one.attached, "troubles": drive_troubles(one, now)}
+        "drives": [{**one.seen._asdict(), "id": one.id, "label": one.label, "attached": one.attached,
+                    "troubles": [" ".join(trouble.split()) for trouble in drive_troubles(one, now)]}
                    for one in drives]})
 
 
@@ -8635,6 +8869,9 @@ def systemd_word(word: str, program: bool = False) -> str:
 def systemd_units(schedule: Schedule) -> Dict[str, str]:
     """Write a user's service and timer, systemd.timer(5); Persistent: what was missed while off is made up for. Raises UsageError."""
     check_words(schedule.words)
+    if re.search(r"[\"'\\]", schedule.words[0]):
+        raise UsageError(f"systemd starts no program with a quote or a backslash in its path, as in {quoted(schedule.words[0])}; run "
+                         "snapback with another Python, or take --with cron")
     minutes = {1: "*", 60: str(MINUTE)}.get(schedule.every, f"0/{schedule.every}")
     command = " ".join([systemd_word(schedule.words[0], program=True), *map(systemd_word, schedule.words[1:])])
     service = ["[Unit]", "Description=Dated copies by snapback", "", "[Service]", "Type=oneshot", f"ExecStart={command}"]
@@ -8962,15 +9199,18 @@ def notification(title: str, text: str, system: str) -> Call:
     return Call(["notify-send", "--app-name=snapback", "--", title, xml_text(text.replace("\\", "\\\\"))])
 
 
+NOTIFYING = 10               # seconds that a desktop may take
+
+
 def notify(title: str, text: str) -> bool:
-    """Show a notice on the desktop, where there is one; tell whether that went well. It is tried for ten seconds."""
+    """Show a notice on the desktop, where there is one; tell whether that went well. It never raises."""
     call = notification(title, text, "windows" if WINDOWS else "macos" if MACOS else "linux")
     if not WINDOWS and not MACOS and not os.environ.get("DBUS_SESSION_BUS_ADDRESS"):
         bus = session_bus()
         if not bus and not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
             return False
         call = call._replace(variables={"DBUS_SESSION_BUS_ADDRESS": bus} if bus else {})
-    return run_program(call, 10).code == 0
+    return run_program(call, NOTIFYING).code == 0
 
 
 TELLING = 600                # seconds that a person's own program may take
@@ -9252,17 +9492,35 @@ def make_order(args: argparse.Namespace, sources: Tuple[Source, ...], scene: Sce
                  hold_at, None if args.no_rotate else rotation, scene.watched, args.jobs)
 
 
-def look_again(drive: Drive, set_name: str, sources: Iterable[Source], now: datetime) -> Seen:
+def look_again(drive: Drive, set_name: str, sources: Sequence[Source], now: datetime) -> Seen:
     """Look how a drive stands, and note it in the local record. Raises OSError."""
     drive_id = drive.marker.id if drive.marker else ""
-    disks = system_disks()
-    for source in sources:
-        with contextlib.suppress(OSError):
-            disks |= disks_of(source.path)
-    seen = see_drive(drive, set_name, disks, seen_drives().get(drive_id, Seen()), now)
+    seen = see_drive(drive, set_name, sources, seen_drives().get(drive_id, Seen()), now)
     if drive_id:
         note_seen(drive_id, seen)
     return seen
+
+
+def look_after(drive: Drive, set_name: str, now: datetime) -> None:
+    """Note what a command changed of the set that the local record speaks of, so that it is known when the drive is away."""
+    before = seen_drives().get(drive.marker.id) if drive.marker else None
+    if before and before.set_name == set_name:
+        with contextlib.suppress(OSError):  # the record is a convenience
+            look_again(drive, set_name, (), now)
+
+
+def note_missed(drive_id: str, seen: Seen, now: datetime) -> Seen:
+    """Note in the local record that a drive is not attached."""
+    seen = seen._replace(attached_since="", missed_since=seen.missed_since or now.isoformat(timespec="seconds"))
+    note_seen(drive_id, seen)
+    return seen
+
+
+def note_missed_at(place: str, now: datetime) -> None:
+    """Note in the local record that the drive that was seen at a path is not attached."""
+    known, seen = str(known_drives().get(whole_path(place), {}).get("id")), seen_drives()
+    if known in seen:
+        note_missed(known, seen[known], now)
 
 
 def eject_drive(drive: Drive) -> Tuple[bool, str]:
@@ -9321,22 +9579,20 @@ TOLD_AGAIN = timedelta(hours=20)     # once a day, also when the hours wander a 
 
 def is_told(seen: Seen, code: Exit, now: datetime) -> bool:
     """Tell whether a person was told of a drive's trouble not long ago."""
-    told = parse_time(seen.told)
-    return told is not None and seen.told_code == code and timedelta(0) <= now - told < TOLD_AGAIN
+    told = parse_time(str(seen.told.get(str(int(code)), "")))
+    return told is not None and timedelta(0) <= now - told < TOLD_AGAIN
 
 
-def label_of(one: DriveSettings) -> str:
+def label_of(one: DriveSettings, seen: Optional[Seen] = None) -> str:
     """Give the name that people know a drive of the settings by."""
-    return show(seen_drives().get(one.id, Seen()).label or one.label) or f"the drive {one.id[:8]}..."
+    return show((seen or seen_drives().get(one.id, Seen())).label or one.label) or f"the drive {one.id[:8]}..."
 
 
 def miss_drive(one: DriveSettings, label: str, silent: str, quiet: bool, now: datetime) -> Answer:
     """Report a drive of the settings that is not attached: loudly only once a day, after `remind-after`."""
-    seen = seen_drives().get(one.id, Seen(label=one.label))
-    seen = seen._replace(attached_since="", missed_since=seen.missed_since or now.isoformat(timespec="seconds"))
+    seen = note_missed(one.id, seen_drives().get(one.id, Seen(label=one.label)), now)
     last = parse_time(seen.taken) or parse_time(seen.missed_since)
     facts = {"attached": False, "due": False}
-    note_seen(one.id, seen)
     said = f"{label} is not attached, so nothing was copied to it" + (f": {silent}" if silent else "")
     if not is_past(last, one.remind_after, now):
         return Answer(Exit.DONE, [said], (), facts) if quiet else Answer(Exit.ABSENT, (), [said], facts)
@@ -9365,9 +9621,10 @@ def tell_people(answers: Mapping[str, Answer], settings: Settings, scene: Scene)
         answer, seen = answers[one.id], seen_drives().get(one.id, Seen())
         if answer.code in (Exit.DONE, Exit.LOCKED, Exit.ABSENT) or not answer.problems:
             if answer.facts.get("due") and seen.told:
-                note_seen(one.id, seen._replace(told="", told_code=0))
+                note_seen(one.id, seen._replace(told={}))
         elif not is_told(seen, answer.code, scene.now):
-            note_seen(one.id, seen._replace(told=scene.now.isoformat(timespec="seconds"), told_code=int(answer.code)))
+            told = {**seen.told, str(int(answer.code)): scene.now.isoformat(timespec="seconds")}
+            note_seen(one.id, seen._replace(told=told))
             if settings.notify and not scene.watched:
                 notify(f"snapback: {label_of(one)}", answer.problems[-1])
 
@@ -9378,6 +9635,16 @@ def results_for_others(answer: Answer, one: DriveSettings) -> Dict[str, str]:
     return {"RESULT": words.get(answer.code, "failed"), "EXIT_CODE": str(int(answer.code)), "DRIVE": label_of(one), "DRIVE_ID": one.id,
             "SNAPSHOT": str(answer.facts.get("snapshot_id", "")), "PATH": str(answer.facts.get("path", "")),
             "MESSAGE": (answer.problems or answer.lines or [""])[-1]}
+
+
+def tell_of_settings(trouble: str, scene: Scene) -> None:
+    """Notify whoever sits at this computer, once a day, that a run by itself cannot use its settings."""
+    record = read_record()
+    told = record.get("told_of_settings")
+    before = parse_time(told) if isinstance(told, str) else None
+    lately = before is not None and timedelta(0) <= scene.now - before < TOLD_AGAIN
+    if not scene.watched and not lately and notify("snapback: nothing is copied", trouble):
+        write_record({**record, "told_of_settings": scene.now.isoformat(timespec="seconds")})
 
 
 def settings_here(named: str) -> Settings:
@@ -9395,7 +9662,11 @@ def settings_here(named: str) -> Settings:
 
 def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `backup` without arguments: what the settings say, for each drive that is attached."""
-    settings = settings_here(args.config)
+    try:
+        settings = settings_here(args.config)
+    except UsageError as err:
+        tell_of_settings(str(err), scene)
+        raise
     orders = {one.id: order_of_settings(settings, one, args, scene) for one in settings.drives}
     search = find_drives({one.id: one.path for one in settings.drives})
     answers: Dict[str, Answer] = {}
@@ -9414,7 +9685,8 @@ def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
         except OSError as err:
             why = f"the system refused ({reason(err)}); every earlier dated copy is untouched"
             answers[one.id] = Answer(Exit.FAILED, (), [why], {"error": why})
-        if settings.on_result and places and answers[one.id].facts.get("due", True) and not args.dry_run:
+        tried = places and answers[one.id].facts.get("due", True) and answers[one.id].code is not Exit.LOCKED
+        if settings.on_result and tried and not args.dry_run:
             why = run_on_result(settings.on_result, results_for_others(answers[one.id], one))
             answers[one.id] = with_problem(answers[one.id], why)
     if not args.dry_run:
@@ -9446,11 +9718,14 @@ def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
     try:
         drive = open_drive(place)
     except DriveAbsent as absent:
+        note_missed_at(place, scene.now)
         if args.if_attached:
             return Answer(Exit.DONE, [str(absent)], (), {"attached": False})
         raise
     standing = standing_of(drive, order) if every else None
     if every and standing and not is_due(standing.taken, every, scene.now):
+        with contextlib.suppress(OSError):
+            look_again(drive, standing.set_name, order.sources, scene.now)
         return not_due_answer(drive, standing, scene.now)
     if args.dry_run:
         look, set_name = preview(drive, order)
@@ -9613,43 +9888,65 @@ def add_status(parser: Parser) -> None:
     parser.add_argument("--set", default="", metavar="NAME", help="the set (default: the only one, or this computer's)")
 
 
-def status_of(one: DriveSettings, search: Search, set_name: str, sources: Sequence[Source], now: datetime) -> DriveStatus:
+class Asked(NamedTuple):
+    """What `status` is asked about each drive."""
+
+    set_name: str
+    sources: Sequence[Source]        # of the settings; without settings any dated copy counts
+    anyones: bool                    # a drive was named that this computer need not know, and may be somebody else's
+    now: datetime
+
+
+def set_to_judge(drive: Drive, asked: Asked, before: Seen) -> str:
+    """Choose the set that tells whether a person is safe; empty where there is none of this computer. Raises SnapbackError, OSError."""
+    sets, closed = list_sets(drive.root)
+    mine = [name for name in sets if set_owner(drive.root, name).get("machine") == machine_id()]
+    if asked.sources:
+        return find_set(drive.root, asked.set_name, host_name(), machine_id(), False)[0]
+    if asked.set_name or before.set_name in sets:
+        return asked.set_name or before.set_name
+    if closed and not sets:
+        raise UsageError(closed_lines(closed)[0])
+    return choose_set(drive, "") if mine or (sets and asked.anyones) else ""
+
+
+def status_of(one: DriveSettings, search: Search, asked: Asked) -> DriveStatus:
     """Look how a drive stands; of an absent one the local record tells."""
-    places = search.places.get(one.id, ())
-    seen = seen_drives().get(one.id, Seen(label=one.label))
-    if one.offline is not None:
-        seen = seen._replace(offline=one.offline)
-    if not places:
-        return DriveStatus(one.id, label_of(one), seen, False, one.remind_after, search.silent.get(one.id, ""))
+    places, known = search.places.get(one.id, ()), seen_drives()
+    seen, label = known.get(one.id, Seen(label=one.label)), label_of(one)
+    trouble = search.silent.get(one.id, "")
     try:
-        drive = open_drive(the_only_place(label_of(one), places))
-        with drive.guarded():
-            named = set_name if set_name in list_sets(drive.root)[0] or not set_name else ""
-            seen = look_again(drive, choose_set(drive, named) if list_sets(drive.root)[0] else "", sources, now)
+        if places:
+            drive = open_drive(the_only_place(label, places))
+            with drive.guarded():
+                seen = see_drive(drive, set_to_judge(drive, asked, seen), asked.sources, seen, asked.now)
+            if not asked.anyones:
+                note_seen(one.id, seen)
+        elif one.id in known:
+            note_missed(one.id, seen, asked.now)
     except SnapbackError as err:
-        return DriveStatus(one.id, label_of(one), seen, True, one.remind_after, str(err))
-    if one.offline is not None:
-        seen = seen._replace(offline=one.offline)
-    return DriveStatus(one.id, label_of(one), seen, True, one.remind_after)
+        trouble = str(err)
+    seen = seen._replace(offline=seen.offline if one.offline is None else one.offline)
+    return DriveStatus(one.id, label_of(one, seen), seen, bool(places), one.remind_after, trouble)
 
 
 def run_status(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `status`."""
-    path = "" if args.drive and not args.config else find_settings(args.config)
+    path = find_settings(args.config)
     settings = load_settings(path) if path else Settings(())
     drives = settings.drives or tuple(DriveSettings(name, path=seen.path) for name, seen in seen_drives().items())
+    sources, name, anyones = read_sources(settings.sources), args.set or settings.set_name, False
     if args.drive:
         marker = open_drive(args.drive).marker
         named = [one for one in drives if marker and one.id == marker.id]
         drives = (named[0] if named else DriveSettings(marker.id if marker else ""))._replace(path=whole_path(args.drive)),
+        sources, name, anyones = (sources, name, False) if named else ((), args.set, True)
     search = find_drives({one.id: one.path for one in drives})
     if not drives:
         raise SnapbackError("NOT SAFE: no drive is known here yet; make the first dated copy: snapback.py backup --init ~/Documents "
                             "/media/usb")
-    sources = read_sources(settings.sources)
-    name = args.set or settings.set_name
-    found = [status_of(one, search, name, sources, scene.now) for one in drives]
-    return status_answer(found, scene.now, bool(path) and not settings.hold_at)
+    asked = Asked(name, sources, anyones, scene.now)
+    return status_answer([status_of(one, search, asked) for one in drives], scene.now, bool(path) and not settings.hold_at)
 
 
 def add_verify(parser: Parser) -> None:
@@ -9675,6 +9972,7 @@ def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
     size = int(chosen[0].end.get("bytes", 0)) + sum(new[1:])  # what several dates share is read once
     checked = verify(drive, order, scene.expect(sum(files) if args.quick else 0, 0 if args.quick else size))
     noted, note = note_check(drive, order, checked)
+    look_after(drive, set_name, scene.now)
     others = [name for name in list_sets(drive.root)[0] if name != set_name]
     answer = verify_answer(checked._replace(noted=noted), order, others, scene.clock() - began, note)
     return answer._replace(lines=[*passed_over(args.when, chosen[0].name), *answer.lines])
@@ -9762,7 +10060,7 @@ def run_rotate(args: argparse.Namespace, scene: Scene) -> Answer:
         lock = lock_set(drive, set_name)
     try:
         moment = Moment(scene.now, args.jobs, scene.expect)
-        return rotate_answer(rotate(drive, set_name, rotation, moment, newest_whole(snapshots), []), False)
+        return rotate_answer(Rotating(drive, set_name, rotation, moment).run(newest_whole(snapshots)), False)
     finally:
         unlock(lock)
 
@@ -9781,6 +10079,7 @@ def run_accept(args: argparse.Namespace, scene: Scene) -> Answer:
             held = accept(drive.root.child(set_name), scene.now, set_name)
         finally:
             unlock(lock)
+    look_after(drive, set_name, scene.now)
     said = (f"{set_name} is not on hold any more: old dated copies are deleted again when their time comes." if held else
             f"{set_name} is not on hold; nothing was changed.")
     return Answer(Exit.DONE, [said], (), {"set": set_name, "accepted": held.name if held else None})

@@ -365,7 +365,7 @@ def rotate(bench: Bench, tree: Tree) -> List[Line]:
     return bench.compare(
         f"rotate, {tree.title}",
         lambda _: bench.snapback("rotate", "--keep-last", str(len(snapshots(drive)) - 1), "--drive", drive, "-q"),
-        {Entrant("rm -rf", lambda _: bench.run("rm", "-rf", snapshots(drive)[0])): 1.2},
+        {Entrant("rm -rf", lambda _: bench.run_and_sync(drive, "rm", "-rf", snapshots(drive)[0])): 1.2},
     )
 
 

@@ -1,8 +1,10 @@
 """What every test may ask for.
 
-LOOPS       LOOPS=coarse in the environment: the longest loops try fewer of their moments, faults, seeds (`COARSE`, `thinned`).
+LOOPS       LOOPS=coarse in the environment: the longest loops try fewer of their moments, faults, files (`COARSE`, `thinned`).
             `make check` says so to the newest of two Pythons: the oldest runs every loop in full, and what these loops
             look for, the order of system calls, is the same on any
+HISTORIES   how many random histories are lived through (test_histories.py); nearly all of them by the newest Python, which is
+            the fastest
 needs       `@pytest.mark.needs("root", "rsync")`: skipped, with the reason, where one of them is missing. Where CI=true
             is set nothing may be missing but what NEVER_IN_CI names, so that no test is skipped for good unnoticed.
 run, cli    the program by `snapback.main([...])`, and as a process of its own
@@ -64,8 +66,8 @@ WINE_PYTHON = shlex.split(os.environ.get("SNAPBACK_WINE_PYTHON", ""))
 WINE_WORLD = dict(os.environ)  # with the home folder in which Wine keeps its C: drive
 
 PROGRAMS = {
-    "busybox", "chattr", "cp", "cron", "dash", "find", "getfacl", "git", "openssl", "prlimit", "restic", "rsync", "setfacl", "setfattr",
-    "sh", "sha256sum", "shasum", "strace", "sync",
+    "busybox", "chattr", "cp", "cron", "crontab", "dash", "find", "getfacl", "git", "openssl", "prlimit", "restic", "rsync", "setfacl",
+    "setfattr", "sh", "sha256sum", "shasum", "strace", "sync", "systemd-analyze",
 }
 
 
@@ -178,6 +180,7 @@ def pytest_configure() -> None:
         time.tzset()
     os.umask(0o022)
     os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="snapback-state-")  # what runs before a test has its own home
+    _DISK.callback(shutil.rmtree, os.environ["XDG_STATE_HOME"], True)
     os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     if not os.environ.get("TMPDIR") and is_root() and memory() and not why_missing("ext4"):
         put_temporary_folders(_DISK)

@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List
 import pytest
 
 import snapback
-from conftest import Mount, command
+from conftest import NOBODY, Mount, command
 from faults import Call, watched
 from trees import Outcome, ask, dates, differences, later, twin
 
@@ -223,3 +223,19 @@ def test_a_drive_that_fills_up_in_the_middle_says_so_too(world: World) -> None:
     with watched(full), later(world.runs + 10):
         outcome = ask("backup", "--set", "box", "--keep-last", "1", "--jobs", "1", world.source, world.drive)
     assert (outcome.code, "rotate -n --keep-last 1" in outcome.err, len(world.copies)) == (1, True, 2), outcome
+
+
+# --- Where drives are looked for ------
+
+
+@pytest.mark.needs("root")
+def test_nobody_else_can_have_the_copies_by_a_marker_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In /tmp anybody may make a folder, and the id stands in the marker of a drive that anybody may read."""
+    marker = snapback.marker_text(snapback.Marker("0" * 32, "STICK"))
+    for name, owners in {"own": (0, 0), "theirs": (NOBODY, NOBODY), "their marker": (0, NOBODY), "their folder": (NOBODY, 0)}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / snapback.MARKER).write_text(marker)
+        for path, owner in zip((tmp_path / name, tmp_path / name / snapback.MARKER), owners):
+            os.chown(path, owner, owner)
+    monkeypatch.setattr(snapback, "mounts", lambda: [snapback.Mounted(str(tmp_path), "ext4")])
+    assert snapback.find_drives({"0" * 32: ""}).places == {"0" * 32: [str(tmp_path / "own")]}

@@ -11,10 +11,12 @@ from typing import Any, Callable, Dict
 import pytest
 
 import snapback
+from conftest import COARSE
 from trees import Outcome, ask, dates, differences, later, remove_tree, stock_check, text_of, twin
 
 pytestmark = pytest.mark.needs("linux")
 LONG_AGO = 1_600_000_000
+VERY_MANY = 300 if COARSE else 10_000  # files in a folder that is moved
 MIB = 1 << 20
 
 
@@ -61,9 +63,12 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-@pytest.mark.parametrize(("old", "new"), [("a", "z"), ("z", "a"), ("a", "deep/down/b"), ("deep/down/a", "b")])
-def test_a_moved_folder_costs_no_stored_bytes_in_either_direction_of_name_order(world: World, old: str, new: str) -> None:
-    for number in range(300):
+MOVES = [("a", "z", VERY_MANY), ("z", "a", VERY_MANY), ("a", "deep/down/b", 300), ("deep/down/a", "b", 300)]
+
+
+@pytest.mark.parametrize(("old", "new", "files"), MOVES)
+def test_a_moved_folder_costs_no_stored_bytes_in_either_direction_of_name_order(world: World, old: str, new: str, files: int) -> None:
+    for number in range(files):
         world.write(f"{old}/{number % 7}/{number}", b"file %d" % number)
     world.write("stays", b"x")
     assert world.back_up()["data_added"] > 0
@@ -151,7 +156,15 @@ def move_linked_files_as_copies(source: Path) -> None:
         (source / name).unlink()
 
 
-@pytest.mark.parametrize("edit", [copy_aside_and_back, copy_and_touch, move_linked_files_as_copies])
+def part_link_and_rename(source: Path) -> None:
+    """What is stored of a and b goes to b, which is another file with two names now."""
+    shutil.copy2(source / "b", source / "passing")
+    os.replace(source / "passing", source / "b")
+    os.link(source / "b", source / "d")
+    (source / "a").rename(source / "c")
+
+
+@pytest.mark.parametrize("edit", [copy_aside_and_back, copy_and_touch, move_linked_files_as_copies, part_link_and_rename])
 def test_one_stored_file_never_serves_two_names(world: World, edit: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """Large files are linked although their time is another, so a name whose time alone changed may still need what is stored."""
     monkeypatch.setattr(snapback, "LARGE_FILE", MIB)
@@ -230,3 +243,24 @@ def test_looking_up_takes_at_most_16_bytes_a_file(world: World) -> None:
         found = list(index.by_stat((world.source / "77").stat()))
         assert [snapback.original_path(known) for _, known in found] == ["source/77"]
     remove_tree(world.drive)
+
+
+@pytest.mark.parametrize("edit", ["renamed", "linked again"])
+def test_each_of_very_many_names_of_one_file_is_looked_at_once(
+    world: World, edit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = world.write("old/0", b"x")
+    for number in range(1, 300):
+        os.link(first, world.source / "old" / str(number))
+    world.back_up()
+    if edit == "renamed":
+        (world.source / "old").rename(world.source / "new")
+    else:
+        (world.source / "new").mkdir()
+        for number in range(300):
+            os.link(first, world.source / "new" / str(number))
+    looks = []
+    known_at = snapback.Manifest.known_at
+    monkeypatch.setattr(snapback.Manifest, "known_at", lambda self, offset: looks.append(offset) or known_at(self, offset))
+    world.back_up()
+    assert 300 <= len(looks) <= 650  # by the look ahead, too

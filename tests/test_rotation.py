@@ -24,7 +24,8 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 
 import pytest
 
-from conftest import COARSE, MIB, Cli, Mount, User, require, thinned
+import snapback
+from conftest import MIB, Cli, Mount, User, require, thinned
 from faults import Call, Fault, Hit, watched
 from trees import (
     DEEP_LEVELS,
@@ -65,9 +66,9 @@ class Box(NamedTuple):
         return self.drive / "box"
 
     def ask(self, day: float, *words: object) -> Outcome:
-        """Run a command on a day, with one worker."""
+        """Run a command on a day, with one worker unless another number is said."""
         with later(0, since=START + timedelta(days=day)):
-            outcome = ask(*words, "--jobs", "1")
+            outcome = ask(words[0], "--jobs", "1", *words[1:])
         if outcome.code != 0:
             gc.collect()  # what failed left its folders open, and locked, in the circle of its error and the error's frames
         return outcome
@@ -766,6 +767,85 @@ def test_a_link_in_the_place_of_found_leads_nowhere(box: Box, in_memory: Path) -
     assert box.facts(4, *KEEP_TWO)["found"] == [f"{date(0)}/source/mine"]
 
 
+def a_tree(folder: Path, rng: random.Random, levels: int) -> List[Path]:
+    """Make some files and folders; give the folders."""
+    folders = [folder]
+    for number in range(rng.randrange(6)):
+        (folder / rng.choice([f"file {number}", f"{number} path=x", f"new\nline {number}", f"..{number}"])).write_bytes(b"x")
+    for number in range(rng.randrange(1, 4) if levels else 0):
+        (folder / f"{number}").mkdir()
+        folders += a_tree(folder / f"{number}", rng, levels - 1)
+    return folders
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_however_a_list_is_cut_up_all_that_it_names_goes_and_nothing_else(
+    box: Box, monkeypatch: pytest.MonkeyPatch, jobs: int, seed: int
+) -> None:
+    """Workers get parts of it that end anywhere, also in the middle of a folder."""
+    rng = random.Random(seed)
+    folders = a_tree(box.source, rng, 4)
+    box.take_daily(3)
+    copies = box.copies()
+    strays = []
+    for folder in rng.sample(folders, len(folders) // 4):
+        strays.append(os.path.join(date(0), os.path.relpath(folder, box.source.parent), "mine"))
+        (box.a_set / strays[-1]).write_bytes(b"mine")
+    with monkeypatch.context() as patched:
+        patched.setattr(snapback, "CHUNK", rng.choice([1, 300, 1000, 3000]))
+        patched.setattr(snapback.Workers, "PARCEL", 1)
+        outcome = box.ask(4, "rotate", "--json", *KEEP_TWO, "--drive", box.drive, "--jobs", jobs)
+    facts = json.loads(outcome.out)
+    assert (sorted(facts["found"]), facts["removed"], facts["failed"]) == (sorted(strays), [date(0)], []), outcome
+    assert all((box.a_set / "found" / stray).read_bytes() == b"mine" for stray in strays)
+    whole(box, copies, date(1), date(2))
+
+
+def test_what_is_deleted_is_what_the_whole_list_names(in_memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read by a shorter way than elsewhere, in parts."""
+    box = awkward_box(in_memory)
+    assert box.back_up(0, "--no-rotate").code in (0, 3)
+    with snapback.proved_manifest(open(box.a_set / date(0) / "SHA256SUMS", "rb")) as manifest:
+        wanted = {block.path: list(block.entries) for block in snapback.read_blocks(manifest.lines())}
+        for size in (1, 1000, MIB):
+            monkeypatch.setattr(snapback, "CHUNK", size)
+            begins_in, found = "", {}  # type: str, Dict[str, List[str]]
+            for entries in manifest.entries():
+                for path, names in snapback.read_names(begins_in, entries):
+                    found.setdefault(path, []).extend(names)
+                begins_in = snapback.last_folder(begins_in, entries)
+            assert found == wanted
+
+
+WRONG_LISTS: Dict[str, Tuple[bytes, bytes]] = {
+    "a name that leads out": (b"  source/sub/one\n", b"  source/sub/../../../mine\n"),
+    "a file of another folder": (b"  source/sub/one\n", b"  source/changes/one\n"),
+    "a folder above": (b" path=source/sub/deep\n", b" path=source/sub/../../..\n"),
+    "no name": (b"  source/sub/one\n", b"  source/sub/..\n"),
+    "a line that nobody writes": (b"# type=fifo ", b"# fifo "),
+}
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("wrong", WRONG_LISTS)
+def test_a_list_that_is_wrong_though_its_checksum_is_right_leads_nowhere(
+    box: Box, monkeypatch: pytest.MonkeyPatch, wrong: str, jobs: int
+) -> None:
+    box.take_daily(4)
+    copies = box.copies()
+    (box.a_set / "mine").write_bytes(b"mine")
+    reseal(box.a_set / date(0) / "SHA256SUMS", lambda above: above.replace(*WRONG_LISTS[wrong]))
+    monkeypatch.setattr(snapback.Workers, "PARCEL", 1)
+    outcome = box.ask(5, "rotate", *KEEP_TWO, "--drive", box.drive, "--jobs", jobs)
+    said(outcome, 3, date(0), "its list is damaged", "delete it by hand")
+    assert (dates(box.a_set), deletions(box)) == ([date(2), date(3)], [f"{date(0)}.deleting"])
+    assert (box.a_set / "mine").read_bytes() == b"mine"
+    assert not (box.a_set / "found").exists()
+    for name in dates(box.a_set):
+        assert differences(twin(box.a_set / name), copies[name]) == []
+
+
 STREWN = [".DS_Store", "Thumbs.db", "thumbs.DB", "desktop.ini", "._changes", ".directory", ".fuse_hidden0001"]
 
 
@@ -1237,7 +1317,7 @@ def test_killed_at_any_moment_no_copy_that_stays_is_touched_and_the_next_run_fin
 def test_when_the_system_ends_a_part_of_a_rotation_the_new_copy_is_said_to_be_made(box: Box, cli: Cli) -> None:
     """As it does when memory is short: a forked process dies while the others go on."""
     require("strace")
-    for nth in range(700):
+    for nth in range(2000):
         (box.source / f"file {nth}").touch()
     for nth in range(2):
         box.take(days_ago(4 - nth))
@@ -1607,7 +1687,7 @@ def test_a_backup_asked_to_stop_in_its_rotation_says_that_its_copy_was_made(box:
 
 # --- Histories drawn from a seed ------
 
-HISTORIES = int(os.environ.get("HISTORIES", "25" if COARSE else "100"))
+HISTORIES = max(1, int(os.environ.get("HISTORIES", "200")) // 5)
 STEPS = 6
 POLICIES = [
     ["--keep-last", "1"], ["--keep-last", "2"], ["--keep-daily", "2"], ["--keep-hourly", "3", "--keep-monthly", "1"],

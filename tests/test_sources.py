@@ -518,13 +518,38 @@ def test_a_number_that_no_reader_believes_is_never_given(box: Box) -> None:
 def test_a_line_that_no_reader_believes_is_never_published(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     box.write("letter", b"x")
     box.faithful()
-    os.setxattr(box.write("heavy", b"x"), "user.heavy", bytes(3000))  # written as 4000 characters
+    deep = "/".join([" " * 250] * 4)  # a blank is written as four characters
+    box.write(f"{deep}/letter", b"x")
     monkeypatch.setattr(snapback, "LINE_LIMIT", 4000)
     for jobs in ("1", "2"):
         refused = box.run("backup", "--no-rotate", "--jobs", jobs, "--set", "box", box.source, box.drive, code=1)
         assert (refused.out, refused.err.count("\n")) == ("", 1), refused
-        assert [word for word in ("source/heavy", "too long", "no dated copy was made", "--exclude") if word not in refused.err] == []
+        assert [word for word in ("040", "too long", "no dated copy was made", "--exclude") if word not in refused.err] == []
     assert len(dates(box.drive / "box")) == 1
+    box.run("verify", "--drive", box.drive)
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_attributes_too_large_for_a_line_keep_nothing_else_from_being_copied(
+    box: Box, monkeypatch: pytest.MonkeyPatch, jobs: str
+) -> None:
+    for name in ("letter", "new", "folder/inside"):
+        box.write(name, b"x")
+    was_there = box.write("was there", b"as it was")
+    box.faithful()
+    monkeypatch.setattr(snapback, "LINE_LIMIT", 4000)
+    for path in (was_there, box.write("new", b"changed"), box.write("heavy", b"x"), box.source / "folder"):
+        os.setxattr(path, "user.heavy", bytes(3000))  # written as 4000 characters
+    was_there.write_bytes(b"other")
+    copy = box.back_up("--jobs", jobs, code=3)
+    why = "too many or too large extended attributes"
+    for name in ("heavy", "new", "was there", "folder"):
+        assert re.search(rf"source/{name}: [^\n]*{why}", box.said.err), box.said
+    assert line_of(copy, "heavy").startswith("# type=skipped why=too\\040many")
+    assert " kept=" in line_of(copy, "was there")
+    assert ((copy / "was there").read_bytes(), (copy / "new").read_bytes()) == (b"as it was", b"x")
+    assert (copy / "folder" / "inside").read_bytes() == b"x"
+    assert not (copy / "heavy").exists()
     box.run("verify", "--drive", box.drive)
 
 

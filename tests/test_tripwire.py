@@ -7,18 +7,20 @@ import os
 import random
 import shutil
 import time
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Optional
 
 import pytest
 
-from conftest import User
+from conftest import COARSE, User
 from faults import Call, watched
-from snapback import Losses, trip
+from snapback import Known, Losses, Toll, time_ns, time_text, trip
 from trees import Outcome, ask, dates, later
 
 pytestmark = pytest.mark.needs("linux")
 DAY = 86400
+REST = 31  # days after which a file has rested
 LONG_AGO = time.time() - 400 * DAY
 
 
@@ -28,7 +30,10 @@ def tmp_path(in_memory: Path) -> Path:
 
 
 class World:
-    """Documents and photos that have rested for a year, a drive, and days that pass."""
+    """Documents and photos that have rested, a drive, and days that pass.
+
+    No test can set a file's change time back, so it is the clock that goes ahead: what was made before it has rested since.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.home, self.drive, self.day = folder / "home", folder / "drive", 0.0
@@ -44,6 +49,18 @@ class World:
         file.write_bytes(content)
         os.utime(file, (when, when))
         return file
+
+    def encrypt(self, file: Path, ending: str = "") -> None:
+        """Put other bytes in a file's place, at the time that it is in this world."""
+        size = file.stat().st_size
+        file.write_bytes(random.Random(f"{file} {self.day}").randbytes(size) if hasattr(random.Random, "randbytes") else os.urandom(size))
+        os.utime(file, (self.now, self.now))
+        if ending:
+            file.rename(file.with_name(file.name + ending))
+
+    @property
+    def now(self) -> float:
+        return time.time() + self.day * DAY
 
     def files(self, below: str = "") -> List[Path]:
         return sorted(path for path in (self.home / below).rglob("*") if path.is_file())
@@ -61,6 +78,12 @@ class World:
         with later(int(self.day * DAY) + 60):
             return ask(*words, "--drive", self.drive, "--set", "box")
 
+    def lost(self) -> int:
+        """Give how many files the newest copy counts as lost."""
+        *_, end = (self.drive / "box" / self.copies[-1] / "SHA256SUMS").read_text().splitlines()
+        recent: Dict[str, Dict[str, List[int]]] = json.loads(end[len("# end "):])["recent"]
+        return sum(Losses(*losses).lost for losses in recent[max(recent)].values())
+
     @property
     def copies(self) -> List[str]:
         return dates(self.drive / "box")
@@ -70,28 +93,23 @@ class World:
 def world(tmp_path: Path) -> World:
     made = World(tmp_path)
     assert made.back_up().code == 0
+    made.day += REST
     return made
-
-
-def encrypt(file: Path, ending: str = "", when: float = 0) -> None:
-    file.write_bytes(random.Random(str(file)).randbytes(file.stat().st_size) if hasattr(random.Random, "randbytes") else os.urandom(500))
-    if ending:
-        file.rename(file.with_name(file.name + ending))
 
 
 def half_of(world: World) -> None:
     for file in world.files()[::2]:
-        encrypt(file)
+        world.encrypt(file)
 
 
 def only_photos(world: World) -> None:
     for file in world.files("Pictures"):
-        encrypt(file)
+        world.encrypt(file)
 
 
 ATTACKS: Dict[str, Callable[[World], object]] = {
-    "everything encrypted in place": lambda world: [encrypt(file) for file in world.files()],
-    "everything renamed with a new extension": lambda world: [encrypt(file, ".locked") for file in world.files()],
+    "everything encrypted in place": lambda world: [world.encrypt(file) for file in world.files()],
+    "everything renamed with a new extension": lambda world: [world.encrypt(file, ".locked") for file in world.files()],
     "half of it": half_of,
     "only the photos, one source of two": only_photos,
     "all deleted but one folder": lambda world: [file.unlink() for file in world.files() if "/0/" not in str(file)],
@@ -115,27 +133,34 @@ def test_files_that_had_not_rested_count_as_well(tmp_path: Path) -> None:
     folder.mkdir()
     world = World(folder)
     for file in world.files():
-        os.utime(file, (time.time() - DAY, time.time() - DAY))
+        os.utime(file, (world.now - DAY, world.now - DAY))
     assert world.back_up().code == 0
     for file in world.files():
-        encrypt(file)
+        world.encrypt(file)
     outcome = world.back_up()
     assert (outcome.code, "untouched for" in outcome.err) == (5, False), outcome
 
 
-def photos_beside_a_cache(world: World) -> None:
-    for number in range(1500):
-        world.write(f"Documents/cache/{number}", b"%d" % number)
-
-
-def test_only_the_photos_beside_very_many_small_files_hold_the_set_by_their_bytes(world: World, tmp_path: Path) -> None:
+def photos_beside_a_cache(world: World, small_files: int = 1500) -> None:
     """One source, in which the photos are few files and most of the bytes."""
     for number in range(60):
         world.write(f"Documents/photos/{number}.jpg", b"jpg %d " % number * 2000)
-    photos_beside_a_cache(world)
+    cache = world.home / "Documents" / "cache"
+    for folder in range(0, small_files, 500):
+        os.makedirs(cache / str(folder))
+        for name in range(min(500, small_files - folder)):
+            file = os.open(f"{cache}/{folder}/{name}", os.O_WRONLY | os.O_CREAT)
+            os.write(file, b"%d" % name)
+            os.utime(file, (LONG_AGO, LONG_AGO))
+            os.close(file)
+
+
+def test_only_the_photos_beside_very_many_small_files_hold_the_set_by_their_bytes(world: World) -> None:
+    photos_beside_a_cache(world, 1500 if COARSE else 100_000)
     assert world.back_up().code == 0
+    world.day += REST
     for file in world.files("Documents/photos"):
-        encrypt(file)
+        world.encrypt(file)
     outcome = world.back_up()
     assert (outcome.code, "files untouched for 30 days" in outcome.err) == (5, True), outcome
 
@@ -146,7 +171,7 @@ def test_a_tenth_a_day_holds_the_set_within_the_week_and_nothing_needed_is_gone(
     first = world.copies[0]
     for day in range(7):
         for file in untouched[20 * day:20 * day + 20]:
-            encrypt(file)
+            world.encrypt(file)
         code = world.back_up("--keep-daily", "30").code
         if code == 5:
             break
@@ -157,7 +182,7 @@ def test_a_tenth_a_day_holds_the_set_within_the_week_and_nothing_needed_is_gone(
 
 LIFE: Dict[str, Callable[[World], object]] = {
     "a photo import that doubles the folder": lambda world: [
-        world.write(f"Pictures/import/{number}.jpg", b"new %d" % number, time.time()) for number in range(400)],
+        world.write(f"Pictures/import/{number}.jpg", b"new %d" % number, world.now) for number in range(400)],
     "a folder renamed": lambda world: (world.home / "Documents").joinpath("0").rename(world.home / "Documents" / "zero"),
     "all folders renamed": lambda world: [
         (world.home / "Documents" / str(number)).rename(world.home / "Documents" / f"year {number}") for number in range(6)],
@@ -172,6 +197,83 @@ def test_ordinary_life_does_not_hold_the_set(world: World, edit: str) -> None:
     LIFE[edit](world)
     assert world.back_up().code == 0
     assert world.back_up().code == 0
+
+
+def linked_pairs(world: World) -> Path:
+    """Write a hundred files of two names each, far more than else there is; let them rest."""
+    folder = world.home / "Documents" / "pairs"
+    for number in range(100):
+        os.link(world.write(f"Documents/pairs/{number}.one", b"pair " * (1000 + number)), folder / f"{number}.two")
+    assert world.back_up().code == 0
+    world.day += REST
+    return folder
+
+
+def rename_each(folder: Path) -> None:
+    for file in sorted(folder.iterdir()):
+        file.rename(file.with_name(f"renamed {file.name}"))
+
+
+def rename_one_of_each_pair(folder: Path) -> None:
+    """The other name stays, its change time does not."""
+    for file in sorted(folder.glob("*.one")):
+        file.rename(folder.parent / f"moved {file.name}")
+
+
+def swap_pairs(folder: Path) -> None:
+    for number in range(0, 100, 2):
+        for name in ("one", "two"):
+            one, other = folder / f"{number}.{name}", folder / f"{number + 1}.{name}"
+            one.rename(folder / "passing")
+            other.rename(one)
+            (folder / "passing").rename(other)
+
+
+def part_and_rename(folder: Path) -> None:
+    """The name that stays of each pair is a new one."""
+    for file in sorted(folder.glob("*.one")):
+        file.rename(file.with_name(f"renamed {file.name}"))
+        file.with_suffix(".two").unlink()
+
+
+def rename_and_link(folder: Path) -> None:
+    """What had one name has two new ones."""
+    for file in sorted((folder.parent.parent / "Pictures").rglob("*.jpg")):
+        os.link(file, file.with_name(f"linked {file.name}"))
+        file.rename(file.with_name(f"renamed {file.name}"))
+
+
+PAIRS: Dict[str, Callable[[Path], object]] = {
+    "their folder renamed, to come earlier": lambda folder: folder.rename(folder.with_name("0 pairs")),
+    "their folder renamed, to come later": lambda folder: folder.rename(folder.with_name("zz")),
+    "each renamed": rename_each,
+    "one name of each moved to another folder": rename_one_of_each_pair,
+    "swapped": swap_pairs,
+    "single files renamed and linked": rename_and_link,
+}
+
+
+@pytest.mark.parametrize("edit", PAIRS)
+@pytest.mark.parametrize("more", [[], ["--fresh"]], ids=["", "fresh"])
+def test_hard_linked_files_that_were_renamed_are_not_lost(world: World, edit: str, more: List[str]) -> None:
+    PAIRS[edit](linked_pairs(world))
+    assert (world.back_up(*more).code, world.lost()) == (0, 0)
+    assert (world.back_up().code, world.lost()) == (0, 0)
+
+
+def test_of_a_pair_that_has_one_new_name_left_one_is_lost(world: World) -> None:
+    part_and_rename(linked_pairs(world))
+    assert (world.back_up().code, world.lost()) == (0, 100)
+
+
+def test_hard_linked_files_that_were_encrypted_and_renamed_are_lost(world: World) -> None:
+    """With their times put back, too: what is stored tells that they are others."""
+    folder = linked_pairs(world)
+    for file in sorted(folder.glob("*.one")):
+        world.encrypt(file)
+        os.utime(file, (LONG_AGO, LONG_AGO))
+    rename_each(folder)
+    assert world.back_up().code == 5
 
 
 @pytest.mark.needs("root")
@@ -191,8 +293,27 @@ def test_a_source_or_exclude_changed_in_the_call_does_not_hold_the_set(world: Wo
 def test_a_build_folder_that_is_rewritten_daily_does_not_hold_the_set(world: World) -> None:
     for day in range(10):
         for number in range(60):
-            world.write(f"Documents/build/{number}.o", b"day %d object %d" % (day, number), time.time() + world.day * DAY)
+            world.write(f"Documents/build/{number}.o", b"day %d object %d" % (day, number), world.now)
         assert world.back_up().code == 0, day
+
+
+def test_a_container_that_is_written_hourly_with_its_time_put_back_has_not_rested(tmp_path: Path) -> None:
+    """VeraCrypt does that, so that nobody sees from outside when it was used: one file, and many bytes, at every run."""
+    world = World(tmp_path)
+    shutil.rmtree(world.home)
+    for hour in range(53):  # a week's losses are added up, and fifty trip
+        world.write("Documents/container", os.urandom(100_000))
+        assert world.back_up(days=1 / 24).code == 0, hour
+
+
+def test_what_came_from_another_computer_has_rested_after_thirty_days_and_not_before(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    photos_beside_a_cache(world)
+    for days, code in ((1, 0), (REST, 5)):
+        assert world.back_up(days=days).code == 0
+        for file in world.files("Documents/photos"):
+            world.encrypt(file)
+        assert world.back_up().code == code, days
 
 
 def test_a_hold_lasts_until_it_is_accepted(world: World) -> None:
@@ -239,10 +360,10 @@ def test_an_accepted_number_that_makes_no_sense_accepts_nothing(world: World, co
 
 def test_the_threshold_can_be_set_and_taken_off(world: World) -> None:
     for file in world.files()[:60]:
-        encrypt(file)
+        world.encrypt(file)
     assert world.back_up("--hold-at", "off").code == 0
     for file in world.files()[-70:]:
-        encrypt(file)
+        world.encrypt(file)
     assert world.back_up("--hold-at", "20").code == 5
     for wrong in ("0", "101", "half", "", "-5"):
         assert world.back_up(f"--hold-at={wrong}").code == 2
@@ -257,7 +378,7 @@ def test_few_files_trip_nothing(tmp_path: Path) -> None:
         world.write(f"Documents/{number}", b"%d" % number)
     assert world.back_up().code == 0
     for file in world.files():
-        encrypt(file)
+        world.encrypt(file)
     assert world.back_up().code == 0
 
 
@@ -269,7 +390,7 @@ def test_a_tag_that_is_planted_hides_no_loss(world: World, options: List[str]) -
     assert world.back_up(*options).code == 0
     for source in world.sources():
         for file in source.rglob("*.*"):
-            encrypt(file)
+            world.encrypt(file)
         (source / "CACHEDIR.TAG").write_bytes(b"Signature: 8a477f597d28d172789f06886806bc55\n")
         (source / ".nobackup").touch()
     assert world.back_up(*options, "--keep-last", "1").code == 5
@@ -284,7 +405,7 @@ def test_what_is_moved_out_of_a_folder_that_is_excluded_now_makes_up_for_no_loss
             file.rename(world.home / "Documents" / "kept" / file.name)
     for folder in ("3", "4", "5"):
         for file in world.files(f"Documents/{folder}"):
-            encrypt(file)
+            world.encrypt(file)
     shutil.rmtree(world.home / "Pictures")
     assert world.back_up("--exclude", "/0", "--exclude", "/1", "--exclude", "/2").code == 5
 
@@ -305,7 +426,7 @@ def test_a_hold_is_seen_also_when_the_numbers_began_anew(world: World) -> None:
     shutil.rmtree(world.drive / "box" / "manifests")
     assert world.back_up().code == 0
     for file in world.files():
-        encrypt(file)
+        world.encrypt(file)
     assert world.back_up("--keep-last", "1").code == 5
     assert len(world.copies) == 2
 
@@ -316,6 +437,7 @@ def test_files_that_stay_unreadable_are_counted_once(ordinary_user: User) -> Non
         folder.mkdir()
         world = World(folder)
         assert world.back_up().code == 0
+        world.day += REST
         for file in world.files()[:4]:
             file.chmod(0)
         assert [world.back_up(days=0.1).code for _ in range(20)] == [3] * 20
@@ -337,6 +459,35 @@ TRIPS: List[Any] = [
     ({}, 50, False),
     ({"a": Losses()}, 50, False),
 ]
+
+
+AGES: List[Any] = [  # days since the content, and since anything of the file changed; has it rested?
+    (400, 400, True),
+    (31, 31, True),
+    (400, 29, False),     # a container whose time is put back, a file that came from another computer
+    (29, 29, False),
+    (-400, 400, False),   # dated ahead
+    (400, None, True),    # a copy made on Windows
+    (29, None, False),
+]
+
+
+@pytest.mark.parametrize(("age", "changed", "rested"), AGES)
+def test_a_file_has_rested_when_neither_of_its_times_is_young(age: int, changed: Optional[int], rested: bool) -> None:
+    now = datetime(2026, 11, 22, tzinfo=timezone.utc)
+    times = {word: time_text(int(now.timestamp() - days * DAY) * 10**9) for word, days in (("time", age), ("ctime", changed))
+             if days is not None}
+    known = Known("# type=file size=9 " + " ".join(f"{word}={text}" for word, text in times.items()), "")
+    toll = Toll(now)
+    toll.one("a/lost", known, lost=True)
+    assert toll.sources == {"a": Losses(1, 1, rested, rested, 9 * rested, 9 * rested)}
+    toll.found_again("a/lost", known)
+    assert toll.sources == {"a": Losses(1, 0, rested, 0, 9 * rested, 0)}
+    if changed is not None:  # of an unchanged file no line is read
+        ages = {f"st_{word[0]}time_ns": time_ns(text) for word, text in zip(("mtime", "ctime"), times.values())}
+        unchanged = Toll(now)
+        unchanged.met("a/met", [os.stat_result((0, 0, 0, 0, 0, 0, 9, 0, 0, 0), ages)])
+        assert unchanged.sources == toll.sources
 
 
 @pytest.mark.parametrize(("losses", "percent", "trips"), TRIPS)

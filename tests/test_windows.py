@@ -323,6 +323,30 @@ def rename_in_manifest(manifest: Path, path: str, name: str) -> None:
     manifest.write_bytes(above + b"# end " + json.dumps(facts).encode() + b"\n")
 
 
+@pytest.mark.needs("wine")
+def test_a_run_by_settings_copies_what_is_due_and_status_says_so(source: Path, drive: Path, tmp_path: Path) -> None:
+    found = snapback.parse_marker((drive / snapback.MARKER).read_text(encoding="utf-8"))
+    assert found
+    settings = tmp_path / "snapback.ini"
+    lines = ["[backup]", "sources =", f"    {z(source)}", "exclude =", "    *.exe", f"[drive {found.id}]", f"path = {z(drive)}", ""]
+    settings.write_bytes("\r\n".join(lines).encode("utf-16"))  # as the old Notepad saved text
+    for made in (1, 1):
+        outcome = windows("backup", "--if-due", "-q", "--config", z(settings))
+        assert (outcome, len(dates(set_of(drive)))) == (Result(0, "", ""), made)
+    (copied,) = [path for path in set_of(drive).glob("2*/*") if path.is_dir()]
+    assert files_in(copied) == files_in(source) - {"Фото 2023/program.exe"}
+    status = windows("status", "--config", z(settings))
+    assert (status.code, status.out.partition(":")[0]) == (0, "Safe"), status
+
+
+@pytest.mark.needs("wine")
+def test_a_task_starts_a_windows_path(source: Path, drive: Path) -> None:
+    outcome = windows("schedule", "--with", "task", "--json", z(source), z(drive))
+    words = json.loads(outcome.out)["command"]
+    assert outcome.code == 0
+    assert (words[1:4], words[4:6]) == (["-I", z(SNAPBACK), "backup"], [z(source), z(drive)])
+
+
 # --- What Windows forbids, looked for on Linux ------
 
 

@@ -916,6 +916,8 @@ def change_xattr(rng: random.Random, tree: Listing) -> str:
 def swap_names(rng: random.Random, tree: Listing) -> str:
     one, other = tree.one(rng, tree.files), tree.one(rng, tree.files)
     between = joined(tree.root, b".swapped")
+    if between in (one, other):  # where an earlier swap was refused half-way
+        raise NotNowError
     os.rename(one, between)
     os.rename(other if other != one else between, one)
     if other != one:
