@@ -5168,6 +5168,14 @@ def find_drives(wanted: Mapping[str, str]) -> Search:
     return Search({drive_id: list(tops.values()) for drive_id, tops in found.items()}, silent)
 
 
+def open_found(drive_id: str, place: str) -> Drive:
+    """Open a drive where it was found. Raises DriveAbsent where another one is by now: work on other drives may have taken hours."""
+    drive = open_drive(place)
+    if drive.marker is None or drive.marker.id != drive_id:
+        raise DriveAbsent(f"another drive, {drive.label}, is now at {show(place)}")
+    return drive
+
+
 def the_only_place(label: str, places: Sequence[str]) -> str:
     """Give where a drive is attached. Raises UsageError where two have its id, as one was cloned: which is meant cannot be known."""
     if len(places) > 1:
@@ -9542,7 +9550,7 @@ def not_due_answer(drive: Drive, standing: Standing, now: datetime) -> Answer:
 
 def serve_drive(one: DriveSettings, where: str, order: Order, args: argparse.Namespace, scene: Scene, settings: Settings) -> Answer:
     """Make the dated copy that is due on a drive of the settings, if one is. Raises SnapbackError, OSError."""
-    drive = open_drive(where)
+    drive = open_found(one.id, where)
     standing = standing_of(drive, order)
     every = parse_span(args.every) if args.every else one.every
     if (args.if_due or args.every) and not is_due(standing.taken, every, scene.now):
@@ -9662,6 +9670,8 @@ def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
                 answers[one.id] = serve_drive(one, place, orders[one.id], args, scene, settings)
             else:
                 answers[one.id] = miss_drive(one, label_of(one), search.silent.get(one.id, ""), quiet, scene.now)
+        except DriveAbsent as gone:  # since it was found
+            answers[one.id] = miss_drive(one, label_of(one), str(gone), quiet, scene.now)
         except SnapbackError as err:
             answers[one.id] = Answer(err.code, (), [str(err)], {"error": str(err)})
         except OSError as err:
@@ -9789,7 +9799,8 @@ def drives_to_read(args: argparse.Namespace) -> List[Tuple[Drive, str]]:
     path = find_settings(args.config)
     settings = load_settings(path) if path else Settings(())
     search = find_drives({one.id: one.path for one in settings.drives})
-    drives = [open_drive(the_only_place(label_of(one), search.places[one.id])) for one in settings.drives if one.id in search.places]
+    attached = [one for one in settings.drives if one.id in search.places]
+    drives = [open_found(one.id, the_only_place(label_of(one), search.places[one.id])) for one in attached]
     if path and not drives:
         raise DriveAbsent("no drive of the settings is attached; attach one, or say which: --drive DIR")
     if not drives:
@@ -9899,7 +9910,7 @@ def status_of(one: DriveSettings, search: Search, asked: Asked) -> DriveStatus:
     trouble = search.silent.get(one.id, "")
     try:
         if places:
-            drive = open_drive(the_only_place(label, places))
+            drive = open_found(one.id, the_only_place(label, places))
             with drive.guarded():
                 seen = see_drive(drive, set_to_judge(drive, asked, seen), asked.sources, seen, asked.now)
             if not asked.anyones:

@@ -1393,6 +1393,12 @@ ROWS: Sequence[Row] = (
         "    if False:\n        drives",
         "test_unattended.py::test_list_shows_all_attached_drives_of_the_settings_and_other_commands_ask_which",
     ),
+    Row(
+        "5: a drive that took another one's place during the run gets no copy",
+        "    if drive.marker is None or drive.marker.id != drive_id:\n",
+        "    if False:\n",
+        "test_unattended.py::test_a_drive_that_was_exchanged_during_the_run_gets_no_copy",
+    ),
 )
 
 

@@ -436,6 +436,20 @@ def test_by_hand_an_overdue_drive_is_always_spoken_of(anna: Person) -> None:
         (0, False, ["RED"]), (3, True, ["RED"]), (3, True, ["RED"])]  # fmt: skip
 
 
+def test_a_drive_that_was_exchanged_during_the_run_gets_no_copy(anna: Person, programs: Programs) -> None:
+    """The copy on the first drive may take hours."""
+    for label in ("BLUE", "RED", "STRANGER"):
+        anna.drive(label)
+    programs.add("tell", f"cd {anna.place} && [ -e STRANGER ] && mv RED away && mv STRANGER RED || true")
+    anna.settings("on-result = tell", BLUE="", RED="")
+    before = twin(anna.place / "STRANGER")
+    outcome = anna.at(0, "backup")
+    assert (outcome.code, made_on(outcome), len(anna.copies("BLUE"))) == (0, ["BLUE"], 1), outcome
+    assert "RED is not attached, so nothing was copied to it: another drive, STRANGER, is now at" in outcome.out, outcome
+    assert differences(twin(anna.place / "RED"), before) == []
+    assert anna.record("RED")["missed_since"]
+
+
 # --- Telling people ------
 
 
