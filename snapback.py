@@ -3537,13 +3537,26 @@ def is_ours(folder: str, name: str) -> bool:
         return False
 
 
+def is_open_to_all(folder: str) -> bool:
+    """Tell whether anybody may make files in a folder but nobody take away another's, as in /tmp, which may be a disk of its own."""
+    try:
+        return not WINDOWS and os.stat(folder).st_mode & (stat.S_ISVTX | stat.S_IWOTH) == stat.S_ISVTX | stat.S_IWOTH
+    except OSError:
+        return False
+
+
 def local_places(all_mounts: Sequence[Mounted]) -> Iterator[str]:
-    """Give where a drive may lie: the top of each local disk, and our own folders directly below it that are no other disk."""
+    """Give where a drive may lie: the top of each local disk, and our own folders directly below it that are no other disk.
+
+    What lies below a network's disk is not looked at either, as the way there leads over it; but for the system's own top.
+    """
     tops = {one.place for one in all_mounts}
+    servers = [one.place for one in all_mounts if one.place != "/" and is_network(one)]
     for mount in all_mounts:
-        if is_network(mount) or mount.kind in PSEUDO_KINDS:
+        if is_network(mount) or mount.kind in PSEUDO_KINDS or any(is_inside(parent_path(mount.place), one) for one in servers):
             continue
-        yield mount.place
+        if not is_open_to_all(mount.place) or is_ours(mount.place, MARKER):
+            yield mount.place
         with contextlib.suppress(OSError):
             for entry in os.scandir(mount.place):
                 # the name is looked up first: to look at the top of a dead server's disk may take for ever

@@ -1399,6 +1399,18 @@ ROWS: Sequence[Row] = (
         "    if False:\n",
         "test_unattended.py::test_a_drive_that_was_exchanged_during_the_run_gets_no_copy",
     ),
+    Row(
+        "section 7: nor by a marker at the top of a disk that is open to all, such as /tmp",
+        "        if not is_open_to_all(mount.place) or is_ours(mount.place, MARKER):\n",
+        "        if True:\n",
+        "test_guards.py::test_a_disk_on_which_anybody_may_make_files_is_a_drive_only_by_ones_own_marker",
+    ),
+    Row(
+        "section 7: a disk below a server's one keeps nobody waiting",
+        " or any(is_inside(parent_path(mount.place), one) for one in servers):\n",
+        ":\n",
+        "test_settings.py::test_a_disk_below_a_servers_one_is_not_looked_at_unasked",
+    ),
 )
 
 

@@ -814,6 +814,18 @@ def test_what_may_lie_on_another_computer_is_looked_at_only_when_its_path_is_sai
     assert snapback.find_drives({OTHER_ID: str(drive)}) == snapback.Search({}, {})
 
 
+def test_a_disk_below_a_servers_one_is_not_looked_at_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way to it leads over the server."""
+    disk = tmp_path / "home" / "disk"
+    disk.parent.mkdir()
+    drive_id = made_drive(disk)
+    for kind, places in {"ext4": [str(disk)], "nfs": [], "autofs": [str(disk)], "fuse.sshfs": []}.items():
+        for where in (tmp_path, tmp_path / "home"):
+            mounts = [snapback.Mounted("/", "9p"), snapback.Mounted(str(where), kind), snapback.Mounted(str(disk), "ext4")]
+            monkeypatch.setattr(snapback, "mounts", lambda mounts=mounts: mounts)
+            assert snapback.find_drives({drive_id: ""}).places.get(drive_id, []) == places
+
+
 def test_which_paths_are_asked_for_by_a_process_of_their_own(tmp_path: Path) -> None:
     """A link may lead anywhere, and an automounter asks a server."""
     (tmp_path / "plain" / "folder").mkdir(parents=True)
