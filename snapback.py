@@ -175,6 +175,10 @@ class DriveAbsent(SnapbackError):
     code = Exit.ABSENT
 
 
+class MarkerGone(DriveAbsent):
+    """Dated copies are where a drive was named, but no marker: nobody unplugged it."""
+
+
 class Locked(SnapbackError):
     """Another run works on this set."""
 
@@ -4949,7 +4953,7 @@ def open_drive(path: str) -> Drive:
                          "untouched; put it back from another place, or remove it and run: snapback.py init "
                          + shell_word(path))
     if info is not None and is_folder(info) and list_sets(Folder.top(where))[0]:
-        raise DriveAbsent(marker_gone(path))
+        raise MarkerGone(marker_gone(path))
     if known:
         raise DriveAbsent(f"the drive {show(known.get('label', ''))} is not attached at {show(path)}: nothing was copied; "
                           "attach it and run the same command")
@@ -5145,10 +5149,11 @@ PATIENCE_FOR_SERVERS = 10        # seconds that a network's disk may take to ans
 
 
 class Search(NamedTuple):
-    """Where drives were found, by their ids, and why one could not be looked for."""
+    """Where drives were found, by their ids, why one could not be looked for, and what keeps one that is there from being used."""
 
     places: Mapping[str, Sequence[str]]
     silent: Mapping[str, str]
+    broken: Mapping[str, str] = {}
 
 
 def marked(path: str) -> Optional[Tuple[str, Stamp]]:
@@ -5161,6 +5166,25 @@ def marked(path: str) -> Optional[Tuple[str, Stamp]]:
         return None
 
 
+def responds(path: str, all_mounts: Sequence[Mounted]) -> bool:
+    """Tell whether a path can be looked at without waiting for ever."""
+    return not may_hang(path, all_mounts) or answers(path, PATIENCE_FOR_SERVERS)
+
+
+def why_broken(place: str) -> str:
+    """Say what is wrong with a drive that was seen at a place and is still there; empty where nothing is, or it was unplugged.
+
+    A marker that cannot be read, is damaged, or is gone from beside dated copies is nobody's absence.
+    """
+    try:
+        open_drive(place)
+    except (DriveError, MarkerGone) as err:
+        return str(err)
+    except SnapbackError:
+        pass
+    return ""
+
+
 def find_drives(wanted: Mapping[str, str]) -> Search:
     """Look for marked drives: `wanted` gives of each id a path to look at first, or an empty text.
 
@@ -5169,7 +5193,7 @@ def find_drives(wanted: Mapping[str, str]) -> Search:
     all_mounts, silent = mounts(), {}  # type: List[Mounted], Dict[str, str]
     places: List[str] = []
     for drive_id, path in wanted.items():
-        if path and may_hang(path, all_mounts) and not answers(path, PATIENCE_FOR_SERVERS):
+        if path and not responds(path, all_mounts):
             silent[drive_id] = f"{show(path)} does not answer: its server may be switched off"
         elif path:
             places.append(path)
@@ -5178,7 +5202,13 @@ def find_drives(wanted: Mapping[str, str]) -> Search:
         drive = marked(place)
         if drive and drive[0] in wanted:
             found.setdefault(drive[0], {}).setdefault(drive[1], place)
-    return Search({drive_id: list(tops.values()) for drive_id, tops in found.items()}, silent)
+    broken, seen = {}, seen_drives()  # type: Dict[str, str], Dict[str, Seen]
+    for drive_id in wanted.keys() - found.keys() - silent.keys():
+        last = seen[drive_id].path if drive_id in seen else wanted[drive_id]
+        why = why_broken(last) if last and responds(last, all_mounts) else ""
+        if why:
+            broken[drive_id] = why
+    return Search({drive_id: list(tops.values()) for drive_id, tops in found.items()}, silent, broken)
 
 
 def open_found(drive_id: str, place: str) -> Drive:
@@ -9681,6 +9711,8 @@ def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
             if places:
                 place = the_only_place(label_of(one), places)
                 answers[one.id] = serve_drive(one, place, orders[one.id], args, scene, settings)
+            elif one.id in search.broken:
+                raise DriveError(search.broken[one.id])
             else:
                 answers[one.id] = miss_drive(one, label_of(one), search.silent.get(one.id, ""), quiet, scene.now)
         except DriveAbsent as gone:  # since it was found
@@ -9690,7 +9722,7 @@ def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
         except OSError as err:
             why = f"the system refused ({reason(err)}); every earlier dated copy is untouched"
             answers[one.id] = Answer(Exit.FAILED, (), [why], {"error": why})
-        tried = places and answers[one.id].facts.get("due", True) and answers[one.id].code is not Exit.LOCKED
+        tried = (places or one.id in search.broken) and answers[one.id].facts.get("due", True) and answers[one.id].code is not Exit.LOCKED
         if settings.on_result and tried and not args.dry_run:
             why = run_on_result(settings.on_result, results_for_others(answers[one.id], one))
             answers[one.id] = with_problem(answers[one.id], why)
@@ -9724,7 +9756,7 @@ def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
         drive = open_drive(place)
     except DriveAbsent as absent:
         note_missed_at(place, scene.now)
-        if args.if_attached:
+        if args.if_attached and not isinstance(absent, MarkerGone):
             return Answer(Exit.DONE, [str(absent)], (), {"attached": False})
         raise
     standing = standing_of(drive, order) if every else None
@@ -9920,7 +9952,7 @@ def status_of(one: DriveSettings, search: Search, asked: Asked) -> DriveStatus:
     """Look how a drive stands; of an absent one the local record tells."""
     places, known = search.places.get(one.id, ()), seen_drives()
     seen, label = known.get(one.id, Seen(label=one.label)), label_of(one)
-    trouble = search.silent.get(one.id, "")
+    trouble = search.silent.get(one.id, "") or search.broken.get(one.id, "")
     try:
         if places:
             drive = open_found(one.id, the_only_place(label, places))
@@ -9928,12 +9960,13 @@ def status_of(one: DriveSettings, search: Search, asked: Asked) -> DriveStatus:
                 seen = see_drive(drive, set_to_judge(drive, asked, seen), asked.sources, seen, asked.now)
             if not asked.anyones:
                 note_seen(one.id, seen)
-        elif one.id in known:
+        elif one.id in known and one.id not in search.broken:
             note_missed(one.id, seen, asked.now)
     except SnapbackError as err:
         trouble = str(err)
     seen = seen._replace(offline=seen.offline if one.offline is None else one.offline)
-    return DriveStatus(one.id, label_of(one, seen), seen, bool(places), one.remind_after, trouble)
+    attached = bool(places) or one.id in search.broken
+    return DriveStatus(one.id, label_of(one, seen), seen, attached, one.remind_after, trouble)
 
 
 def run_status(args: argparse.Namespace, scene: Scene) -> Answer:

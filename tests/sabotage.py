@@ -1411,6 +1411,18 @@ ROWS: Sequence[Row] = (
         ":\n",
         "test_settings.py::test_a_disk_below_a_servers_one_is_not_looked_at_unasked",
     ),
+    Row(
+        "section 7: a drive that is there and fails is no absent one",
+        "    except (DriveError, MarkerGone) as err:\n        return str(err)\n",
+        "    except (DriveError, MarkerGone):\n        return \"\"\n",
+        "test_unattended.py::test_a_drive_that_is_there_and_cannot_be_used_is_no_absent_one",
+    ),
+    Row(
+        "section 7: --if-attached pardons no drive whose marker is gone",
+        "        if args.if_attached and not isinstance(absent, MarkerGone):\n",
+        "        if args.if_attached:\n",
+        "test_unattended.py::test_a_drive_that_is_there_and_cannot_be_used_is_no_absent_one",
+    ),
 )
 
 

@@ -450,6 +450,46 @@ def test_a_drive_that_was_exchanged_during_the_run_gets_no_copy(anna: Person, pr
     assert anna.record("RED")["missed_since"]
 
 
+def put_a_folder_in_the_markers_place(anna: Person) -> None:
+    remove_the_marker(anna)
+    (anna.place / "BLUE" / "snapback-marker.txt").mkdir()
+
+
+@pytest.mark.parametrize("with_path", [True, False])
+@pytest.mark.parametrize("happens", ["break_the_marker", "remove_the_marker", "put_a_folder_in_the_markers_place"])
+def test_a_drive_that_is_there_and_cannot_be_used_is_no_absent_one(
+    anna: Person, programs: Programs, happens: str, with_path: bool
+) -> None:
+    anna.drive("BLUE")
+    anna.drive("RED")
+    programs.add("tell")
+    anna.settings("on-result = tell", BLUE="", RED="")
+    assert anna.at(0, "backup", "-q").code == 0
+    if not with_path:  # then the place where it was seen last is looked at
+        file = anna.home / ".config" / "snapback" / "snapback.ini"
+        file.write_text(file.read_text().replace(f"path = {anna.place / 'BLUE'}\n", ""))
+    globals()[happens](anna)
+    before = twin(anna.place / "BLUE")
+    outcome = anna.at(24, "backup", "--if-due", "-q")
+    assert (outcome.code, outcome.err.count("\n"), "marker" in outcome.err) == (1, 1, True), outcome
+    assert len(notices(programs)) == 1
+    assert [call.variables["SNAPBACK_RESULT"] for call in programs.calls("tell")] == ["ok", "ok", "failed", "ok"]
+    outcome = anna.at(25, "backup", "--if-attached", "-q", anna.documents, anna.place / "BLUE")
+    assert (outcome.code != 0, "marker" in outcome.err) == (True, True), outcome
+    assert differences(twin(anna.place / "BLUE"), before) == []
+
+
+@pytest.mark.needs("root", "mount")
+def test_a_drive_that_fails_where_it_was_seen_last_is_no_absent_one(anna: Person, mounted: Callable[..., Mount]) -> None:
+    disk = mounted("ext4")
+    anna.ids["STICK"] = anna.facts(-1, "init", disk.path, "--label", "STICK")["id"]
+    anna.settings(STICK="")
+    assert anna.at(0, "backup", "-q").code == 0
+    disk.shut_down()
+    outcome = anna.at(24, "backup", "--if-due", "-q")
+    assert (outcome.code, outcome.err.count("\n")) == (1, 1), outcome
+
+
 # --- Telling people ------
 
 
@@ -697,6 +737,10 @@ def break_the_marker(anna: Person) -> None:
     (anna.place / "BLUE" / "snapback-marker.txt").write_text("snapback marker, but no more")
 
 
+def remove_the_marker(anna: Person) -> None:
+    (anna.place / "BLUE" / "snapback-marker.txt").unlink()
+
+
 class Stand(NamedTuple):
     """What happens after a copy on BLUE and RED at the start, when status is asked, its exit code, and what it says."""
 
@@ -719,7 +763,8 @@ STANDS: Dict[str, Stand] = {
     "no copy at all": Stand(remove_all, 3, 1, "BLUE: there is no dated copy on it: run: snapback.py backup"),
     "another computer's": Stand(make_it_another_computers, 3, 3, "belongs to another computer"),
     "its set is a file": Stand(put_a_file_in_the_sets_place, 3, 3, "BLUE: the drive BLUE"),
-    "no marker": Stand(break_the_marker, 3, 0, "BLUE: away"),
+    "marker damaged": Stand(break_the_marker, 3, 3, "BLUE: the marker of "),
+    "marker gone": Stand(remove_the_marker, 3, 3, "holds dated copies, but its marker, snapback-marker.txt, is gone"),
 }  # fmt: skip
 
 
