@@ -8640,9 +8640,10 @@ def three_two_one(drives: Sequence[DriveStatus], now: datetime) -> List[str]:
 def status_answer(drives: Sequence[DriveStatus], now: datetime, unguarded: bool) -> Answer:
     """Say whether a person is safe: 0 good, 3 attention, 1 bad."""
     troubles = [line for one in drives for line in drive_troubles(one, now)]
-    young = [one for one in drives if has_copy(one) and not is_past(parse_time(one.seen.taken), one.remind_after, now)]
+    taken = {one.id: parse_time(one.seen.taken) for one in drives if has_copy(one)}
+    young = [one for one in drives if not is_past(taken.get(one.id), one.remind_after, now) and (taken[one.id] or now) - now <= AHEAD]
     code = Exit.FAILED if not young else Exit.ATTENTION if troubles else Exit.DONE
-    newest = max(young, key=lambda one: one.seen.snapshot, default=None)
+    newest = max(young, key=lambda one: taken[one.id] or now, default=None)
     safe = "Safe, but see below" if troubles else "Safe"
     first = "NOT SAFE: there is no recent dated copy" if newest is None else (
         f"{safe}: newest dated copy {age_text(parse_time(newest.seen.taken), now)}, on {newest.label}")
@@ -9544,11 +9545,17 @@ def look_after(drive: Drive, set_name: str, now: datetime) -> None:
             look_again(drive, set_name, (), now)
 
 
+def believable(text: str, now: datetime) -> Optional[datetime]:
+    """Read a time of the local record; None where there is none, or it lies in the future, as a clock was wrong then or is now."""
+    moment = parse_time(text)
+    return moment if moment and moment - now <= AHEAD else None
+
+
 def note_missed(drive_id: str, seen: Seen, now: datetime) -> Seen:
-    """Note in the local record that a drive is not attached."""
-    seen = seen._replace(attached_since="", missed_since=seen.missed_since or now.isoformat(timespec="seconds"))
-    note_seen(drive_id, seen)
-    return seen
+    """Note in the local record that a drive is not attached; give what is in there now."""
+    since = seen.missed_since if believable(seen.missed_since, now) else now.isoformat(timespec="seconds")
+    note_seen(drive_id, seen._replace(attached_since="", missed_since=since))
+    return seen_drives().get(drive_id, seen)
 
 
 def note_missed_at(place: str, now: datetime) -> None:
@@ -9626,12 +9633,13 @@ def label_of(one: DriveSettings, seen: Optional[Seen] = None) -> str:
 def miss_drive(one: DriveSettings, label: str, silent: str, quiet: bool, now: datetime) -> Answer:
     """Report a drive of the settings that is not attached: loudly only once a day, after `remind-after`."""
     seen = note_missed(one.id, seen_drives().get(one.id, Seen(label=one.label)), now)
-    last = parse_time(seen.taken) or parse_time(seen.missed_since)
+    last = believable(seen.taken, now) or believable(seen.missed_since, now)  # neither: the record cannot be written
     facts = {"attached": False, "due": False}
     said = f"{label} is not attached, so nothing was copied to it" + (f": {silent}" if silent else "")
     if not is_past(last, one.remind_after, now):
         return Answer(Exit.DONE, [said], (), facts) if quiet else Answer(Exit.ABSENT, (), [said], facts)
-    newest = f"its newest dated copy was made {age_text(last, now)}" if seen.taken else "there is no dated copy on it that is known here"
+    made = age_text(parse_time(seen.taken), now) if seen.taken else ""
+    newest = f"its newest dated copy was made {made}" if made else "there is no dated copy on it that is known here"
     said = f"{said}; {newest}: attach it soon, and let it be copied to"
     if quiet and is_told(seen, Exit.ATTENTION, now):
         return Answer(Exit.DONE, [said], (), facts)

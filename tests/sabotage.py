@@ -1423,6 +1423,24 @@ ROWS: Sequence[Row] = (
         "        if args.if_attached:\n",
         "test_unattended.py::test_a_drive_that_is_there_and_cannot_be_used_is_no_absent_one",
     ),
+    Row(
+        "section 7: a clock that was ahead puts no reminder off",
+        "    return moment if moment and moment - now <= AHEAD else None\n",
+        "    return moment\n",
+        "test_unattended.py::test_a_clock_that_was_ahead_puts_no_reminder_off",
+    ),
+    Row(
+        "section 7: an absent drive is heard of where nothing can be remembered",
+        "    return seen_drives().get(drive_id, seen)\n",
+        "    return seen._replace(missed_since=since)\n",
+        "test_unattended.py::test_where_nothing_can_be_remembered_an_absent_drive_is_heard_of_each_time",
+    ),
+    Row(
+        "status: a date in the future makes nobody safe",
+        " and (taken[one.id] or now) - now <= AHEAD]\n",
+        "]\n",
+        "test_unattended.py::test_status_ends_with_0_when_all_is_well_3_when_something_needs_attention_and_1_when_nobody_is_safe",
+    ),
 )
 
 

@@ -402,6 +402,30 @@ def test_a_drive_that_was_never_attached_is_heard_of_after_remind_after_too(anna
     assert notices(programs) == [["snapback: BLUE", f"{said} be copied to"]] * 2
 
 
+YEAR = 24 * 365
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_clock_that_was_ahead_puts_no_reminder_off(anna: Person, programs: Programs, seen: bool) -> None:
+    if seen:
+        anna.drive("BLUE")
+        anna.settings(BLUE="")
+        assert anna.at(YEAR, "backup").code == 0
+        anna.unplug("BLUE")
+    else:
+        anna.ids["BLUE"] = "0" * 32
+        anna.settings(BLUE="")
+    assert hear(anna, programs, [YEAR + 1], "--if-due", "-q") == Heard([], [])
+    assert hear(anna, programs, range(24 * 8), "--if-due", "-q") == Heard([168, 188], [168, 188])
+
+
+def test_where_nothing_can_be_remembered_an_absent_drive_is_heard_of_each_time(anna: Person, programs: Programs) -> None:
+    anna.ids["BLUE"] = "0" * 32
+    anna.settings(BLUE="")
+    (anna.home / ".local").write_text("no folder")
+    assert hear(anna, programs, [0, 1, 200], "--if-due", "-q") == Heard([0, 1, 200], [0, 1, 200])
+
+
 @pytest.mark.parametrize(
     ("there", "words", "code"),
     [
@@ -728,6 +752,10 @@ def date_in_the_future(anna: Person) -> None:
     assert anna.at(24 * 300, "backup", "--set", "box", anna.documents, anna.place / "BLUE").code == 0
 
 
+def date_both_in_the_future(anna: Person) -> None:
+    assert anna.at(24 * 300, "backup").code == 0
+
+
 def remove_all(anna: Person) -> None:
     for label in ("BLUE", "RED"):
         remove_tree(anna.copy(label).parent)
@@ -760,6 +788,8 @@ STANDS: Dict[str, Stand] = {
     "on hold": Stand(lose_much, 3, 3, "BLUE: on hold since 2026-03-02_101700, as much was lost at once\n  unplug it, or if it was you: "),
     "damaged": Stand(damage_a_file, 3, 3, "BLUE: 1 damaged file in its newest copy: run: snapback.py backup"),
     "in the future": Stand(date_in_the_future, 3, 3, "BLUE: its newest copy is dated in the future: is the clock right?"),
+    "the other one counts": Stand(date_in_the_future, 3, 3, "Safe, but see below: newest dated copy 3 h ago, on RED"),
+    "both in the future": Stand(date_both_in_the_future, 3, 1, "NOT SAFE: there is no recent dated copy"),
     "no copy at all": Stand(remove_all, 3, 1, "BLUE: there is no dated copy on it: run: snapback.py backup"),
     "another computer's": Stand(make_it_another_computers, 3, 3, "belongs to another computer"),
     "its set is a file": Stand(put_a_file_in_the_sets_place, 3, 3, "BLUE: the drive BLUE"),
