@@ -9598,6 +9598,12 @@ def not_due_answer(drive: Drive, standing: Standing, now: datetime) -> Answer:
                   {"attached": True, "due": False, "set": standing.set_name})
 
 
+class Stuck(SnapbackError):
+    """Another run works on this set, and has for so long that a person should look at it."""
+
+    code = Exit.LOCKED
+
+
 def serve_drive(one: DriveSettings, where: str, order: Order, args: argparse.Namespace, scene: Scene, settings: Settings) -> Answer:
     """Make the dated copy that is due on a drive of the settings, if one is. Raises SnapbackError, OSError."""
     drive = open_found(one.id, where)
@@ -9612,7 +9618,16 @@ def serve_drive(one: DriveSettings, where: str, order: Order, args: argparse.Nam
     if args.dry_run:
         look, set_name = preview(drive, order)
         return preview_answer(look, set_name, drive.label, free_space(drive.path)[0])
-    answer = back_up(drive, order, scene, args.eject or one.eject, settings)
+    try:
+        answer = back_up(drive, order, scene, args.eject or one.eject, settings)
+    except Locked as busy:
+        with contextlib.suppress(OSError):
+            seen = look_again(drive, standing.set_name, order.sources, scene.now)
+            last = believable(seen.taken, scene.now) or believable(seen.attached_since, scene.now)
+            if is_past(last, one.remind_after, scene.now):
+                newest = f"its newest dated copy was made {age_text(last, scene.now)}" if seen.taken else "there is no dated copy on it yet"
+                raise Stuck(f"{busy}; {newest}: that other run may hang; look at it, and end it or start this computer anew") from busy
+        raise
     return answer._replace(facts={**answer.facts, "attached": True, "due": True})
 
 
@@ -9662,7 +9677,7 @@ def tell_people(answers: Mapping[str, Answer], settings: Settings, scene: Scene)
     """Notify whoever sits at this computer of what went wrong with a drive, once a day for each kind of trouble."""
     for one in settings.drives:
         answer, seen = answers[one.id], seen_drives().get(one.id, Seen())
-        if answer.code in (Exit.DONE, Exit.LOCKED, Exit.ABSENT) or not answer.problems:
+        if answer.code in (Exit.DONE, Exit.ABSENT) or answer.facts.get("busy") or not answer.problems:
             if answer.facts.get("due") and seen.told:
                 note_seen(one.id, seen._replace(told={}))
         elif not is_told(seen, answer.code, scene.now):
@@ -9726,11 +9741,11 @@ def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
         except DriveAbsent as gone:  # since it was found
             answers[one.id] = miss_drive(one, label_of(one), str(gone), quiet, scene.now)
         except SnapbackError as err:
-            answers[one.id] = Answer(err.code, (), [str(err)], {"error": str(err)})
+            answers[one.id] = Answer(err.code, (), [str(err)], {"error": str(err), **({"busy": True} if isinstance(err, Locked) else {})})
         except OSError as err:
             why = f"the system refused ({reason(err)}); every earlier dated copy is untouched"
             answers[one.id] = Answer(Exit.FAILED, (), [why], {"error": why})
-        tried = (places or one.id in search.broken) and answers[one.id].facts.get("due", True) and answers[one.id].code is not Exit.LOCKED
+        tried = (places or one.id in search.broken) and answers[one.id].facts.get("due", True) and not answers[one.id].facts.get("busy")
         if settings.on_result and tried and not args.dry_run:
             why = run_on_result(settings.on_result, results_for_others(answers[one.id], one))
             answers[one.id] = with_problem(answers[one.id], why)

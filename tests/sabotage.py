@@ -1269,7 +1269,7 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "on-result: not run when another run is at work",
-        " and answers[one.id].code is not Exit.LOCKED\n",
+        " and not answers[one.id].facts.get(\"busy\")\n",
         "\n",
         "test_unattended.py::test_on_result_is_run_for_each_copy_that_was_made_or_failed",
     ),
@@ -1440,6 +1440,12 @@ ROWS: Sequence[Row] = (
         " and (taken[one.id] or now) - now <= AHEAD]\n",
         "]\n",
         "test_unattended.py::test_status_ends_with_0_when_all_is_well_3_when_something_needs_attention_and_1_when_nobody_is_safe",
+    ),
+    Row(
+        "on-result: another run that hangs is told of",
+        "            if is_past(last, one.remind_after, scene.now):\n                newest",
+        "            if False:\n                newest",
+        "test_unattended.py::test_another_run_that_hangs_is_told_of_when_the_newest_copy_is_old",
     ),
 )
 

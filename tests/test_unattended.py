@@ -539,6 +539,23 @@ def test_a_notice_is_shown_once_a_day_for_each_kind_of_trouble(anna: Person, pro
     assert len(notices(programs)) == 4  # it had been well in between
 
 
+def test_another_run_that_hangs_is_told_of_when_the_newest_copy_is_old(anna: Person, programs: Programs) -> None:
+    anna.drive("BLUE")
+    anna.settings("set = box", BLUE="remind-after = 3d")
+    assert anna.at(0, "backup").code == 0
+    programs.add("tell")
+    anna.settings("set = box\non-result = tell", BLUE="remind-after = 3d")
+    held = lock(anna)
+    told = []
+    for hour in (24, 71, 72, 91, 92):
+        outcome = anna.at(hour, "backup", "--if-due", "-q")
+        assert (outcome.code, "another run of snapback is working on this set" in outcome.err) == (11, True), outcome
+        told.append(("that other run may hang" in outcome.err, len(notices(programs)), len(programs.calls("tell"))))
+    assert told == [(False, 0, 0), (False, 0, 0), (True, 1, 1), (True, 1, 2), (True, 2, 3)]
+    assert {call.variables["SNAPBACK_RESULT"] for call in programs.calls("tell")} == {"failed"}
+    os.close(held)
+
+
 def test_a_notice_cannot_be_painted(anna: Person, programs: Programs) -> None:
     anna.drive("BLUE")
     anna.settings("    ~/<b>&amp;\\n", BLUE="")
