@@ -1263,7 +1263,7 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "on-result: not run for an absent drive, nor where nothing is due",
-        "tried = places and answers[one.id].facts.get(\"due\", True) and",
+        "tried = (places or one.id in search.broken) and answers[one.id].facts.get(\"due\", True) and",
         "tried =",
         "test_unattended.py::test_on_result_is_run_for_each_copy_that_was_made_or_failed",
     ),
