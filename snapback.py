@@ -9688,10 +9688,10 @@ def tell_people(answers: Mapping[str, Answer], settings: Settings, scene: Scene)
 
 
 def results_for_others(answer: Answer, one: DriveSettings) -> Dict[str, str]:
-    """Give the facts of a run to the command that a person wants carried out after it."""
+    """Give the facts of a run to the command that a person wants carried out after it; a drive without an id stands for all."""
     words = {Exit.DONE: "ok", Exit.ATTENTION: "attention", Exit.HELD: "held", Exit.DAMAGED: "damaged"}
-    return {"RESULT": words.get(answer.code, "failed"), "EXIT_CODE": str(int(answer.code)), "DRIVE": label_of(one), "DRIVE_ID": one.id,
-            "SNAPSHOT": str(answer.facts.get("snapshot_id", "")), "PATH": str(answer.facts.get("path", "")),
+    return {"RESULT": words.get(answer.code, "failed"), "EXIT_CODE": str(int(answer.code)), "DRIVE": label_of(one) if one.id else "",
+            "DRIVE_ID": one.id, "SNAPSHOT": str(answer.facts.get("snapshot_id", "")), "PATH": str(answer.facts.get("path", "")),
             "MESSAGE": (answer.problems or answer.lines or [""])[-1]}
 
 
@@ -9720,12 +9720,16 @@ def settings_here(named: str) -> Settings:
 
 def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `backup` without arguments: what the settings say, for each drive that is attached."""
+    settings = Settings(())
     try:
         settings = settings_here(args.config)
-    except UsageError as err:
-        tell_of_settings(str(err), scene)
+        orders = {one.id: order_of_settings(settings, one, args, scene) for one in settings.drives}
+    except SnapbackError as err:
+        if settings.notify:
+            tell_of_settings(str(err), scene)
+        if settings.on_result and not args.dry_run:
+            run_on_result(settings.on_result, results_for_others(Answer(err.code, (), [str(err)], {}), DriveSettings("")))
         raise
-    orders = {one.id: order_of_settings(settings, one, args, scene) for one in settings.drives}
     search = find_drives({one.id: one.path for one in settings.drives})
     answers: Dict[str, Answer] = {}
     for one in settings.drives:
@@ -9741,7 +9745,7 @@ def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
         except DriveAbsent as gone:  # since it was found
             answers[one.id] = miss_drive(one, label_of(one), str(gone), quiet, scene.now)
         except SnapbackError as err:
-            answers[one.id] = Answer(err.code, (), [str(err)], {"error": str(err), **({"busy": True} if isinstance(err, Locked) else {})})
+            answers[one.id] = Answer(err.code, (), [str(err)], {"error": str(err), "busy": isinstance(err, Locked)})
         except OSError as err:
             why = f"the system refused ({reason(err)}); every earlier dated copy is untouched"
             answers[one.id] = Answer(Exit.FAILED, (), [why], {"error": why})

@@ -933,7 +933,7 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "5: a drive whose marker is gone is said to be one",
-        "    if info is not None and is_folder(info) and list_sets(Folder.top(where))[0]:\n        raise DriveAbsent(marker_gone(path))\n",
+        "    if info is not None and is_folder(info) and list_sets(Folder.top(where))[0]:\n        raise MarkerGone(marker_gone(path))\n",
         "",
         "test_fake_disks.py::test_a_drive_whose_marker_is_gone_is_told_from_one_that_is_absent",
     ),
@@ -1233,7 +1233,7 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "by itself: one drive's failure does not stop the others",
-        "            answers[one.id] = Answer(err.code, (), [str(err)], {\"error\": str(err)})\n",
+        "            answers[one.id] = Answer(err.code, (), [str(err)], {\"error\": str(err), \"busy\": isinstance(err, Locked)})\n",
         "            raise\n",
         "test_unattended.py::test_one_drives_failure_does_not_stop_the_others",
     ),
@@ -1446,6 +1446,12 @@ ROWS: Sequence[Row] = (
         "            if is_past(last, one.remind_after, scene.now):\n                newest",
         "            if False:\n                newest",
         "test_unattended.py::test_another_run_that_hangs_is_told_of_when_the_newest_copy_is_old",
+    ),
+    Row(
+        "told: settings that lead to nothing usable",
+        "            run_on_result(settings.on_result, results_for_others(Answer(",
+        "            (settings.on_result, results_for_others(Answer(",
+        "test_unattended.py::test_settings_that_lead_to_nothing_usable_are_told_of_as_well",
     ),
 )
 

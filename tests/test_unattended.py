@@ -556,6 +556,28 @@ def test_another_run_that_hangs_is_told_of_when_the_newest_copy_is_old(anna: Per
     os.close(held)
 
 
+@pytest.mark.parametrize("notify", ["", "notify = no"])
+@pytest.mark.parametrize("sources", ["~/Documents\nexclude-from = ~/nothing", "~/Documents\nexclude-from = ~/Documents/bad", "~/fifo"])
+def test_settings_that_lead_to_nothing_usable_are_told_of_as_well(anna: Person, programs: Programs, sources: str, notify: str) -> None:
+    """They were right when they were written; then something went away, or changed."""
+    anna.drive("BLUE")
+    programs.add("tell")
+    (anna.documents / "bad").write_text("!")
+    os.mkfifo(anna.home / "fifo")
+    anna.settings(f"on-result = tell\n{notify}", BLUE="")
+    file = anna.home / ".config" / "snapback" / "snapback.ini"
+    file.write_text(file.read_text().replace("sources = ~/Documents", f"sources = {sources}"))
+    outcome = anna.at(0, "backup", "--if-due", "-q")
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1), outcome
+    sentence = outcome.err[len("snapback: "):].rstrip("\n")
+    assert notices(programs) == ([] if notify else [["snapback: nothing is copied", sentence]])
+    (call,) = programs.calls("tell")
+    assert {name: call.variables[f"SNAPBACK_{name}"] for name in ("RESULT", "EXIT_CODE", "DRIVE", "MESSAGE")} == {
+        "RESULT": "failed", "EXIT_CODE": "2", "DRIVE": "", "MESSAGE": sentence}  # fmt: skip
+    assert anna.at(1, "backup", "-n", "-q").code == 2
+    assert len(programs.calls("tell")) == 1
+
+
 def test_a_notice_cannot_be_painted(anna: Person, programs: Programs) -> None:
     anna.drive("BLUE")
     anna.settings("    ~/<b>&amp;\\n", BLUE="")
