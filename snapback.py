@@ -9634,10 +9634,13 @@ def serve_drive(one: DriveSettings, where: str, order: Order, args: argparse.Nam
 TOLD_AGAIN = timedelta(hours=20)     # once a day, also when the hours wander a little
 
 
-def is_told(seen: Seen, code: Exit, now: datetime) -> bool:
-    """Tell whether a person was told of a drive's trouble not long ago."""
-    told = parse_time(str(seen.told.get(str(int(code)), "")))
+def is_told(seen: Seen, code: Exit, now: datetime, kind: str = "") -> bool:
+    """Tell whether a person was told of a drive's trouble not long ago; of kind NOTICE: on the desktop."""
+    told = parse_time(str(seen.told.get(f"{kind}{int(code)}", "")))
     return told is not None and timedelta(0) <= now - told < TOLD_AGAIN
+
+
+NOTICE = "notice "
 
 
 def label_of(one: DriveSettings, seen: Optional[Seen] = None) -> str:
@@ -9656,6 +9659,7 @@ def miss_drive(one: DriveSettings, label: str, silent: str, quiet: bool, now: da
     made = age_text(parse_time(seen.taken), now) if seen.taken else ""
     newest = f"its newest dated copy was made {made}" if made else "there is no dated copy on it that is known here"
     said = f"{said}; {newest}: attach it soon, and let it be copied to"
+    facts["overdue"] = True
     if quiet and is_told(seen, Exit.ATTENTION, now):
         return Answer(Exit.DONE, [said], (), facts)
     return Answer(Exit.ATTENTION, (), [said], facts)
@@ -9674,17 +9678,25 @@ def order_of_settings(settings: Settings, one: DriveSettings, args: argparse.Nam
 
 
 def tell_people(answers: Mapping[str, Answer], settings: Settings, scene: Scene) -> None:
-    """Notify whoever sits at this computer of what went wrong with a drive, once a day for each kind of trouble."""
+    """Notify whoever sits at this computer of what went wrong with a drive, once a day for each kind of trouble.
+
+    A notice that could not be shown, as nobody was logged in, is tried again by the next run.
+    """
     for one in settings.drives:
         answer, seen = answers[one.id], seen_drives().get(one.id, Seen())
-        if answer.code in (Exit.DONE, Exit.ABSENT) or answer.facts.get("busy") or not answer.problems:
+        overdue = bool(answer.facts.get("overdue"))
+        if (answer.code in (Exit.DONE, Exit.ABSENT) and not overdue) or answer.facts.get("busy"):
             if answer.facts.get("due") and seen.told:
                 note_seen(one.id, seen._replace(told={}))
-        elif not is_told(seen, answer.code, scene.now):
-            told = {**seen.told, str(int(answer.code)): scene.now.isoformat(timespec="seconds")}
+            continue
+        code, texts, told = Exit.ATTENTION if overdue else answer.code, answer.problems or answer.lines, dict(seen.told)
+        if answer.problems and not is_told(seen, code, scene.now):
+            told[str(int(code))] = scene.now.isoformat(timespec="seconds")
+        if settings.notify and texts and not is_told(seen, code, scene.now, NOTICE) and (
+                scene.watched or notify(f"snapback: {label_of(one)}", texts[-1])):
+            told[f"{NOTICE}{int(code)}"] = scene.now.isoformat(timespec="seconds")
+        if told != seen.told:
             note_seen(one.id, seen._replace(told=told))
-            if settings.notify and not scene.watched:
-                notify(f"snapback: {label_of(one)}", answer.problems[-1])
 
 
 def results_for_others(answer: Answer, one: DriveSettings) -> Dict[str, str]:

@@ -1245,20 +1245,20 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "by itself: each kind of trouble is told once a day",
-        "told = {**seen.told, str(int(answer.code))",
-        "told = {str(int(answer.code))",
+        "answer.problems or answer.lines, dict(seen.told)\n",
+        "answer.problems or answer.lines, {}\n",
         "test_unattended.py::test_a_notice_is_shown_once_a_day_for_each_kind_of_trouble",
     ),
     Row(
         "by itself: whoever watches needs no notice",
-        "if settings.notify and not scene.watched:",
-        "if settings.notify:",
+        "                scene.watched or notify(",
+        "                notify(",
         "test_unattended.py::test_whoever_watches_needs_no_notice",
     ),
     Row(
         "by itself: notify = no",
-        "if settings.notify and not scene.watched:",
-        "if not scene.watched:",
+        "        if settings.notify and texts and",
+        "        if texts and",
         "test_unattended.py::test_no_notice_where_none_is_wanted",
     ),
     Row(
@@ -1452,6 +1452,12 @@ ROWS: Sequence[Row] = (
         "            run_on_result(settings.on_result, results_for_others(Answer(",
         "            (settings.on_result, results_for_others(Answer(",
         "test_unattended.py::test_settings_that_lead_to_nothing_usable_are_told_of_as_well",
+    ),
+    Row(
+        "by itself: a notice that could not be shown is tried again",
+        ", scene.now, NOTICE) and (\n",
+        ", scene.now) and (\n",
+        "test_unattended.py::test_a_notice_that_nobody_could_be_shown_is_tried_again",
     ),
 )
 

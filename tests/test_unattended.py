@@ -556,6 +556,25 @@ def test_another_run_that_hangs_is_told_of_when_the_newest_copy_is_old(anna: Per
     os.close(held)
 
 
+@pytest.mark.parametrize("absent", [True, False])
+def test_a_notice_that_nobody_could_be_shown_is_tried_again(anna: Person, programs: Programs, absent: bool) -> None:
+    """Nobody may be logged in at night; the line on stderr comes once a day all the same where a drive is away."""
+    anna.drive("BLUE")
+    anna.settings(BLUE="remind-after = 1d")
+    assert anna.at(0, "backup").code == 0
+    if absent:
+        anna.unplug("BLUE")
+    else:
+        anna.documents.rename(anna.home / "elsewhere")
+    programs.add("notify-send", "exit 1")
+    said = [anna.at(hour, "backup", "--if-due", "-q").code for hour in (24, 25)]
+    assert (said, len(notices(programs))) == ([3, 0] if absent else [1, 1], 2)
+    programs.add("notify-send")
+    said = [anna.at(hour, "backup", "--if-due", "-q").code for hour in (26, 27, 43, 44, 45, 46)]
+    assert (said, len(notices(programs))) == ([0, 0, 0, 3, 0, 0] if absent else [1] * 6, 4)
+    assert ["is not attached" in text for _, text in notices(programs)] == [absent] * 4
+
+
 @pytest.mark.parametrize("notify", ["", "notify = no"])
 @pytest.mark.parametrize("sources", ["~/Documents\nexclude-from = ~/nothing", "~/Documents\nexclude-from = ~/Documents/bad", "~/fifo"])
 def test_settings_that_lead_to_nothing_usable_are_told_of_as_well(anna: Person, programs: Programs, sources: str, notify: str) -> None:
