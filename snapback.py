@@ -169,6 +169,10 @@ class DriveError(SnapbackError):
         return error
 
 
+class TooSmall(DriveError):
+    """What is to be copied does not fit on the drive; nothing of it was."""
+
+
 class DriveAbsent(SnapbackError):
     """There is no marked drive where one was named."""
 
@@ -1202,6 +1206,15 @@ def is_due(taken: Optional[datetime], every: Duration, now: datetime) -> bool:
     limit = count_back(now, every)
     early = min(EARLY, (now - limit) / 10) if limit else EARLY
     return is_past(taken, every, now + early) or (taken is not None and taken - now > AHEAD)
+
+
+def is_fresh_due(shares_since: datetime, fresh_every: Duration, now: datetime) -> bool:
+    """Tell whether it is time for a copy that shares nothing with earlier ones; a date in the future is no reason to wait.
+
+    >>> is_fresh_due(datetime(2026, 11, 21), Duration(), datetime(2026, 11, 22))
+    False
+    """
+    return any(fresh_every) and (is_past(shares_since, fresh_every, now) or shares_since - now > AHEAD)
 
 
 # --- 7. Policy: comparison, and what may be a drive --------------------------------------------
@@ -7179,7 +7192,7 @@ class SetRun:
         look = look_ahead(self.order, self.drive, self.set_folder, earlier, watch)
         reusable = sum(map(tree_size, open_real_folders(self.set_folder, left_behind)))
         if look.bytes > free + reusable:
-            raise DriveError(f"this copy does not fit on the drive {self.drive.where}: it needs {size_text(look.bytes)} and "
+            raise TooSmall(f"this copy does not fit on the drive {self.drive.where}: it needs {size_text(look.bytes)} and "
                              f"{size_text(free)} are free; nothing was copied, and every earlier dated copy is untouched; make "
                              f"room, leave something out (--exclude), or take a larger drive{self._way_to_room()}")
         return look
@@ -9598,6 +9611,18 @@ def not_due_answer(drive: Drive, standing: Standing, now: datetime) -> Answer:
                   {"attached": True, "due": False, "set": standing.set_name})
 
 
+def back_up_somehow(drive: Drive, order: Order, scene: Scene, eject_it: bool, settings: Settings, fresh_by_rule: bool) -> Answer:
+    """Make one dated copy; where there is no room for a fresh one that only a rule asks for, one that shares files is better than none."""
+    try:
+        return back_up(drive, order, scene, eject_it, settings)
+    except DriveError as err:
+        if not fresh_by_rule or not (err.full or isinstance(err, TooSmall)):
+            raise
+        why = (f"{drive.label} has no room for the fresh copy that fresh-every asks for, so this one shares files with earlier ones; make "
+               "room, or take a larger drive")
+    return with_problem(back_up(drive, order._replace(fresh=False), scene, eject_it, settings), why)
+
+
 class Stuck(SnapbackError):
     """Another run works on this set, and has for so long that a person should look at it."""
 
@@ -9613,13 +9638,13 @@ def serve_drive(one: DriveSettings, where: str, order: Order, args: argparse.Nam
         with contextlib.suppress(OSError):
             look_again(drive, standing.set_name, order.sources, scene.now)
         return not_due_answer(drive, standing, scene.now)
-    if any(one.fresh_every) and standing.shares_since and is_past(standing.shares_since, one.fresh_every, scene.now):
-        order = order._replace(fresh=True)
+    fresh = standing.shares_since is not None and is_fresh_due(standing.shares_since, one.fresh_every, scene.now) and not order.fresh
+    order = order._replace(fresh=order.fresh or fresh)
     if args.dry_run:
         look, set_name = preview(drive, order)
         return preview_answer(look, set_name, drive.label, free_space(drive.path)[0])
     try:
-        answer = back_up(drive, order, scene, args.eject or one.eject, settings)
+        answer = back_up_somehow(drive, order, scene, args.eject or one.eject, settings, fresh)
     except Locked as busy:
         with contextlib.suppress(OSError):
             seen = look_again(drive, standing.set_name, order.sources, scene.now)

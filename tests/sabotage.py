@@ -1299,8 +1299,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "fresh-every: a copy is fresh when the last fresh one is older",
-        "        order = order._replace(fresh=True)\n",
-        "        pass\n",
+        "    order = order._replace(fresh=order.fresh or fresh)\n",
+        "",
         "test_unattended.py::test_a_copy_is_fresh_when_the_last_fresh_one_is_older",
     ),
     Row(
@@ -1458,6 +1458,18 @@ ROWS: Sequence[Row] = (
         ", scene.now, NOTICE) and (\n",
         ", scene.now) and (\n",
         "test_unattended.py::test_a_notice_that_nobody_could_be_shown_is_tried_again",
+    ),
+    Row(
+        "fresh-every: without room for a fresh copy one that shares is made",
+        "        if not fresh_by_rule or not (err.full or isinstance(err, TooSmall)):\n",
+        "        if True:\n",
+        "test_unattended.py::test_without_room_for_a_fresh_copy_one_that_shares_files_is_made",
+    ),
+    Row(
+        "fresh-every: a clock that was ahead puts it not off",
+        " or shares_since - now > AHEAD)\n",
+        ")\n",
+        "test_unattended.py::test_a_fresh_copy_is_due_though_a_clock_was_ahead",
     ),
 )
 

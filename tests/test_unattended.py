@@ -1198,3 +1198,44 @@ def test_a_fresh_copy_by_hand_counts_too(anna: Person) -> None:
     assert days_of_fresh_copies(anna, [0, 10]) == [0]
     assert anna.at(24 * 20, "backup", "--fresh").code == 0
     assert days_of_fresh_copies(anna, [30, 40, 49, 50]) == [30, 50]  # 30: as the letter of the copy before is not looked at
+
+
+@pytest.mark.needs("root", "mount")
+@pytest.mark.parametrize("other", [0, 7 << 20])  # bytes that another program puts there
+def test_without_room_for_a_fresh_copy_one_that_shares_files_is_made(
+    anna: Person, mounted: Callable[..., Mount], monkeypatch: pytest.MonkeyPatch, other: int
+) -> None:
+    disk = mounted("tmpfs", "12M").path
+    (anna.documents / "book").write_bytes(os.urandom((7 if not other else 3) << 20))
+    anna.ids["STICK"] = anna.facts(-1, "init", disk, "--label", "STICK")["id"]
+    anna.settings(STICK="fresh-every = 30d")
+    assert anna.at(0, "backup", "-q").code == 0
+    if other:
+        (disk / "film").write_bytes(bytes(other))
+        monkeypatch.setattr(snapback.SetRun, "_first_look", lambda *_: snapback.Look(1, 0, 0, [], []))  # it came after that
+    outcome = anna.at(24 * 40, "backup", "-q")
+    assert (outcome.code, "STICK has no room for the fresh copy that fresh-every asks for" in outcome.err) == (3, True), outcome
+    first, second = sorted(disk.glob("*/????-??-??_*"))
+    assert (first / "Documents/book").stat().st_ino == (second / "Documents/book").stat().st_ino
+    outcome = anna.at(24 * 41, "backup", "-q", "--fresh")
+    assert outcome.code == 1, outcome  # a person who asks for one is given it or nothing
+
+
+def test_a_fresh_copy_is_due_though_a_clock_was_ahead(anna: Person) -> None:
+    anna.drive("BLUE")
+    anna.settings(BLUE="fresh-every = 30d")
+    stored = []
+    for day in (400, 0, 1):  # exit code 3: a clock behind the newest copy
+        assert anna.at(24 * day, "backup").code in (0, 3)
+        stored.append({path.stat().st_ino for path in anna.place.glob("BLUE/*/*_*/*/letter")})
+    assert [len(inodes) for inodes in stored] == [1, 2, 2]
+
+
+def test_a_fresh_copy_trips_as_any_other_does(anna: Person) -> None:
+    anna.drive("BLUE")
+    anna.settings("keep-last = 1", BLUE="fresh-every = 30d")
+    for how in ("dear", "encrypted"):
+        for nth in range(60):
+            (anna.documents / f"letter {nth}").write_text(f"{how} {nth}")
+        outcome = anna.at(0 if how == "dear" else 24 * 40, "backup", "-q")
+    assert (outcome.code, len(anna.copies("BLUE"))) == (5, 2), outcome
