@@ -1934,6 +1934,8 @@ class Seen(NamedTuple):
     checked: str = ""                    # when the copies were last verified
     hold: str = ""                       # why the set is on hold
     damaged: int = 0                     # files of the newest dated copy that a check found damaged
+    skipped: int = 0                     # files and folders that could not be read or stored, and are not in it
+    kept: int = 0                        # files that could not be read, of which it has an earlier content
     unguarded: bool = False              # the tripwire was off when it was made
     offline: bool = False
     same_disk: bool = False              # as what is copied
@@ -7440,6 +7442,7 @@ def see_drive(drive: Drive, set_name: str, sources: Sequence[Source], before: Se
     if newest:
         damaged = damaged_in(read_text(folder, DAMAGED_LIST, 64 * MIB) or "").get(newest.name, 0)
         seen = seen._replace(snapshot=newest.name, taken=str(newest.header["taken"]), damaged=damaged,
+                             skipped=int(newest.end.get("skipped", 0)), kept=int(newest.end.get("kept", 0)),
                              unguarded=newest.header.get("hold_at") == 0)
     return seen
 
@@ -8606,6 +8609,10 @@ def drive_troubles(one: DriveStatus, now: datetime) -> List[str]:
             "if that was you, attach it and run: snapback.py accept"))
     if seen.damaged:
         troubles.append(f"{count_text(seen.damaged, 'damaged file')} in its newest copy: {cure}")
+    for count, what in ((seen.skipped, "not in its newest copy"), (seen.kept, "only as before in its newest copy")):
+        if count:
+            troubles.append(f"{count_text(count, 'file or folder', 'files and folders')} {'is' if count == 1 else 'are'} {what}, as they "
+                            "could not be read or stored; which ones, and why, says: snapback.py backup")
     if seen.total and seen.free * 20 < seen.total:
         troubles.append(f"only {size_text(seen.free)} of {size_text(seen.total)} are free")
     return [f"{one.label}: {trouble}" for trouble in troubles]

@@ -1471,6 +1471,12 @@ ROWS: Sequence[Row] = (
         ")\n",
         "test_unattended.py::test_a_fresh_copy_is_due_though_a_clock_was_ahead",
     ),
+    Row(
+        "status: what is not in the newest copy needs attention",
+        "skipped=int(newest.end.get(\"skipped\", 0)), ",
+        "",
+        "test_unattended.py::test_status_ends_with_0_when_all_is_well_3_when_something_needs_attention_and_1_when_nobody_is_safe",
+    ),
 )
 
 

@@ -827,6 +827,23 @@ def remove_the_marker(anna: Person) -> None:
     (anna.place / "BLUE" / "snapback-marker.txt").unlink()
 
 
+def have_what_cannot_be_read(anna: Person) -> None:
+    """A copy is made of it all the same (3): of one file anew, of the other the earlier content."""
+    refused = [str(anna.documents / name) for name in ("letter", "secret")]
+    (anna.documents / "secret").write_text("x")
+    opened = snapback.Folder.open_file
+
+    def open_file(folder: snapback.Folder, name: str) -> int:
+        if f"{folder.path}/{name}" in refused:
+            raise PermissionError(13, "Permission denied")
+        return opened(folder, name)
+
+    os.utime(anna.documents / "letter", (0, 0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapback.Folder, "open_file", open_file)
+        assert anna.at(1, "backup", "--jobs", "1").code == 3
+
+
 class Stand(NamedTuple):
     """What happens after a copy on BLUE and RED at the start, when status is asked, its exit code, and what it says."""
 
@@ -848,6 +865,8 @@ STANDS: Dict[str, Stand] = {
     "in the future": Stand(date_in_the_future, 3, 3, "BLUE: its newest copy is dated in the future: is the clock right?"),
     "the other one counts": Stand(date_in_the_future, 3, 3, "Safe, but see below: newest dated copy 3 h ago, on RED"),
     "both in the future": Stand(date_both_in_the_future, 3, 1, "NOT SAFE: there is no recent dated copy"),
+    "not in the copy": Stand(have_what_cannot_be_read, 2, 3, "BLUE: 1 file or folder is not in its newest copy, as "),
+    "not anew in the copy": Stand(have_what_cannot_be_read, 2, 3, "BLUE: 1 file or folder is only as before in its newest copy, as "),
     "no copy at all": Stand(remove_all, 3, 1, "BLUE: there is no dated copy on it: run: snapback.py backup"),
     "another computer's": Stand(make_it_another_computers, 3, 3, "belongs to another computer"),
     "its set is a file": Stand(put_a_file_in_the_sets_place, 3, 3, "BLUE: the drive BLUE"),
