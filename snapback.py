@@ -2580,9 +2580,14 @@ def expand_path(text: str, base: str) -> str:
     return os.path.normpath(os.path.join(base, path))
 
 
+def full_path(path: str) -> str:
+    """Give the absolute path without looking at anything that lies there."""
+    return os.path.abspath(os.path.expanduser(path))
+
+
 def plain_name(path: str) -> str:
     """Give the last name of a path as a person wrote it, before links are resolved."""
-    return os.path.basename(os.path.abspath(os.path.expanduser(path)))
+    return os.path.basename(full_path(path))
 
 
 def parent_path(path: str) -> str:
@@ -3613,6 +3618,12 @@ def may_hang(path: str, all_mounts: Sequence[Mounted]) -> bool:
     holders = [one for one in all_mounts if is_inside(path, one.place)]
     return (WINDOWS or MACOS or not holders or any(is_network(one) or one.kind == "autofs" for one in holders)
             or leads_through_link(path))
+
+
+def leads_to_server(path: str, all_mounts: Sequence[Mounted]) -> bool:
+    """Tell whether a path is known to lead over a network's disk, or a link may lead there where one is mounted."""
+    servers = [one for one in all_mounts if is_network(one) and one.place != "/"]  # without that one nothing runs anyway
+    return any(is_inside(path, one.place) for one in servers) or (bool(servers) and leads_through_link(path))
 
 
 def disks_of(path: str) -> Set[str]:
@@ -9478,8 +9489,11 @@ def read_rules(args: argparse.Namespace) -> Rules:
 
 
 def read_sources(words: Sequence[str]) -> Tuple[Source, ...]:
-    """Read the words before the drive: paths, or NAME=PATH."""
-    pairs = [split_alias(word, "") for word in words]
+    """Read the words before the drive: paths, or NAME=PATH. Raises UsageError, SourceGone."""
+    pairs, all_mounts = [split_alias(word, "") for word in words], mounts()
+    for _alias, path in pairs:
+        if leads_to_server(full_path(path), all_mounts) and not answers(full_path(path), PATIENCE_FOR_SERVERS):
+            raise SourceGone(f"{show(path)} does not answer: no dated copy was made; its server may be switched off")
     named = give_aliases([(alias or plain_name(path), whole_path(path)) for alias, path in pairs])
     sources = []
     for alias, path in named:

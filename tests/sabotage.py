@@ -1477,6 +1477,12 @@ ROWS: Sequence[Row] = (
         "",
         "test_unattended.py::test_status_ends_with_0_when_all_is_well_3_when_something_needs_attention_and_1_when_nobody_is_safe",
     ),
+    Row(
+        "section 7: a source on a server that is gone keeps nobody waiting",
+        "        if leads_to_server(full_path(path), all_mounts) and not answers(",
+        "        if False and not answers(",
+        "test_settings.py::test_a_source_on_a_server_that_is_gone_keeps_nobody_waiting",
+    ),
 )
 
 

@@ -866,3 +866,30 @@ def test_a_server_that_is_gone_keeps_nobody_waiting(
         finally:
             os.kill(daemon, signal.SIGCONT)  # also lets a thread go that waits for it
     assert len(dates(good / "box")) == 3
+
+
+@pytest.mark.needs("root", "exfat")
+def test_a_source_on_a_server_that_is_gone_keeps_nobody_waiting(
+    home: Path, source: Path, drive: Path, tmp_path: Path, mounted: Mounting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = mounted("exfat")
+    (disk.path / "letter").write_text("dear Anna")
+    made_drive(drive)
+    (tmp_path / "link").symlink_to(disk.path)
+    listed = [one._replace(kind="nfs") if one.place == str(disk.path) else one for one in snapback.mounts()]
+    monkeypatch.setattr(snapback, "mounts", lambda: listed)
+    monkeypatch.setattr(snapback, "PATIENCE_FOR_SERVERS", 0.3)
+    daemon = disk._daemon()
+    assert daemon
+    with ThreadPoolExecutor(1) as pool:
+        os.kill(daemon, signal.SIGSTOP)
+        try:
+            time.sleep(1.1)  # so long the system itself remembers what the daemon said
+            for path in (disk.path, disk.path / "below", tmp_path / "link"):
+                write_settings(home, for_drives(source, drive).replace(f"sources = {source}", f"sources =\n  {source}\n  nas = {path}"))
+                for words in (["backup"], ["status"], ["backup", f"nas={path}", drive]):
+                    outcome = pool.submit(ask, *words).result(timeout=20)
+                    assert (outcome.code, f"{path} does not answer: no dated copy was made" in outcome.err) == (1, True), outcome
+        finally:
+            os.kill(daemon, signal.SIGCONT)  # also lets a thread go that waits for it
+    assert ask("backup").code == 0
