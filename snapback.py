@@ -9086,20 +9086,20 @@ def put_entry(place: str, texts: Mapping[str, str]) -> str:
     return "".join(text for name, text in earlier.items())
 
 
-def take_entry(place: str, names: Iterable[str]) -> bool:
-    """Remove files that `put_entry` wrote; tell whether there were any. Raises OSError."""
+def own_entries(place: str, names: Iterable[str]) -> List[str]:
+    """Name the files in a scheduler's folder that `put_entry` wrote; somebody else may have one of the same name. Raises OSError."""
     if not is_real_folder(whole_path(place)):
-        return False
+        return []
     folder = Folder.top(whole_path(place))
-    own = [name for name in names if folder.has(name) and OWN in (read_text(folder, name) or "")]
-    for name in own:
+    files = [name for name, info in folder.scan() if stat.S_ISREG(info.st_mode)]
+    return [name for name in names if name in files and OWN in (read_text(folder, name) or "")]
+
+
+def take_entries(place: str, names: Iterable[str]) -> None:
+    """Remove files that `put_entry` wrote. Raises OSError."""
+    folder = Folder.top(whole_path(place))
+    for name in names:
         folder.unlink(name)
-    return bool(own)
-
-
-def has_entry(place: str, name: str) -> bool:
-    """Tell whether there is such a file in a scheduler's folder. Raises OSError."""
-    return is_taken(join_path(whole_path(place), name))
 
 
 def units_place() -> str:
@@ -9120,12 +9120,13 @@ def install_units(schedule: Schedule) -> str:
 
 def remove_units() -> bool:
     """Take our units out of this user's systemd; tell whether there were any. Raises ScheduleError, OSError."""
-    if not has_entry(units_place(), TIMER) and not has_entry(units_place(), SERVICE):
-        return False
-    ask_scheduler(["systemctl", "--user", "disable", "--now", TIMER])
-    taken = take_entry(units_place(), (SERVICE, TIMER))
-    ask_scheduler(["systemctl", "--user", "daemon-reload"])
-    return taken
+    own = own_entries(units_place(), (SERVICE, TIMER))
+    if TIMER in own:
+        ask_scheduler(["systemctl", "--user", "disable", "--now", TIMER])
+    if own:
+        take_entries(units_place(), own)
+        ask_scheduler(["systemctl", "--user", "daemon-reload"])
+    return bool(own)
 
 
 AGENTS_PLACE = "~/Library/LaunchAgents"
@@ -9153,8 +9154,11 @@ def install_agent(schedule: Schedule) -> str:
 
 def remove_agent() -> bool:
     """Take our agent out of this user's launchd; tell whether there was one. Raises OSError."""
-    run_program(Call(["launchctl", "bootout", f"gui/{user_number()}/snapback"]), ASKING)
-    return take_entry(AGENTS_PLACE, (AGENT,))
+    own = own_entries(AGENTS_PLACE, (AGENT,))
+    if own:
+        run_program(Call(["launchctl", "bootout", f"gui/{user_number()}/snapback"]), ASKING)
+        take_entries(AGENTS_PLACE, own)
+    return bool(own)
 
 
 def task_name() -> str:
@@ -10305,6 +10309,18 @@ def remove_schedule(kinds: Sequence[str]) -> Answer:
     return Answer(Exit.DONE, [said], (), {"removed": removed})
 
 
+def take_other_entries(kind: str) -> List[str]:
+    """Take our entry away from the other schedulers, as there is but one; give lines that say so."""
+    lines = []
+    for name, other in SCHEDULERS.items():
+        if name != kind and find_program(other.tool):
+            try:
+                lines += [f"The earlier entry in {other.name} was taken away."] if other.remove() else []
+            except (SnapbackError, OSError) as err:
+                lines.append(f"Whether {other.name} has an earlier entry is not known: {reason(err)}")
+    return lines
+
+
 def run_schedule(args: argparse.Namespace, _scene: Scene) -> Answer:
     """Carry out `schedule`."""
     if args.install and args.remove:
@@ -10330,8 +10346,10 @@ def run_schedule(args: argparse.Namespace, _scene: Scene) -> Answer:
         raise UsageError(f"there is no {SCHEDULERS[kind].tool} on this computer; install it, or take another one: --with "
                          f"{' or '.join(other for other in SCHEDULERS if other != kind)}")
     texts = SCHEDULERS[kind].texts(schedule)
-    replaced = SCHEDULERS[kind].install(schedule) if args.install else ""
-    return schedule_answer(kind, schedule, texts, replaced if args.install else None)
+    if not args.install:
+        return schedule_answer(kind, schedule, texts, None)
+    answer = schedule_answer(kind, schedule, texts, SCHEDULERS[kind].install(schedule))
+    return answer._replace(lines=[*answer.lines, *take_other_entries(kind)])
 
 
 class Command(NamedTuple):

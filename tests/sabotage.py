@@ -1483,6 +1483,18 @@ ROWS: Sequence[Row] = (
         "        if False and not answers(",
         "test_settings.py::test_a_source_on_a_server_that_is_gone_keeps_nobody_waiting",
     ),
+    Row(
+        "section 12: somebody else's timer is not switched off",
+        "    if TIMER in own:\n",
+        "    if True:\n",
+        "test_outside.py::test_units_of_somebody_else_are_left_alone",
+    ),
+    Row(
+        "section 12: there is one entry, whichever scheduler has it",
+        "lines=[*answer.lines, *take_other_entries(kind)])\n",
+        "lines=[*answer.lines])\n",
+        "test_outside.py::test_there_is_one_entry_whichever_scheduler_has_it",
+    ),
 )
 
 
