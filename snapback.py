@@ -9433,6 +9433,22 @@ def read_rotation(args: argparse.Namespace) -> Rotation:
     return Rotation(parse_retention(said), Space() if args.min_free is None else parse_space(args.min_free))
 
 
+def said_over(args: argparse.Namespace, otherwise: Rotation) -> Rotation:
+    """Read the options of retention; where none says what to keep, that is as in `otherwise`. Raises UsageError."""
+    said = read_rotation(args)
+    if any(getattr(args, f"keep_{word}") is not None for word in Retention._fields):
+        return said
+    return Rotation(otherwise.retention, otherwise.min_free if args.min_free is None else said.min_free)
+
+
+def rotation_on(drive: Drive, args: argparse.Namespace) -> Rotation:
+    """Give the rotation of a drive whose folders were named: what a person's settings keep there nobody deletes. Raises UsageError."""
+    read_rotation(args)  # wrong words are wrong whatever else is so
+    path = "" if any(getattr(args, f"keep_{word}") is not None for word in Retention._fields) else find_settings(args.config)
+    drives = load_settings(path).drives if path else ()
+    return said_over(args, next((one.rotation for one in drives if drive.marker and one.id == drive.marker.id), Rotation()))
+
+
 def add_config(parser: Parser) -> None:
     """Declare the option that names the settings."""
     parser.add_argument("--config", default="", metavar="FILE", help=f"the settings (default: {SETTINGS} of this user)")
@@ -9564,6 +9580,14 @@ def make_order(args: argparse.Namespace, sources: Tuple[Source, ...], scene: Sce
     rotation = read_rotation(args)
     return Order(sources, scene.now, plan_text, read_rules(args), args.set, args.adopt, args.checksum, args.allow_empty, args.fresh,
                  hold_at, None if args.no_rotate else rotation, scene.watched, args.jobs)
+
+
+def with_rotation_on(drive: Drive, order: Order, args: argparse.Namespace) -> Tuple[Order, str]:
+    """Let an order rotate as the settings say of its drive; where they cannot be read it does not, and the sentence says so."""
+    try:
+        return order._replace(rotation=rotation_on(drive, args) if order.rotation else None), ""
+    except UsageError as err:  # a copy is made all the same
+        return order._replace(rotation=None), f"nothing old was deleted, as it is not known what to keep: {err}"
 
 
 def look_again(drive: Drive, set_name: str, sources: Sequence[Source], now: datetime) -> Seen:
@@ -9722,9 +9746,8 @@ def order_of_settings(settings: Settings, one: DriveSettings, args: argparse.Nam
             "exclude_if_present": [*settings.exclude_if_present, *args.exclude_if_present],
             "one_file_system": args.one_file_system or settings.one_file_system}
     order = make_order(argparse.Namespace(**said), read_sources(settings.sources), scene)
-    by_hand = args.min_free is not None or any(getattr(args, f"keep_{rule}") is not None for rule in Retention._fields)
     return order._replace(hold_at=settings.hold_at if args.hold_at is None else order.hold_at,
-                          rotation=one.rotation if order.rotation and not by_hand else order.rotation)
+                          rotation=said_over(args, one.rotation) if order.rotation else None)
 
 
 def tell_people(answers: Mapping[str, Answer], settings: Settings, scene: Scene) -> None:
@@ -9848,6 +9871,7 @@ def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
         if args.if_attached and not isinstance(absent, MarkerGone):
             return Answer(Exit.DONE, [str(absent)], (), {"attached": False})
         raise
+    order, unplanned = with_rotation_on(drive, order, args)
     standing = standing_of(drive, order) if every else None
     if every and standing and not is_due(standing.taken, every, scene.now):
         with contextlib.suppress(OSError):
@@ -9860,7 +9884,7 @@ def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
     if made and is_inside(script_path(), drive.path):
         schedule = (f"first copy {TOOL} from the drive to this computer, as nothing can start it while the drive is away; then run it "
                     "there by hand")
-    return back_up(drive, order, scene, args.eject, None, schedule)
+    return with_problem(back_up(drive, order, scene, args.eject, None, schedule), unplanned)
 
 
 def add_init(parser: Parser) -> None:
@@ -10178,8 +10202,9 @@ def add_rotate(parser: Parser) -> None:
 
 def run_rotate(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `rotate`."""
-    rotation = read_rotation(args)
+    read_rotation(args)
     drive, set_name = open_to_tend(args)
+    rotation = rotation_on(drive, args)
     with drive.guarded():
         set_folder = drive.root.child(set_name)
         snapshots = survey(set_folder)

@@ -1495,6 +1495,24 @@ ROWS: Sequence[Row] = (
         "lines=[*answer.lines])\n",
         "test_outside.py::test_there_is_one_entry_whichever_scheduler_has_it",
     ),
+    Row(
+        "section 7: what the settings keep no command deletes that does not say so",
+        "next((one.rotation for one in drives if drive.marker and one.id == drive.marker.id), Rotation()))\n",
+        "Rotation())\n",
+        "test_unattended.py::test_what_the_settings_keep_no_command_deletes_that_does_not_say_so",
+    ),
+    Row(
+        "section 7: --min-free alone leaves what the settings keep",
+        "    return Rotation(otherwise.retention, otherwise.min_free if",
+        "    return Rotation(said.retention, otherwise.min_free if",
+        "test_unattended.py::test_what_the_settings_keep_no_command_deletes_that_does_not_say_so",
+    ),
+    Row(
+        "section 7: settings that cannot be read let nothing be deleted",
+        "        return order._replace(rotation=None), f\"nothing old",
+        "        return order, f\"nothing old",
+        "test_unattended.py::test_settings_that_cannot_be_read_let_nothing_be_deleted",
+    ),
 )
 
 

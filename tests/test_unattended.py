@@ -127,6 +127,36 @@ def test_without_arguments_every_attached_drive_gets_what_the_settings_say(anna:
         assert held == ["Documents", "Documents/letter", "SHA256SUMS", "office", "office/plan"]
 
 
+@pytest.mark.parametrize("words", ["rotate --drive BLUE", "rotate", "rotate --drive BLUE --min-free 1M", "backup DOCUMENTS BLUE",
+                                   "backup OTHER BLUE", "backup --min-free 1M"])  # fmt: skip
+def test_what_the_settings_keep_no_command_deletes_that_does_not_say_so(anna: Person, words: str) -> None:
+    """By default the last 3 of a day are kept."""
+    anna.drive("BLUE")
+    (anna.home / "Other").mkdir()
+    (anna.home / "Other" / "plan").write_text("x")
+    anna.settings(BLUE="keep-last = 7")
+    for hour in range(6):
+        assert anna.at(hour, "backup", "-q").code == 0
+    places = {"BLUE": anna.place / "BLUE", "DOCUMENTS": anna.documents, "OTHER": anna.home / "Other"}
+    assert anna.at(7, *(places.get(word, word) for word in words.split())).code == 0
+    assert len(anna.copies("BLUE")) == (7 if "backup" in words else 6)
+    assert anna.at(7, "rotate", "--keep-last", "2").code == 0
+    assert len(anna.copies("BLUE")) == (3 if "OTHER" in words else 2)
+
+
+def test_settings_that_cannot_be_read_let_nothing_be_deleted(anna: Person) -> None:
+    anna.drive("BLUE")
+    anna.settings(BLUE="keep-last = 7")
+    for hour in range(6):
+        assert anna.at(hour, "backup", "-q").code == 0
+    anna.settings("keep-dayly = 7", BLUE="")
+    outcome = anna.at(7, "backup", anna.documents, anna.place / "BLUE")
+    assert (outcome.code, len(anna.copies("BLUE"))) == (3, 7), outcome
+    assert "nothing old was deleted, as it is not known what to keep: the settings file " in outcome.err
+    assert (anna.at(8, "rotate", "--drive", anna.place / "BLUE").code, len(anna.copies("BLUE"))) == (2, 7)
+    assert (anna.at(8, "rotate", "--drive", anna.place / "BLUE", "--keep-last", "1").code, len(anna.copies("BLUE"))) == (0, 1)
+
+
 def test_what_stands_on_the_command_line_goes_before_the_settings(anna: Person) -> None:
     anna.drive("BLUE")
     anna.settings("keep-last = 1", BLUE="")
