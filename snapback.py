@@ -5192,11 +5192,6 @@ def marked(path: str) -> Optional[Tuple[str, Stamp]]:
         return None
 
 
-def responds(path: str, all_mounts: Sequence[Mounted]) -> bool:
-    """Tell whether a path can be looked at without waiting for ever."""
-    return not may_hang(path, all_mounts) or answers(path, PATIENCE_FOR_SERVERS)
-
-
 def why_broken(place: str) -> str:
     """Say what is wrong with a drive that was seen at a place and is still there; empty where nothing is, or it was unplugged.
 
@@ -5214,12 +5209,13 @@ def why_broken(place: str) -> str:
 def find_drives(wanted: Mapping[str, str]) -> Search:
     """Look for marked drives: `wanted` gives of each id a path to look at first, or an empty text.
 
-    What is mounted in two places is found once.
+    What is mounted in two places is found once. One that is found nowhere may be broken, there or where it was
+    seen last, unless to look there could wake a server, or mount again what was ejected.
     """
     all_mounts, silent = mounts(), {}  # type: List[Mounted], Dict[str, str]
     places: List[str] = []
     for drive_id, path in wanted.items():
-        if path and not responds(path, all_mounts):
+        if path and may_hang(path, all_mounts) and not answers(path, PATIENCE_FOR_SERVERS):
             silent[drive_id] = f"{show(path)} does not answer: its server may be switched off"
         elif path:
             places.append(path)
@@ -5228,10 +5224,10 @@ def find_drives(wanted: Mapping[str, str]) -> Search:
         drive = marked(place)
         if drive and drive[0] in wanted:
             found.setdefault(drive[0], {}).setdefault(drive[1], place)
-    broken, seen = {}, seen_drives()  # type: Dict[str, str], Dict[str, Seen]
+    broken: Dict[str, str] = {}
+    seen = {drive_id: one.path for drive_id, one in seen_drives().items() if one.path and not may_hang(one.path, all_mounts)}
     for drive_id in wanted.keys() - found.keys() - silent.keys():
-        last = seen[drive_id].path if drive_id in seen else wanted[drive_id]
-        why = why_broken(last) if last and responds(last, all_mounts) else ""
+        why = (wanted[drive_id] and why_broken(wanted[drive_id])) or (drive_id in seen and why_broken(seen[drive_id]))
         if why:
             broken[drive_id] = why
     return Search({drive_id: list(tops.values()) for drive_id, tops in found.items()}, silent, broken)

@@ -1513,6 +1513,12 @@ ROWS: Sequence[Row] = (
         "        return order, f\"nothing old",
         "test_unattended.py::test_settings_that_cannot_be_read_let_nothing_be_deleted",
     ),
+    Row(
+        "section 7: an automounter is not asked for what was ejected",
+        " if one.path and not may_hang(one.path, all_mounts)}\n",
+        " if one.path}\n",
+        "test_unattended.py::test_an_automounter_is_not_asked_where_a_drive_was_seen_last",
+    ),
 )
 
 

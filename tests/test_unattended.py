@@ -533,6 +533,18 @@ def test_a_drive_that_is_there_and_cannot_be_used_is_no_absent_one(
     assert differences(twin(anna.place / "BLUE"), before) == []
 
 
+def test_an_automounter_is_not_asked_where_a_drive_was_seen_last(anna: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would mount again what was ejected."""
+    anna.drive("BLUE")
+    anna.settings(BLUE="")
+    assert anna.at(0, "backup", "-q").code == 0
+    remove_the_marker(anna)
+    listed = snapback.mounts()
+    for kind, broken in (("autofs", 0), ("ext4", 1)):
+        monkeypatch.setattr(snapback, "mounts", lambda kind=kind: [*listed, snapback.Mounted(str(anna.place / "BLUE"), kind)])
+        assert len(snapback.find_drives({anna.ids["BLUE"]: ""}).broken) == broken
+
+
 @pytest.mark.needs("root", "mount")
 def test_a_drive_that_fails_where_it_was_seen_last_is_no_absent_one(anna: Person, mounted: Callable[..., Mount]) -> None:
     disk = mounted("ext4")
