@@ -169,10 +169,18 @@ class DriveError(SnapbackError):
         return error
 
 
+class TooSmall(DriveError):
+    """What is to be copied does not fit on the drive; nothing of it was."""
+
+
 class DriveAbsent(SnapbackError):
     """There is no marked drive where one was named."""
 
     code = Exit.ABSENT
+
+
+class MarkerGone(DriveAbsent):
+    """Dated copies are where a drive was named, but no marker: nobody unplugged it."""
 
 
 class Locked(SnapbackError):
@@ -1200,6 +1208,15 @@ def is_due(taken: Optional[datetime], every: Duration, now: datetime) -> bool:
     return is_past(taken, every, now + early) or (taken is not None and taken - now > AHEAD)
 
 
+def is_fresh_due(shares_since: datetime, fresh_every: Duration, now: datetime) -> bool:
+    """Tell whether it is time for a copy that shares nothing with earlier ones; a date in the future is no reason to wait.
+
+    >>> is_fresh_due(datetime(2026, 11, 21), Duration(), datetime(2026, 11, 22))
+    False
+    """
+    return any(fresh_every) and (is_past(shares_since, fresh_every, now) or shares_since - now > AHEAD)
+
+
 # --- 7. Policy: comparison, and what may be a drive --------------------------------------------
 
 
@@ -1917,6 +1934,8 @@ class Seen(NamedTuple):
     checked: str = ""                    # when the copies were last verified
     hold: str = ""                       # why the set is on hold
     damaged: int = 0                     # files of the newest dated copy that a check found damaged
+    skipped: int = 0                     # files and folders that could not be read or stored, and are not in it
+    kept: int = 0                        # files that could not be read, of which it has an earlier content
     unguarded: bool = False              # the tripwire was off when it was made
     offline: bool = False
     same_disk: bool = False              # as what is copied
@@ -2570,9 +2589,14 @@ def expand_path(text: str, base: str) -> str:
     return os.path.normpath(os.path.join(base, path))
 
 
+def full_path(path: str) -> str:
+    """Give the absolute path without looking at anything that lies there."""
+    return os.path.abspath(os.path.expanduser(path))
+
+
 def plain_name(path: str) -> str:
     """Give the last name of a path as a person wrote it, before links are resolved."""
-    return os.path.basename(os.path.abspath(os.path.expanduser(path)))
+    return os.path.basename(full_path(path))
 
 
 def parent_path(path: str) -> str:
@@ -3551,13 +3575,26 @@ def is_ours(folder: str, name: str) -> bool:
         return False
 
 
+def is_open_to_all(folder: str) -> bool:
+    """Tell whether anybody may make files in a folder but nobody take away another's, as in /tmp, which may be a disk of its own."""
+    try:
+        return not WINDOWS and os.stat(folder).st_mode & (stat.S_ISVTX | stat.S_IWOTH) == stat.S_ISVTX | stat.S_IWOTH
+    except OSError:
+        return False
+
+
 def local_places(all_mounts: Sequence[Mounted]) -> Iterator[str]:
-    """Give where a drive may lie: the top of each local disk, and our own folders directly below it that are no other disk."""
+    """Give where a drive may lie: the top of each local disk, and our own folders directly below it that are no other disk.
+
+    What lies below a network's disk is not looked at either, as the way there leads over it; but for the system's own top.
+    """
     tops = {one.place for one in all_mounts}
+    servers = [one.place for one in all_mounts if one.place != "/" and is_network(one)]
     for mount in all_mounts:
-        if is_network(mount) or mount.kind in PSEUDO_KINDS:
+        if is_network(mount) or mount.kind in PSEUDO_KINDS or any(is_inside(parent_path(mount.place), one) for one in servers):
             continue
-        yield mount.place
+        if not is_open_to_all(mount.place) or is_ours(mount.place, MARKER):
+            yield mount.place
         with contextlib.suppress(OSError):
             for entry in os.scandir(mount.place):
                 # the name is looked up first: to look at the top of a dead server's disk may take for ever
@@ -3595,6 +3632,12 @@ def may_hang(path: str, all_mounts: Sequence[Mounted]) -> bool:
     holders = [one for one in all_mounts if is_inside(path, one.place)]
     return (WINDOWS or MACOS or not holders or any(is_network(one) or one.kind == "autofs" for one in holders)
             or leads_through_link(path))
+
+
+def leads_to_server(path: str, all_mounts: Sequence[Mounted]) -> bool:
+    """Tell whether a path is known to lead over a network's disk, or a link may lead there where one is mounted."""
+    servers = [one for one in all_mounts if is_network(one) and one.place != "/"]  # without that one nothing runs anyway
+    return any(is_inside(path, one.place) for one in servers) or (bool(servers) and leads_through_link(path))
 
 
 def disks_of(path: str) -> Set[str]:
@@ -4952,7 +4995,7 @@ def open_drive(path: str) -> Drive:
                          "untouched; put it back from another place, or remove it and run: snapback.py init "
                          + shell_word(path))
     if info is not None and is_folder(info) and list_sets(Folder.top(where))[0]:
-        raise DriveAbsent(marker_gone(path))
+        raise MarkerGone(marker_gone(path))
     if known:
         raise DriveAbsent(f"the drive {show(known.get('label', ''))} is not attached at {show(path)}: nothing was copied; "
                           "attach it and run the same command")
@@ -5148,10 +5191,11 @@ PATIENCE_FOR_SERVERS = 10        # seconds that a network's disk may take to ans
 
 
 class Search(NamedTuple):
-    """Where drives were found, by their ids, and why one could not be looked for."""
+    """Where drives were found, by their ids, why one could not be looked for, and what keeps one that is there from being used."""
 
     places: Mapping[str, Sequence[str]]
     silent: Mapping[str, str]
+    broken: Mapping[str, str] = {}
 
 
 def marked(path: str) -> Optional[Tuple[str, Stamp]]:
@@ -5164,10 +5208,25 @@ def marked(path: str) -> Optional[Tuple[str, Stamp]]:
         return None
 
 
+def why_broken(place: str) -> str:
+    """Say what is wrong with a drive that was seen at a place and is still there; empty where nothing is, or it was unplugged.
+
+    A marker that cannot be read, is damaged, or is gone from beside dated copies is nobody's absence.
+    """
+    try:
+        open_drive(place)
+    except (DriveError, MarkerGone) as err:
+        return str(err)
+    except (SnapbackError, ValueError):  # the latter: the local record holds what is no path
+        return ""
+    return ""
+
+
 def find_drives(wanted: Mapping[str, str]) -> Search:
     """Look for marked drives: `wanted` gives of each id a path to look at first, or an empty text.
 
-    What is mounted in two places is found once.
+    What is mounted in two places is found once. One that is found nowhere may be broken, there or where it was
+    seen last, unless to look there could wake a server, or mount again what was ejected.
     """
     all_mounts, silent = mounts(), {}  # type: List[Mounted], Dict[str, str]
     places: List[str] = []
@@ -5181,7 +5240,21 @@ def find_drives(wanted: Mapping[str, str]) -> Search:
         drive = marked(place)
         if drive and drive[0] in wanted:
             found.setdefault(drive[0], {}).setdefault(drive[1], place)
-    return Search({drive_id: list(tops.values()) for drive_id, tops in found.items()}, silent)
+    broken: Dict[str, str] = {}
+    seen = {drive_id: one.path for drive_id, one in seen_drives().items() if one.path and not may_hang(one.path, all_mounts)}
+    for drive_id in wanted.keys() - found.keys() - silent.keys():
+        why = (wanted[drive_id] and why_broken(wanted[drive_id])) or (drive_id in seen and why_broken(seen[drive_id]))
+        if why:
+            broken[drive_id] = why
+    return Search({drive_id: list(tops.values()) for drive_id, tops in found.items()}, silent, broken)
+
+
+def open_found(drive_id: str, place: str) -> Drive:
+    """Open a drive where it was found. Raises DriveAbsent where another one is by now: work on other drives may have taken hours."""
+    drive = open_drive(place)
+    if drive.marker is None or drive.marker.id != drive_id:
+        raise DriveAbsent(f"another drive, {drive.label}, is now at {show(place)}")
+    return drive
 
 
 def the_only_place(label: str, places: Sequence[str]) -> str:
@@ -7144,7 +7217,7 @@ class SetRun:
         look = look_ahead(self.order, self.drive, self.set_folder, earlier, watch)
         reusable = sum(map(tree_size, open_real_folders(self.set_folder, left_behind)))
         if look.bytes > free + reusable:
-            raise DriveError(f"this copy does not fit on the drive {self.drive.where}: it needs {size_text(look.bytes)} and "
+            raise TooSmall(f"this copy does not fit on the drive {self.drive.where}: it needs {size_text(look.bytes)} and "
                              f"{size_text(free)} are free; nothing was copied, and every earlier dated copy is untouched; make "
                              f"room, leave something out (--exclude), or take a larger drive{self._way_to_room()}")
         return look
@@ -7392,6 +7465,7 @@ def see_drive(drive: Drive, set_name: str, sources: Sequence[Source], before: Se
     if newest:
         damaged = damaged_in(read_text(folder, DAMAGED_LIST, 64 * MIB) or "").get(newest.name, 0)
         seen = seen._replace(snapshot=newest.name, taken=str(newest.header["taken"]), damaged=damaged,
+                             skipped=int(newest.end.get("skipped", 0)), kept=int(newest.end.get("kept", 0)),
                              unguarded=newest.header.get("hold_at") == 0)
     return seen
 
@@ -8558,6 +8632,10 @@ def drive_troubles(one: DriveStatus, now: datetime) -> List[str]:
             "if that was you, attach it and run: snapback.py accept"))
     if seen.damaged:
         troubles.append(f"{count_text(seen.damaged, 'damaged file')} in its newest copy: {cure}")
+    for count, what in ((seen.skipped, "not in its newest copy"), (seen.kept, "only as before in its newest copy")):
+        if count:
+            troubles.append(f"{count_text(count, 'file or folder', 'files and folders')} {'is' if count == 1 else 'are'} {what}, as they "
+                            "could not be read or stored; which ones, and why, says: snapback.py backup")
     if seen.total and seen.free * 20 < seen.total:
         troubles.append(f"only {size_text(seen.free)} of {size_text(seen.total)} are free")
     return [f"{one.label}: {trouble}" for trouble in troubles]
@@ -8605,9 +8683,10 @@ def three_two_one(drives: Sequence[DriveStatus], now: datetime) -> List[str]:
 def status_answer(drives: Sequence[DriveStatus], now: datetime, unguarded: bool) -> Answer:
     """Say whether a person is safe: 0 good, 3 attention, 1 bad."""
     troubles = [line for one in drives for line in drive_troubles(one, now)]
-    young = [one for one in drives if has_copy(one) and not is_past(parse_time(one.seen.taken), one.remind_after, now)]
+    taken = {one.id: parse_time(one.seen.taken) for one in drives if has_copy(one)}
+    young = [one for one in drives if not is_past(taken.get(one.id), one.remind_after, now) and (taken[one.id] or now) - now <= AHEAD]
     code = Exit.FAILED if not young else Exit.ATTENTION if troubles else Exit.DONE
-    newest = max(young, key=lambda one: one.seen.snapshot, default=None)
+    newest = max(young, key=lambda one: taken[one.id] or now, default=None)
     safe = "Safe, but see below" if troubles else "Safe"
     first = "NOT SAFE: there is no recent dated copy" if newest is None else (
         f"{safe}: newest dated copy {age_text(parse_time(newest.seen.taken), now)}, on {newest.label}")
@@ -9019,20 +9098,20 @@ def put_entry(place: str, texts: Mapping[str, str]) -> str:
     return "".join(text for name, text in earlier.items())
 
 
-def take_entry(place: str, names: Iterable[str]) -> bool:
-    """Remove files that `put_entry` wrote; tell whether there were any. Raises OSError."""
+def own_entries(place: str, names: Iterable[str]) -> List[str]:
+    """Name the files in a scheduler's folder that `put_entry` wrote; somebody else may have one of the same name. Raises OSError."""
     if not is_real_folder(whole_path(place)):
-        return False
+        return []
     folder = Folder.top(whole_path(place))
-    own = [name for name in names if folder.has(name) and OWN in (read_text(folder, name) or "")]
-    for name in own:
+    files = [name for name, info in folder.scan() if stat.S_ISREG(info.st_mode)]
+    return [name for name in names if name in files and OWN in (read_text(folder, name) or "")]
+
+
+def take_entries(place: str, names: Iterable[str]) -> None:
+    """Remove files that `put_entry` wrote. Raises OSError."""
+    folder = Folder.top(whole_path(place))
+    for name in names:
         folder.unlink(name)
-    return bool(own)
-
-
-def has_entry(place: str, name: str) -> bool:
-    """Tell whether there is such a file in a scheduler's folder. Raises OSError."""
-    return is_taken(join_path(whole_path(place), name))
 
 
 def units_place() -> str:
@@ -9053,12 +9132,13 @@ def install_units(schedule: Schedule) -> str:
 
 def remove_units() -> bool:
     """Take our units out of this user's systemd; tell whether there were any. Raises ScheduleError, OSError."""
-    if not has_entry(units_place(), TIMER) and not has_entry(units_place(), SERVICE):
-        return False
-    ask_scheduler(["systemctl", "--user", "disable", "--now", TIMER])
-    taken = take_entry(units_place(), (SERVICE, TIMER))
-    ask_scheduler(["systemctl", "--user", "daemon-reload"])
-    return taken
+    own = own_entries(units_place(), (SERVICE, TIMER))
+    if TIMER in own:
+        ask_scheduler(["systemctl", "--user", "disable", "--now", TIMER])
+    if own:
+        take_entries(units_place(), own)
+        ask_scheduler(["systemctl", "--user", "daemon-reload"])
+    return bool(own)
 
 
 AGENTS_PLACE = "~/Library/LaunchAgents"
@@ -9086,8 +9166,11 @@ def install_agent(schedule: Schedule) -> str:
 
 def remove_agent() -> bool:
     """Take our agent out of this user's launchd; tell whether there was one. Raises OSError."""
-    run_program(Call(["launchctl", "bootout", f"gui/{user_number()}/snapback"]), ASKING)
-    return take_entry(AGENTS_PLACE, (AGENT,))
+    own = own_entries(AGENTS_PLACE, (AGENT,))
+    if own:
+        run_program(Call(["launchctl", "bootout", f"gui/{user_number()}/snapback"]), ASKING)
+        take_entries(AGENTS_PLACE, own)
+    return bool(own)
 
 
 def task_name() -> str:
@@ -9362,6 +9445,22 @@ def read_rotation(args: argparse.Namespace) -> Rotation:
     return Rotation(parse_retention(said), Space() if args.min_free is None else parse_space(args.min_free))
 
 
+def said_over(args: argparse.Namespace, otherwise: Rotation) -> Rotation:
+    """Read the options of retention; where none says what to keep, that is as in `otherwise`. Raises UsageError."""
+    said = read_rotation(args)
+    if any(getattr(args, f"keep_{word}") is not None for word in Retention._fields):
+        return said
+    return Rotation(otherwise.retention, otherwise.min_free if args.min_free is None else said.min_free)
+
+
+def rotation_on(drive: Drive, args: argparse.Namespace) -> Rotation:
+    """Give the rotation of a drive whose folders were named: what a person's settings keep there nobody deletes. Raises UsageError."""
+    read_rotation(args)  # wrong words are wrong whatever else is so
+    path = "" if any(getattr(args, f"keep_{word}") is not None for word in Retention._fields) else find_settings(args.config)
+    drives = load_settings(path).drives if path else ()
+    return said_over(args, next((one.rotation for one in drives if drive.marker and one.id == drive.marker.id), Rotation()))
+
+
 def add_config(parser: Parser) -> None:
     """Declare the option that names the settings."""
     parser.add_argument("--config", default="", metavar="FILE", help=f"the settings (default: {SETTINGS} of this user)")
@@ -9422,8 +9521,11 @@ def read_rules(args: argparse.Namespace) -> Rules:
 
 
 def read_sources(words: Sequence[str]) -> Tuple[Source, ...]:
-    """Read the words before the drive: paths, or NAME=PATH."""
-    pairs = [split_alias(word, "") for word in words]
+    """Read the words before the drive: paths, or NAME=PATH. Raises UsageError, SourceGone."""
+    pairs, all_mounts = [split_alias(word, "") for word in words], mounts()
+    for _alias, path in pairs:
+        if leads_to_server(full_path(path), all_mounts) and not answers(full_path(path), PATIENCE_FOR_SERVERS):
+            raise SourceGone(f"{show(path)} does not answer: no dated copy was made; its server may be switched off")
     named = give_aliases([(alias or plain_name(path), whole_path(path)) for alias, path in pairs])
     sources = []
     for alias, path in named:
@@ -9492,6 +9594,14 @@ def make_order(args: argparse.Namespace, sources: Tuple[Source, ...], scene: Sce
                  hold_at, None if args.no_rotate else rotation, scene.watched, args.jobs)
 
 
+def with_rotation_on(drive: Drive, order: Order, args: argparse.Namespace) -> Tuple[Order, str]:
+    """Let an order rotate as the settings say of its drive; where they cannot be read it does not, and the sentence says so."""
+    try:
+        return order._replace(rotation=rotation_on(drive, args) if order.rotation else None), ""
+    except UsageError as err:  # a copy is made all the same
+        return order._replace(rotation=None), f"nothing old was deleted, as it is not known what to keep: {err}"
+
+
 def look_again(drive: Drive, set_name: str, sources: Sequence[Source], now: datetime) -> Seen:
     """Look how a drive stands, and note it in the local record. Raises OSError."""
     drive_id = drive.marker.id if drive.marker else ""
@@ -9509,11 +9619,17 @@ def look_after(drive: Drive, set_name: str, now: datetime) -> None:
             look_again(drive, set_name, (), now)
 
 
+def believable(text: str, now: datetime) -> Optional[datetime]:
+    """Read a time of the local record; None where there is none, or it lies in the future, as a clock was wrong then or is now."""
+    moment = parse_time(text)
+    return moment if moment and moment - now <= AHEAD else None
+
+
 def note_missed(drive_id: str, seen: Seen, now: datetime) -> Seen:
-    """Note in the local record that a drive is not attached."""
-    seen = seen._replace(attached_since="", missed_since=seen.missed_since or now.isoformat(timespec="seconds"))
-    note_seen(drive_id, seen)
-    return seen
+    """Note in the local record that a drive is not attached; give what is in there now."""
+    since = seen.missed_since if believable(seen.missed_since, now) else now.isoformat(timespec="seconds")
+    note_seen(drive_id, seen._replace(attached_since="", missed_since=since))
+    return seen_drives().get(drive_id, seen)
 
 
 def note_missed_at(place: str, now: datetime) -> None:
@@ -9556,31 +9672,61 @@ def not_due_answer(drive: Drive, standing: Standing, now: datetime) -> Answer:
                   {"attached": True, "due": False, "set": standing.set_name})
 
 
+def back_up_somehow(drive: Drive, order: Order, scene: Scene, eject_it: bool, settings: Settings, fresh_by_rule: bool) -> Answer:
+    """Make one dated copy; where there is no room for a fresh one that only a rule asks for, one that shares files is better than none."""
+    try:
+        return back_up(drive, order, scene, eject_it, settings)
+    except DriveError as err:
+        if not fresh_by_rule or not (err.full or isinstance(err, TooSmall)):
+            raise
+        why = (f"{drive.label} has no room for the fresh copy that fresh-every asks for, so this one shares files with earlier ones; make "
+               "room, or take a larger drive")
+    return with_problem(back_up(drive, order._replace(fresh=False), scene, eject_it, settings), why)
+
+
+class Stuck(SnapbackError):
+    """Another run works on this set, and has for so long that a person should look at it."""
+
+    code = Exit.LOCKED
+
+
 def serve_drive(one: DriveSettings, where: str, order: Order, args: argparse.Namespace, scene: Scene, settings: Settings) -> Answer:
     """Make the dated copy that is due on a drive of the settings, if one is. Raises SnapbackError, OSError."""
-    drive = open_drive(where)
+    drive = open_found(one.id, where)
     standing = standing_of(drive, order)
     every = parse_span(args.every) if args.every else one.every
     if (args.if_due or args.every) and not is_due(standing.taken, every, scene.now):
         with contextlib.suppress(OSError):
             look_again(drive, standing.set_name, order.sources, scene.now)
         return not_due_answer(drive, standing, scene.now)
-    if any(one.fresh_every) and standing.shares_since and is_past(standing.shares_since, one.fresh_every, scene.now):
-        order = order._replace(fresh=True)
+    fresh = standing.shares_since is not None and is_fresh_due(standing.shares_since, one.fresh_every, scene.now) and not order.fresh
+    order = order._replace(fresh=order.fresh or fresh)
     if args.dry_run:
         look, set_name = preview(drive, order)
         return preview_answer(look, set_name, drive.label, free_space(drive.path)[0])
-    answer = back_up(drive, order, scene, args.eject or one.eject, settings)
+    try:
+        answer = back_up_somehow(drive, order, scene, args.eject or one.eject, settings, fresh)
+    except Locked as busy:
+        with contextlib.suppress(OSError):
+            seen = look_again(drive, standing.set_name, order.sources, scene.now)
+            last = believable(seen.taken, scene.now) or believable(seen.attached_since, scene.now)
+            if is_past(last, one.remind_after, scene.now):
+                newest = f"its newest dated copy was made {age_text(last, scene.now)}" if seen.taken else "there is no dated copy on it yet"
+                raise Stuck(f"{busy}; {newest}: that other run may hang; look at it, and end it or start this computer anew") from busy
+        raise
     return answer._replace(facts={**answer.facts, "attached": True, "due": True})
 
 
 TOLD_AGAIN = timedelta(hours=20)     # once a day, also when the hours wander a little
 
 
-def is_told(seen: Seen, code: Exit, now: datetime) -> bool:
-    """Tell whether a person was told of a drive's trouble not long ago."""
-    told = parse_time(str(seen.told.get(str(int(code)), "")))
+def is_told(seen: Seen, code: Exit, now: datetime, kind: str = "") -> bool:
+    """Tell whether a person was told of a drive's trouble not long ago; of kind NOTICE: on the desktop."""
+    told = parse_time(str(seen.told.get(f"{kind}{int(code)}", "")))
     return told is not None and timedelta(0) <= now - told < TOLD_AGAIN
+
+
+NOTICE = "notice "
 
 
 def label_of(one: DriveSettings, seen: Optional[Seen] = None) -> str:
@@ -9591,13 +9737,15 @@ def label_of(one: DriveSettings, seen: Optional[Seen] = None) -> str:
 def miss_drive(one: DriveSettings, label: str, silent: str, quiet: bool, now: datetime) -> Answer:
     """Report a drive of the settings that is not attached: loudly only once a day, after `remind-after`."""
     seen = note_missed(one.id, seen_drives().get(one.id, Seen(label=one.label)), now)
-    last = parse_time(seen.taken) or parse_time(seen.missed_since)
+    last = believable(seen.taken, now) or believable(seen.missed_since, now)  # neither: the record cannot be written
     facts = {"attached": False, "due": False}
     said = f"{label} is not attached, so nothing was copied to it" + (f": {silent}" if silent else "")
     if not is_past(last, one.remind_after, now):
         return Answer(Exit.DONE, [said], (), facts) if quiet else Answer(Exit.ABSENT, (), [said], facts)
-    newest = f"its newest dated copy was made {age_text(last, now)}" if seen.taken else "there is no dated copy on it that is known here"
+    made = age_text(parse_time(seen.taken), now) if seen.taken else ""
+    newest = f"its newest dated copy was made {made}" if made else "there is no dated copy on it that is known here"
     said = f"{said}; {newest}: attach it soon, and let it be copied to"
+    facts["overdue"] = True
     if quiet and is_told(seen, Exit.ATTENTION, now):
         return Answer(Exit.DONE, [said], (), facts)
     return Answer(Exit.ATTENTION, (), [said], facts)
@@ -9610,30 +9758,37 @@ def order_of_settings(settings: Settings, one: DriveSettings, args: argparse.Nam
             "exclude_if_present": [*settings.exclude_if_present, *args.exclude_if_present],
             "one_file_system": args.one_file_system or settings.one_file_system}
     order = make_order(argparse.Namespace(**said), read_sources(settings.sources), scene)
-    by_hand = args.min_free is not None or any(getattr(args, f"keep_{rule}") is not None for rule in Retention._fields)
     return order._replace(hold_at=settings.hold_at if args.hold_at is None else order.hold_at,
-                          rotation=one.rotation if order.rotation and not by_hand else order.rotation)
+                          rotation=said_over(args, one.rotation) if order.rotation else None)
 
 
 def tell_people(answers: Mapping[str, Answer], settings: Settings, scene: Scene) -> None:
-    """Notify whoever sits at this computer of what went wrong with a drive, once a day for each kind of trouble."""
+    """Notify whoever sits at this computer of what went wrong with a drive, once a day for each kind of trouble.
+
+    A notice that could not be shown, as nobody was logged in, is tried again by the next run.
+    """
     for one in settings.drives:
         answer, seen = answers[one.id], seen_drives().get(one.id, Seen())
-        if answer.code in (Exit.DONE, Exit.LOCKED, Exit.ABSENT) or not answer.problems:
+        overdue = bool(answer.facts.get("overdue"))
+        if (answer.code in (Exit.DONE, Exit.ABSENT) and not overdue) or answer.facts.get("busy"):
             if answer.facts.get("due") and seen.told:
                 note_seen(one.id, seen._replace(told={}))
-        elif not is_told(seen, answer.code, scene.now):
-            told = {**seen.told, str(int(answer.code)): scene.now.isoformat(timespec="seconds")}
+            continue
+        code, texts, told = Exit.ATTENTION if overdue else answer.code, answer.problems or answer.lines, dict(seen.told)
+        if answer.problems and not is_told(seen, code, scene.now):
+            told[str(int(code))] = scene.now.isoformat(timespec="seconds")
+        if settings.notify and texts and not is_told(seen, code, scene.now, NOTICE) and (
+                scene.watched or notify(f"snapback: {label_of(one)}", texts[-1])):
+            told[f"{NOTICE}{int(code)}"] = scene.now.isoformat(timespec="seconds")
+        if told != seen.told:
             note_seen(one.id, seen._replace(told=told))
-            if settings.notify and not scene.watched:
-                notify(f"snapback: {label_of(one)}", answer.problems[-1])
 
 
 def results_for_others(answer: Answer, one: DriveSettings) -> Dict[str, str]:
-    """Give the facts of a run to the command that a person wants carried out after it."""
+    """Give the facts of a run to the command that a person wants carried out after it; a drive without an id stands for all."""
     words = {Exit.DONE: "ok", Exit.ATTENTION: "attention", Exit.HELD: "held", Exit.DAMAGED: "damaged"}
-    return {"RESULT": words.get(answer.code, "failed"), "EXIT_CODE": str(int(answer.code)), "DRIVE": label_of(one), "DRIVE_ID": one.id,
-            "SNAPSHOT": str(answer.facts.get("snapshot_id", "")), "PATH": str(answer.facts.get("path", "")),
+    return {"RESULT": words.get(answer.code, "failed"), "EXIT_CODE": str(int(answer.code)), "DRIVE": label_of(one) if one.id else "",
+            "DRIVE_ID": one.id, "SNAPSHOT": str(answer.facts.get("snapshot_id", "")), "PATH": str(answer.facts.get("path", "")),
             "MESSAGE": (answer.problems or answer.lines or [""])[-1]}
 
 
@@ -9662,12 +9817,16 @@ def settings_here(named: str) -> Settings:
 
 def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `backup` without arguments: what the settings say, for each drive that is attached."""
+    settings = Settings(())
     try:
         settings = settings_here(args.config)
-    except UsageError as err:
-        tell_of_settings(str(err), scene)
+        orders = {one.id: order_of_settings(settings, one, args, scene) for one in settings.drives}
+    except SnapbackError as err:
+        if settings.notify:
+            tell_of_settings(str(err), scene)
+        if settings.on_result and not args.dry_run:
+            run_on_result(settings.on_result, results_for_others(Answer(err.code, (), [str(err)], {}), DriveSettings("")))
         raise
-    orders = {one.id: order_of_settings(settings, one, args, scene) for one in settings.drives}
     search = find_drives({one.id: one.path for one in settings.drives})
     answers: Dict[str, Answer] = {}
     for one in settings.drives:
@@ -9676,16 +9835,18 @@ def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
             if places:
                 place = the_only_place(label_of(one), places)
                 answers[one.id] = serve_drive(one, place, orders[one.id], args, scene, settings)
+            elif one.id in search.broken:
+                raise DriveError(search.broken[one.id])
             else:
                 answers[one.id] = miss_drive(one, label_of(one), search.silent.get(one.id, ""), quiet, scene.now)
-        except DriveAbsent:  # unplugged while the drives before it were copied to
-            answers[one.id] = miss_drive(one, label_of(one), "", quiet, scene.now)
+        except DriveAbsent as gone:  # since it was found
+            answers[one.id] = miss_drive(one, label_of(one), str(gone), quiet, scene.now)
         except SnapbackError as err:
-            answers[one.id] = Answer(err.code, (), [str(err)], {"error": str(err)})
+            answers[one.id] = Answer(err.code, (), [str(err)], {"error": str(err), "busy": isinstance(err, Locked)})
         except OSError as err:
             why = f"the system refused ({reason(err)}); every earlier dated copy is untouched"
             answers[one.id] = Answer(Exit.FAILED, (), [why], {"error": why})
-        tried = places and answers[one.id].facts.get("due", True) and answers[one.id].code is not Exit.LOCKED
+        tried = (places or one.id in search.broken) and answers[one.id].facts.get("due", True) and not answers[one.id].facts.get("busy")
         if settings.on_result and tried and not args.dry_run:
             why = run_on_result(settings.on_result, results_for_others(answers[one.id], one))
             answers[one.id] = with_problem(answers[one.id], why)
@@ -9719,9 +9880,10 @@ def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
         drive = open_drive(place)
     except DriveAbsent as absent:
         note_missed_at(place, scene.now)
-        if args.if_attached:
+        if args.if_attached and not isinstance(absent, MarkerGone):
             return Answer(Exit.DONE, [str(absent)], (), {"attached": False})
         raise
+    order, unplanned = with_rotation_on(drive, order, args)
     standing = standing_of(drive, order) if every else None
     if every and standing and not is_due(standing.taken, every, scene.now):
         with contextlib.suppress(OSError):
@@ -9734,7 +9896,7 @@ def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
     if made and is_inside(script_path(), drive.path):
         schedule = (f"first copy {TOOL} from the drive to this computer, as nothing can start it while the drive is away; then run it "
                     "there by hand")
-    return back_up(drive, order, scene, args.eject, None, schedule)
+    return with_problem(back_up(drive, order, scene, args.eject, None, schedule), unplanned)
 
 
 def add_init(parser: Parser) -> None:
@@ -9807,7 +9969,8 @@ def drives_to_read(args: argparse.Namespace) -> List[Tuple[Drive, str]]:
     path = find_settings(args.config)
     settings = load_settings(path) if path else Settings(())
     search = find_drives({one.id: one.path for one in settings.drives})
-    drives = [open_drive(the_only_place(label_of(one), search.places[one.id])) for one in settings.drives if one.id in search.places]
+    attached = [one for one in settings.drives if one.id in search.places]
+    drives = [open_found(one.id, the_only_place(label_of(one), search.places[one.id])) for one in attached]
     if path and not drives:
         raise DriveAbsent("no drive of the settings is attached; attach one, or say which: --drive DIR")
     if not drives:
@@ -9914,20 +10077,21 @@ def status_of(one: DriveSettings, search: Search, asked: Asked) -> DriveStatus:
     """Look how a drive stands; of an absent one the local record tells."""
     places, known = search.places.get(one.id, ()), seen_drives()
     seen, label = known.get(one.id, Seen(label=one.label)), label_of(one)
-    trouble = search.silent.get(one.id, "")
+    trouble = search.silent.get(one.id, "") or search.broken.get(one.id, "")
     try:
         if places:
-            drive = open_drive(the_only_place(label, places))
+            drive = open_found(one.id, the_only_place(label, places))
             with drive.guarded():
                 seen = see_drive(drive, set_to_judge(drive, asked, seen), asked.sources, seen, asked.now)
             if not asked.anyones:
                 note_seen(one.id, seen)
-        elif one.id in known:
+        elif one.id in known and one.id not in search.broken:
             note_missed(one.id, seen, asked.now)
     except SnapbackError as err:
         trouble = str(err)
     seen = seen._replace(offline=seen.offline if one.offline is None else one.offline)
-    return DriveStatus(one.id, label_of(one, seen), seen, bool(places), one.remind_after, trouble)
+    attached = bool(places) or one.id in search.broken
+    return DriveStatus(one.id, label_of(one, seen), seen, attached, one.remind_after, trouble)
 
 
 def run_status(args: argparse.Namespace, scene: Scene) -> Answer:
@@ -10050,8 +10214,9 @@ def add_rotate(parser: Parser) -> None:
 
 def run_rotate(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `rotate`."""
-    rotation = read_rotation(args)
+    read_rotation(args)
     drive, set_name = open_to_tend(args)
+    rotation = rotation_on(drive, args)
     with drive.guarded():
         set_folder = drive.root.child(set_name)
         snapshots = survey(set_folder)
@@ -10181,6 +10346,18 @@ def remove_schedule(kinds: Sequence[str]) -> Answer:
     return Answer(Exit.DONE, [said], (), {"removed": removed})
 
 
+def take_other_entries(kind: str) -> List[str]:
+    """Take our entry away from the other schedulers, as there is but one; give lines that say so."""
+    lines = []
+    for name, other in SCHEDULERS.items():
+        if name != kind and find_program(other.tool):
+            try:
+                lines += [f"The earlier entry in {other.name} was taken away."] if other.remove() else []
+            except (SnapbackError, OSError) as err:
+                lines.append(f"Whether {other.name} has an earlier entry is not known: {reason(err)}")
+    return lines
+
+
 def run_schedule(args: argparse.Namespace, _scene: Scene) -> Answer:
     """Carry out `schedule`."""
     if args.install and args.remove:
@@ -10206,8 +10383,10 @@ def run_schedule(args: argparse.Namespace, _scene: Scene) -> Answer:
         raise UsageError(f"there is no {SCHEDULERS[kind].tool} on this computer; install it, or take another one: --with "
                          f"{' or '.join(other for other in SCHEDULERS if other != kind)}")
     texts = SCHEDULERS[kind].texts(schedule)
-    replaced = SCHEDULERS[kind].install(schedule) if args.install else ""
-    return schedule_answer(kind, schedule, texts, replaced if args.install else None)
+    if not args.install:
+        return schedule_answer(kind, schedule, texts, None)
+    answer = schedule_answer(kind, schedule, texts, SCHEDULERS[kind].install(schedule))
+    return answer._replace(lines=[*answer.lines, *take_other_entries(kind)])
 
 
 class Command(NamedTuple):

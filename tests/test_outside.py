@@ -543,8 +543,27 @@ def test_units_of_somebody_else_are_left_alone(run: Run, programs: Programs, tmp
     done = run("schedule", "--install")
     assert (done.code, "that snapback did not write" in done.err) == (1, True)
     assert [file.name for file in service.parent.iterdir()] == ["snapback.service"]
+    timer = service.parent / "snapback.timer"
+    timer.write_text("[Timer]\nOnCalendar=daily\n")
+    called = len(programs.words())
     assert run("schedule", "--remove").code == 0
-    assert service.exists()
+    assert (service.exists(), timer.exists(), len(programs.words())) == (True, True, called)  # nor is it switched off
+
+
+def test_there_is_one_entry_whichever_scheduler_has_it(run: Run, programs: Programs, table: Path, home: Path) -> None:
+    programs.add("systemctl")
+    table.write_text("MAILTO=anna\n")
+    units = home / ".config/systemd/user"
+    assert "was taken away" not in run("schedule", "--with", "systemd", "--install").out
+    done = run("schedule", "--with", "cron", "--install")
+    assert (done.code, list(units.iterdir()), "snapback.py backup" in table.read_text()) == (0, [], True)
+    assert done.out.endswith("The earlier entry in systemd was taken away.\n"), done
+    done = run("schedule", "--with", "systemd", "--install")
+    assert (done.code, len(list(units.iterdir())), table.read_text()) == (0, 2, "MAILTO=anna\n")
+    programs.add("crontab", "echo 'you may not' >&2; exit 1")
+    done = run("schedule", "--with", "systemd", "--install")
+    assert (done.code, done.err) == (0, "")
+    assert "Whether the crontab has an earlier entry is not known: the crontab cannot be read" in done.out
 
 
 def test_an_agent_is_loaded_and_taken_away(run: Run, programs: Programs, home: Path) -> None:
