@@ -6252,7 +6252,7 @@ class Tally:
         self.run.workers.pulse.tell()
 
 
-class Group:
+class LinkGroup:
     """The names of one hard-linked file: the path of the first in the copy, how many are still to come, and its lines once stored."""
 
     def __init__(self, first: str, names: int) -> None:
@@ -6260,7 +6260,7 @@ class Group:
         self.lines: Optional[Known] = None
 
 
-class Groups:
+class LinkGroups:
     """The names of hard-linked files, met one by one: the first is stored, the others are linked to it.
 
     A group is forgotten when its last name was met, so only those with names elsewhere take memory.
@@ -6268,7 +6268,7 @@ class Groups:
 
     def __init__(self, run: Run, tally: Tally) -> None:
         self.run, self.tally = run, tally
-        self.open: Dict[Tuple[int, ...], Group] = {}
+        self.open: Dict[Tuple[int, ...], LinkGroup] = {}
 
     def join(self, before: Optional[Earlier], errand: Errand, at: int, lines: List[str]) -> None:
         """Store the first name of a group, or link a further one when the first is done."""
@@ -6287,16 +6287,16 @@ class Groups:
                 lines[at], lines[at + 1] = self.tally.stored(errand.path, result, errand.known)
             self.run.workers.after(further, keeps=len(errand.folders))
 
-    def meet(self, info: os.stat_result, path: str) -> Group:
+    def meet(self, info: os.stat_result, path: str) -> LinkGroup:
         """Find or open the group of a name; its times are part of the key, as a deleted file's inode is soon another's."""
         key = (*stamp(info), info.st_mode, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
-        group = self.open.setdefault(key, Group(path, info.st_nlink))
+        group = self.open.setdefault(key, LinkGroup(path, info.st_nlink))
         group.left -= 1
         if group.left <= 0:
             del self.open[key]
         return group
 
-    def _linked(self, group: Group, errand: Errand) -> Optional[Stored]:
+    def _linked(self, group: LinkGroup, errand: Errand) -> Optional[Stored]:
         lines = group.lines
         if lines is None or not self.run.store.abilities.hard_links or not self.link(group, errand.target, errand.name):
             return None
@@ -6305,7 +6305,7 @@ class Groups:
         moved = errand.moved is not None and not other_content(lines, errand.moved.known)
         return Stored(Known(lines.line, hash_line(digest, errand.path)), same, errand.file.info.st_size, moved=moved)
 
-    def link(self, group: Group, folder: Folder, name: str) -> bool:
+    def link(self, group: LinkGroup, folder: Folder, name: str) -> bool:
         """Give the group's first entry in this copy a further name; False where the drive refuses."""
         *folders, first = group.first.split("/")
         try:
@@ -6533,7 +6533,7 @@ class Entries:
     def __init__(self, run: Run, tally: Tally, comparison: Comparison) -> None:
         self.run, self.tally, self.comparison = run, tally, comparison
         self.moves = Moves(run.order, comparison.suspects, comparison.hard_links and not run.order.fresh)
-        self.groups = Groups(run, tally)
+        self.link_groups = LinkGroups(run, tally)
         self.unseen: Set[str] = set()    # files that cannot be looked at, until they are met again among the folders
 
     def take(self, place: Place, files: Sequence[Tuple[str, Optional[os.stat_result], str]], known: Dict[str, Known],
@@ -6587,7 +6587,7 @@ class Entries:
         lines += ("", "")
         errand = errand._replace(moved=moved)
         if errand.file.info.st_nlink > 1:
-            self.groups.join(place.before, errand, at, lines)
+            self.link_groups.join(place.before, errand, at, lines)
         else:
             self._send(place, errand, at, lines)
 
@@ -6695,8 +6695,8 @@ class Entries:
             return
         line = special_line(kind, place.of(name), info, words + xattr_words(entry_xattrs(file.folder, file.name)))
         self.run.counts.other += 1
-        group = self.groups.meet(info, place.of(name)) if info.st_nlink > 1 else None
-        if (group is None or group.first == place.of(name) or not self.groups.link(group, place.new, name)) and (
+        group = self.link_groups.meet(info, place.of(name)) if info.st_nlink > 1 else None
+        if (group is None or group.first == place.of(name) or not self.link_groups.link(group, place.new, name)) and (
                 not make_entry(place.new, name, line)):
             line = optional_line(line)
         lines.append(line)
@@ -7871,7 +7871,7 @@ class Landing:
     def __init__(self, set_folder: Folder, target: Folder, wish: Wish, workers: Workers) -> None:
         self.set_folder, self.target, self.wish, self.workers = set_folder, target, wish, workers
         self.stored: Dict[str, Trail] = {}
-        self.groups: Dict[Tuple[str, ...], str] = {}
+        self.first_of: Dict[Tuple[str, ...], str] = {}     # of each hard-linked file the path of its first name
         self.spoilt: Set[str] = set()
         self.kept_folder = ""            # with a slash behind it: all that is in it is older, which has been said
         self.findings: List[Finding] = []
@@ -7886,12 +7886,12 @@ class Landing:
             return
         words = parse_keywords(known.line)
         self.note_kept(path, words)
-        group = self._group(words, known)
-        if group in self.groups:
-            self.workers.after(functools.partial(self._link, self.groups[group], folder, path, known, neighbours), keeps=1)
+        key = self._link_key(words, known)
+        if key in self.first_of:
+            self.workers.after(functools.partial(self._link, self.first_of[key], folder, path, known, neighbours), keeps=1)
             return
-        if group:
-            self.groups[group] = path
+        if key:
+            self.first_of[key] = path
         self._first(folder, path, known, neighbours)
 
     def _first(self, folder: Folder, path: str, known: Known, neighbours: Mapping[str, Known], at_once: bool = False) -> None:
@@ -7927,7 +7927,7 @@ class Landing:
         if "kept" in words and not (self.kept_folder and path.startswith(self.kept_folder)):
             self.kept_folder = path + "/"
 
-    def _group(self, words: Mapping[str, str], known: Known) -> Tuple[str, ...]:
+    def _link_key(self, words: Mapping[str, str], known: Known) -> Tuple[str, ...]:
         """Give what the names of one hard-linked file have in common; empty for a file with one name."""
         if "nlink" not in words:
             return ()
