@@ -112,15 +112,15 @@ SETTINGS = "snapback.ini"        # on the computer
 LOCK = "lock"
 LATEST = "latest"
 PART_NOTICE = "NOT-THE-WHOLE-DATE.txt"   # says what a dated folder is that does not hold every file
-PLAN = "READ-ME-FIRST.txt"
-PLAN_TITLE = "READ ME FIRST: how to get files back from this drive"
+RECOVERY = "READ-ME-FIRST.txt"
+RECOVERY_TITLE = "READ ME FIRST: how to get files back from this drive"
 TOOL = "snapback.py"
 INCOMPLETE = ".incomplete"
 DELETING = ".deleting"
 
 # Names that stand at the top of a drive, in the set's way or on Windows' list of devices.
 TOP_NAMES = frozenset(name.casefold() for name in (
-    MARKER, PLAN, TOOL, "GET-FILES-BACK.html", "restore.sh", "Snapback.cmd", "Snapback.command", "python"))
+    MARKER, RECOVERY, TOOL, "GET-FILES-BACK.html", "restore.sh", "Snapback.cmd", "Snapback.command", "python"))
 DEVICE_NAMES = frozenset(["con", "prn", "aux", "nul", "conin$", "conout$", *(
     port + digit for port in ("com", "lpt") for digit in "123456789\u00b9\u00b2\u00b3")])
 
@@ -5017,16 +5017,16 @@ def check_place(path: str, sources: Sequence[str], offline: bool, anyway: bool) 
                                  "another disk")
 
 
-def furnish(root: Folder, plan: str, owner: str) -> List[str]:
+def furnish(root: Folder, recovery: str, owner: str) -> List[str]:
     """Put the tool and the recovery plan on a drive; say what is left alone because snapback did not write it."""
     notes = []
     remove_unique(root, owner)
-    present = read_text(root, PLAN)
-    if present != plan:
-        if (present or PLAN_TITLE).startswith(PLAN_TITLE) and (present is not None or not root.has(PLAN)):
-            write_text(root, PLAN, plan, owner)
+    present = read_text(root, RECOVERY)
+    if present != recovery:
+        if (present or RECOVERY_TITLE).startswith(RECOVERY_TITLE) and (present is not None or not root.has(RECOVERY)):
+            write_text(root, RECOVERY, recovery, owner)
         else:
-            notes.append(f"{PLAN} on the drive was not written by snapback; it was left alone")
+            notes.append(f"{RECOVERY} on the drive was not written by snapback; it was left alone")
     own = own_text()
     present = read_text(root, TOOL, 4 * MIB)
     if present is None and not root.has(TOOL):
@@ -5038,8 +5038,8 @@ def furnish(root: Folder, plan: str, owner: str) -> List[str]:
     return notes
 
 
-def prepare_drive(path: str, label: str, offline: bool, created: str, plan: Callable[[Marker], str]) -> Prepared:
-    """Make a marker (unless there is one), put the tool and the plan there, and try what the drive can do."""
+def prepare_drive(path: str, label: str, offline: bool, created: str, recovery: Callable[[Marker], str]) -> Prepared:
+    """Make a marker (unless there is one), put the tool and the recovery plan there, and try what the drive can do."""
     root = Folder.top(path)
     marker, made = read_marker(root), False
     if marker is None and root.has(MARKER):
@@ -5049,7 +5049,7 @@ def prepare_drive(path: str, label: str, offline: bool, created: str, plan: Call
         abilities = try_drive(root)
         name = " ".join(show(label).split()) or show(path_parts(path)[-1] if path_parts(path) else "drive")
         marker, made = Marker(new_id(), name[:100], created, offline), True
-        notes = furnish(root, plan(marker), "init")
+        notes = furnish(root, recovery(marker), "init")
         write_text(root, MARKER, marker_text(marker), "init")  # last: it alone makes the folder a drive
     free, total = free_space(path)
     return Prepared(marker, made, abilities, free, total, tuple(notes), bool(disks_of(path) & system_disks()))
@@ -5597,7 +5597,7 @@ def plan_of(set_folder: Folder, snapshots: Sequence[Snapshot], rotation: Rotatio
 def held_text(held: Snapshot, set_path: str) -> str:
     """Say that a set is on hold, and what to do."""
     return (f"on hold since {held.name}: {tripped_text(held.end.get('tripped'))}; this looks like ransomware or a big reorganisation: "
-            "nothing old is deleted; if it was not you, unplug this drive and look at READ-ME-FIRST.txt; if it was you, run: "
+            f"nothing old is deleted; if it was not you, unplug this drive and look at {RECOVERY}; if it was you, run: "
             f"snapback.py accept --drive {shell_word(set_path)}")
 
 
@@ -5754,7 +5754,7 @@ class Order(NamedTuple):
 
     sources: Tuple[Source, ...]
     now: datetime
-    plan: Callable[[Marker], str]    # writes the recovery plan
+    recovery: Callable[[Marker], str]    # writes the recovery plan
     rules: Rules = Rules()
     set_name: str = ""
     adopt: bool = False
@@ -7214,8 +7214,8 @@ class SetRun:
             self._mend_twins()
             self._remove_leftovers(left_behind)
             if self.drive.marker:
-                plan = self.order.plan(self.drive.marker)
-                notes += [Note("", text) for text in furnish(self.drive.root, plan, self.set_name)]
+                recovery = self.order.recovery(self.drive.marker)
+                notes += [Note("", text) for text in furnish(self.drive.root, recovery, self.set_name)]
             self.set_folder.flush()
             if flush:
                 flush.finish()
@@ -8213,9 +8213,9 @@ def drives_answer(answers: Mapping[str, Tuple[str, Answer]]) -> Answer:
         for drive_id, (label, answer) in answers.items()]})
 
 
-def plan_text(marker: Marker) -> str:
+def recovery_text(marker: Marker) -> str:
     """Write the recovery plan: plain words, for a bad day, on a strange computer."""
-    return f"""{PLAN_TITLE}
+    return f"""{RECOVERY_TITLE}
 
 This drive ({show(marker.label)}) holds dated copies of folders, made by snapback.
 Each computer has a folder here, and in it each date has a folder, such as
@@ -9461,7 +9461,7 @@ def init_for_backup(place: str, sources: Sequence[str], dry_run: bool, now: date
         raise UsageError(f"{show(place)} is no drive yet, so a dry run has nothing to compare with; first run: "
                          f"snapback.py init {shell_word(place)}")
     try:
-        prepare_drive(where, "", False, now.isoformat(timespec="seconds"), plan_text)
+        prepare_drive(where, "", False, now.isoformat(timespec="seconds"), recovery_text)
     except OSError as err:
         raise not_preparable(place, err) from err
     return True
@@ -9488,7 +9488,7 @@ def make_order(args: argparse.Namespace, sources: Tuple[Source, ...], scene: Sce
     """Read the options of `backup` into an order. Raises UsageError."""
     hold_at = HOLD_AT if args.hold_at is None else parse_hold_at(args.hold_at)
     rotation = read_rotation(args)
-    return Order(sources, scene.now, plan_text, read_rules(args), args.set, args.adopt, args.checksum, args.allow_empty, args.fresh,
+    return Order(sources, scene.now, recovery_text, read_rules(args), args.set, args.adopt, args.checksum, args.allow_empty, args.fresh,
                  hold_at, None if args.no_rotate else rotation, scene.watched, args.jobs)
 
 
@@ -9750,7 +9750,7 @@ def run_init(args: argparse.Namespace, scene: Scene) -> Answer:
     where = whole_path(args.dir)
     try:
         check_place(where, (), args.offline, args.anyway)
-        prepared = prepare_drive(where, args.label, args.offline, scene.now.isoformat(timespec="seconds"), plan_text)
+        prepared = prepare_drive(where, args.label, args.offline, scene.now.isoformat(timespec="seconds"), recovery_text)
     except OSError as err:
         raise not_preparable(args.dir, err) from err
     remember_drive(where, prepared.marker)
