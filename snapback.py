@@ -5594,11 +5594,9 @@ def plan_of(set_folder: Folder, snapshots: Sequence[Snapshot], rotation: Rotatio
     return Plan([*damaged, *plan.keep], plan.remove, spare, damaged)
 
 
-def held_text(held: Snapshot, set_path: str) -> str:
-    """Say that a set is on hold, and what to do."""
-    return (f"on hold since {held.name}: {tripped_text(held.end.get('tripped'))}; this looks like ransomware or a big reorganisation: "
-            f"nothing old is deleted; if it was not you, unplug this drive and look at {RECOVERY}; if it was you, run: "
-            f"snapback.py accept --drive {shell_word(set_path)}")
+def held_text(held: Snapshot) -> str:
+    """Say why a set is on hold."""
+    return f"on hold since {held.name}: {tripped_text(held.end.get('tripped'))}"
 
 
 def why_put_off(set_folder: Folder, snapshots: Sequence[Snapshot], newest: Optional[Snapshot], now: datetime) -> str:
@@ -5657,7 +5655,7 @@ def prepare_rotation(set_folder: Folder, snapshots: Sequence[Snapshot], rotation
     """Plan a rotation, and say what forbids it now. Raises UsageError, OSError."""
     plan = plan_of(set_folder, snapshots, rotation, now)
     held = held_by(snapshots, read_accepted(set_folder))
-    why = held_text(held, set_folder.path) if held else why_put_off(set_folder, snapshots, newest, now)
+    why = held_text(held) if held else why_put_off(set_folder, snapshots, newest, now)
     return Rotated(plan, put_off=why, held=held is not None, attention=bool(why))
 
 
@@ -7168,7 +7166,8 @@ class SetRun:
             notice = hold_notice(held.name, held.end.get("tripped"))
             if read_text(self.set_folder, HOLD_NOTICE) != notice:
                 write_text(self.set_folder, HOLD_NOTICE, notice, self.set_name)
-        return held_text(held, self.set_folder.path)
+        return held_text(held) if held.name == name else (
+            f"on hold since {held.name}, as much was lost at once ({HOLD_NOTICE} there says what)")
 
     def _way_to_room(self) -> str:
         """Say how a stricter policy would make room; nothing is deleted for that unless a person says so."""
@@ -7388,7 +7387,7 @@ def see_drive(drive: Drive, set_name: str, sources: Sequence[Source], before: Se
     snapshots = survey(folder)
     held, wanted = held_by(snapshots, read_accepted(folder)), {source.alias: source.path for source in sources}
     newest = newest_whole(one for one in snapshots if not wanted or one.sources == wanted)
-    seen = seen._replace(checked=last_check(folder), hold=held_text(held, folder.path) if held else "", pace=pace_of(snapshots))
+    seen = seen._replace(checked=last_check(folder), hold=held_text(held) if held else "", pace=pace_of(snapshots))
     if newest:
         damaged = damaged_in(read_text(folder, DAMAGED_LIST, 64 * MIB) or "").get(newest.name, 0)
         seen = seen._replace(snapshot=newest.name, taken=str(newest.header["taken"]), damaged=damaged,
@@ -8358,7 +8357,18 @@ def rotated_notes(done: Rotated) -> Notes:
     return [*put_off, *broken, *damaged, *failed]
 
 
-def rotate_answer(done: Rotated, dry_run: bool) -> Answer:
+def hold_cure(set_path: str) -> List[str]:
+    """Say what to do about a hold."""
+    return [f"if that was not you, it may be ransomware: unplug this drive, and read {RECOVERY} on another computer",
+            f"if it was you, run: snapback.py accept --drive {shell_word(set_path)}"]
+
+
+def hold_lines(hold: str, set_path: str) -> List[str]:
+    """Say that a set is on hold, and what to do."""
+    return [f"{hold}; nothing old is deleted", *hold_cure(set_path)]
+
+
+def rotate_answer(done: Rotated, set_path: str, dry_run: bool) -> Answer:
     """Report a rotation, or what it would do."""
     lines = plan_lines(done.plan)
     if dry_run:
@@ -8367,7 +8377,7 @@ def rotate_answer(done: Rotated, dry_run: bool) -> Answer:
                      f"Would delete {go} and keep {stay}; nothing was deleted.")
     else:
         lines += rotated_lines(done) or ["Nothing was deleted."]
-    problems = note_lines(rotated_notes(done), ALL_IN_JSON)
+    problems = note_lines(rotated_notes(done), ALL_IN_JSON) + (hold_cure(set_path) if done.held else [])
     return Answer(Exit.HELD if done.held else Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
         **plan_facts(done.plan), "dry_run": dry_run, "removed": done.removed, "freed": done.freed, "found": done.found,
         "put_off": done.put_off, "failed": [note._asdict() for note in done.notes]})
@@ -8424,7 +8434,7 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str, eject
             end = f"OK - you can rely on this copy, but what is said above needs attention; {unplug}"
     problems = note_lines(taken.notes, f"all are named in its list, {MANIFEST}") + note_lines(old, ALL_IN_JSON)
     if taken.hold:
-        problems.append(taken.hold)
+        problems += hold_lines(taken.hold, parent_path(taken.path))
         end = f"ON HOLD - the dated copy was made, and every earlier one is untouched; {unplug}"
     facts = backup_facts(taken, seconds)
     if ejected:
@@ -8467,7 +8477,7 @@ class Listed(NamedTuple):
     snapshots: Sequence[Snapshot]
     bad: Mapping[str, int]
     pins: Mapping[str, str]
-    hold: str = ""                   # why the set is on hold
+    hold: Sequence[str] = ()         # that the set is on hold, and what to do
 
 
 def newest_is_bad(listed: Listed) -> bool:
@@ -8482,8 +8492,7 @@ def damage_lines(name: str, listed: Listed) -> List[str]:
              "what you need" for one in listed.snapshots if one.state is State.DAMAGED]
     lines += [f"{name}/{one.name}: its list is damaged, and its second list serves; put it back, in the set's folder, with: "
               f"{put_back(one.name)}" for one in listed.snapshots if one.by_twin]
-    if listed.hold:
-        lines.append(f"{name}: {listed.hold}")
+    lines += [f"{name}: {line}" for line in listed.hold]
     if newest_is_bad(listed):
         lines.append(f"{name}: a check found damaged files, which the next backup stores anew if the source still has them")
     return lines
@@ -9851,7 +9860,7 @@ def list_drive(drive: Drive, named: str, now: datetime) -> Answer:
             snapshots = survey(folder)
             held = held_by(snapshots, read_accepted(folder))
             found[name] = Listed(snapshots, {date: count for date, count in bad.items() if folder.has(date)}, read_pins(folder),
-                                 held_text(held, folder.path) if held else "")
+                                 hold_lines(held_text(held), folder.path) if held else ())
         return list_answer(found, closed if not named else (), drive.label, now)
 
 
@@ -10056,11 +10065,13 @@ def run_rotate(args: argparse.Namespace, scene: Scene) -> Answer:
         set_folder = drive.root.child(set_name)
         snapshots = survey(set_folder)
         if args.dry_run:
-            return rotate_answer(prepare_rotation(set_folder, snapshots, rotation, newest_whole(snapshots), scene.now), True)
+            ready = prepare_rotation(set_folder, snapshots, rotation, newest_whole(snapshots), scene.now)
+            return rotate_answer(ready, set_folder.path, True)
         lock = lock_set(drive, set_name)
     try:
         moment = Moment(scene.now, args.jobs, scene.expect)
-        return rotate_answer(Rotating(drive, set_name, rotation, moment).run(newest_whole(snapshots)), False)
+        done = Rotating(drive, set_name, rotation, moment).run(newest_whole(snapshots))
+        return rotate_answer(done, set_folder.path, False)
     finally:
         unlock(lock)
 

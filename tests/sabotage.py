@@ -735,8 +735,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "section 6: a held set is not rotated",
-        "    held = held_by(snapshots, read_accepted(set_folder))\n    why = held_text(held, ",
-        "    held = None\n    why = held_text(held, ",
+        "    held = held_by(snapshots, read_accepted(set_folder))\n    why = held_text(held) ",
+        "    held = None\n    why = held_text(held) ",
         "test_tripwire.py::test_a_hold_lasts_until_it_is_accepted",
     ),
     Row(
