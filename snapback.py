@@ -8326,10 +8326,29 @@ def note_lines(notes: Notes, all_are: str) -> List[str]:
     return [*lines, f"... and {rest:,} more; {all_are}"] if rest > 0 else lines
 
 
-def plan_lines(plan: Plan) -> List[str]:
-    """Write a plan, each dated copy with its reasons."""
-    rows = [("keep", plan.keep), ("delete", plan.remove), ("spare", plan.spare)]
-    return [f"{word:<7} {one.name:<20}  {'; '.join(one.reasons)}" for word, verdicts in rows for one in verdicts]
+def group_names(snapshots: Iterable[Snapshot]) -> Dict[str, str]:
+    """Name the sources of each dated copy, with their paths where the names alone do not tell the groups; empty if there is one group.
+
+    >>> old, new = (Snapshot(path, State.WHOLE, {"sources": {"Documents": path}}) for path in ("/old", "/new"))
+    >>> group_names([old]), group_names([old, new])["/new"]
+    ({}, 'Documents=/new')
+    """
+    groups = {one.name: frozenset(one.sources.items()) for one in snapshots if one.sources}
+    names = Counter(frozenset(alias for alias, _path in group) for group in set(groups.values()))
+    if sum(names.values()) < 2:
+        return {}
+    return {name: ", ".join(show(alias if names[frozenset(dict(group))] == 1 else f"{alias}={path}") for alias, path in sorted(group))
+            for name, group in groups.items()}
+
+
+def plan_lines(plan: Plan, groups: Mapping[str, str]) -> List[str]:
+    """Write a plan, each dated copy once with its reasons and, where there are several groups, its sources."""
+    spare = {one.name: one.reasons for one in plan.spare}
+    rows = [("keep", one.name, one.reasons) for one in plan.keep if one.name not in spare]
+    rows += [("delete", one.name, one.reasons) for one in plan.remove]
+    rows += [("spare", one.name, (*one.reasons, *spare[one.name])) for one in plan.keep if one.name in spare]
+    return [f"{word:<7} {name:<20}  {'; '.join([*reasons, *([f'of {groups[name]}'] if name in groups else [])])}"
+            for word, name, reasons in rows]
 
 
 def plan_facts(plan: Plan) -> Dict[str, Any]:
@@ -8368,13 +8387,14 @@ def hold_lines(hold: str, set_path: str) -> List[str]:
     return [f"{hold}; nothing old is deleted", *hold_cure(set_path)]
 
 
-def rotate_answer(done: Rotated, set_path: str, dry_run: bool) -> Answer:
-    """Report a rotation, or what it would do."""
-    lines = plan_lines(done.plan)
+def rotate_answer(done: Rotated, snapshots: Sequence[Snapshot], set_path: str, dry_run: bool) -> Answer:
+    """Report a rotation of these dated copies, or what it would do."""
+    lines = plan_lines(done.plan, group_names(snapshots))
     if dry_run:
-        go, stay = len(done.plan.remove), len(done.plan.keep)
-        lines.append(f"By the rules {go} would go and {stay} stay; nothing is deleted now." if done.put_off else
-                     f"Would delete {go} and keep {stay}; nothing was deleted.")
+        go, stay, spare = len(done.plan.remove), len(done.plan.keep), len(done.plan.spare)
+        only = f", of which {spare} only while enough is free" if spare else ""
+        lines.append(f"By the rules {go} would go and {stay} stay{only}; nothing is deleted now." if done.put_off else
+                     f"Would delete {go} and keep {stay}{only}; nothing was deleted.")
     else:
         lines += rotated_lines(done) or ["Nothing was deleted."]
     problems = note_lines(rotated_notes(done), ALL_IN_JSON) + (hold_cure(set_path) if done.held else [])
@@ -8502,7 +8522,7 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
     """Report the dated copies of each set on a drive."""
     lines, facts = [], []  # type: List[str], List[Dict[str, Any]]
     for name, (snapshots, bad, pins, _hold) in sets.items():
-        groups = {frozenset(one.sources) for one in snapshots if one.sources}
+        groups = group_names(snapshots)
         lines.append(f"{name} on {drive}")
         lines.append(f"  {'date':<20} {'files':>10} {'size':>8} {'new':>8}  age")
         for one in snapshots:
@@ -8511,7 +8531,7 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
                 end = one.end
                 lines.append(f"  {one.name:<20} {end['files']:>10,} {size_text(end['bytes']):>8} "
                              f"{size_text(end.get('added', 0)):>8}  {age_text(taken, now)}"
-                             + (f"; {', '.join(map(show, sorted(one.sources)))}" if len(groups) > 1 else "")
+                             + (f"; {groups[one.name]}" if one.name in groups else "")
                              + ("; some files could not be read" if end.get("skipped") or end.get("kept") else "")
                              + (f"; {bad[one.name]:,} found damaged" if one.name in bad else "")
                              + ("; pinned" if one.name in pins else ""))
@@ -10066,12 +10086,12 @@ def run_rotate(args: argparse.Namespace, scene: Scene) -> Answer:
         snapshots = survey(set_folder)
         if args.dry_run:
             ready = prepare_rotation(set_folder, snapshots, rotation, newest_whole(snapshots), scene.now)
-            return rotate_answer(ready, set_folder.path, True)
+            return rotate_answer(ready, snapshots, set_folder.path, True)
         lock = lock_set(drive, set_name)
     try:
         moment = Moment(scene.now, args.jobs, scene.expect)
         done = Rotating(drive, set_name, rotation, moment).run(newest_whole(snapshots))
-        return rotate_answer(done, set_folder.path, False)
+        return rotate_answer(done, snapshots, set_folder.path, False)
     finally:
         unlock(lock)
 
