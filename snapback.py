@@ -5188,7 +5188,7 @@ def the_only_place(label: str, places: Sequence[str]) -> str:
     """Give where a drive is attached. Raises UsageError where two have its id, as one was cloned: which is meant cannot be known."""
     if len(places) > 1:
         raise UsageError(f"two drives have the id of {label}: {show(places[0])} and {show(places[1])}; one is a clone of the other, so "
-                         f"nothing was copied to either; unplug one or, to make it a drive of its own, remove its {MARKER} and run: "
+                         f"neither is used; unplug one or, to make it a drive of its own, remove its {MARKER} and run: "
                          "snapback.py init")
     return places[0]
 
@@ -9819,10 +9819,10 @@ def drive_named(args: argparse.Namespace, place: str) -> Optional[Tuple[Drive, s
     return (Drive(where, marker), named) if args.drive or marker else None
 
 
-def drives_to_read(args: argparse.Namespace) -> List[Tuple[Drive, str]]:
-    """Find the drives that a reading command means, marked or not, each with the name of the set, if one was named.
+def drive_at_hand(args: argparse.Namespace) -> Optional[Tuple[Drive, str]]:
+    """Find the drive that was named, else the one that this script or the current folder lies on, marked or not, and the set named.
 
-    The one that was named, else the one that this script or the current folder lies on, else those of the settings that are attached.
+    Raises DriveAbsent where the one that was named is not there.
     """
     for place in [args.drive] if args.drive else [one for one in (parent_path(script_path()), current_folder()) if one]:
         try:
@@ -9830,28 +9830,35 @@ def drives_to_read(args: argparse.Namespace) -> List[Tuple[Drive, str]]:
         except OSError as err:
             raise DriveAbsent(f"{show(place)} cannot be read ({reason(err)}); attach the drive, or run as a user who may read it") from err
         if found:
-            return [found]
+            return found
     if args.drive:
         raise DriveAbsent(f"there is no folder {show(args.drive)}; attach the drive, or check the path")
+    return None
+
+
+def drives_attached(args: argparse.Namespace) -> List[Tuple[str, Sequence[str]]]:
+    """Find the drives of the settings that are attached: of each its label, and where it is. Raises UsageError, DriveAbsent for none."""
     path = find_settings(args.config)
     settings = load_settings(path) if path else Settings(())
     search = find_drives({one.id: one.path for one in settings.drives})
-    drives = [open_drive(the_only_place(label_of(one), search.places[one.id])) for one in settings.drives if one.id in search.places]
+    drives = [(label_of(one), search.places[one.id]) for one in settings.drives if one.id in search.places]
     if path and not drives:
         raise DriveAbsent("no drive of the settings is attached; attach one, or say which: --drive DIR")
     if not drives:
         raise UsageError("say which drive: --drive DIR (this script does not lie on one, the current folder is on none, and there are no "
                          "settings)")
-    return [(drive, args.set) for drive in drives]
+    return drives
 
 
 def open_to_read(args: argparse.Namespace) -> Tuple[Drive, str]:
     """Find the one drive that a reading command means, and the name of the set, if one was named. Raises UsageError where several are."""
-    found = drives_to_read(args)
-    if len(found) > 1:
-        drives = ", ".join(f"--drive {shell_word(drive.path)}" for drive, _set in found)
-        raise UsageError(f"several drives are attached; say which: {drives}")
-    return found[0]
+    found = drive_at_hand(args)
+    if found:
+        return found
+    drives = [open_drive(the_only_place(label, places)) for label, places in drives_attached(args)]
+    if len(drives) > 1:
+        raise UsageError(f"several drives are attached; say which: {', '.join(f'--drive {shell_word(one.path)}' for one in drives)}")
+    return drives[0], args.set
 
 
 def no_set(drive: Drive, named: str, sets: Sequence[str], closed: Sequence[str]) -> str:
@@ -9885,14 +9892,25 @@ def list_drive(drive: Drive, named: str, now: datetime) -> Answer:
 
 
 def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
-    """Carry out `list`."""
-    answers = [(drive, list_drive(drive, named, scene.now)) for drive, named in drives_to_read(args)]
-    if len(answers) == 1:
+    """Carry out `list`: of several drives, one that cannot be used does not hide the others."""
+    found = drive_at_hand(args)
+    if found:
+        return list_drive(*found, scene.now)
+    drives, answers = drives_attached(args), []  # type: List[Tuple[str, Sequence[str]]], List[Tuple[str, Answer]]
+    for label, places in drives:
+        try:
+            drive = open_drive(the_only_place(label, places))
+            answers.append((drive.path, list_drive(drive, args.set, scene.now)))
+        except SnapbackError as err:
+            if len(drives) == 1:
+                raise
+            answers.append(("", Answer(err.code, (), [f"{label}: {err}"], {"snapshots": []})))
+    if len(drives) == 1:
         return answers[0][1]
-    return Answer(min((answer.code for _drive, answer in answers), key=WORST_FIRST.index),
-                  [line for _drive, answer in answers for line in answer.lines],
-                  [line for _drive, answer in answers for line in answer.problems],
-                  {"snapshots": [{"drive": drive.path, **one} for drive, answer in answers for one in answer.facts["snapshots"]]})
+    return Answer(min((answer.code for _place, answer in answers), key=WORST_FIRST.index),
+                  [line for _place, answer in answers for line in answer.lines],
+                  [line for _place, answer in answers for line in answer.problems],
+                  {"snapshots": [{"drive": place, **one} for place, answer in answers for one in answer.facts["snapshots"]]})
 
 
 def choose_set(drive: Drive, named: str) -> str:

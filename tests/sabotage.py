@@ -1388,9 +1388,15 @@ ROWS: Sequence[Row] = (
         "test_unattended.py::test_a_history_that_somebody_wrote_on_a_drive_cannot_break_a_run",
     ),
     Row(
+        "several drives: one that cannot be used hides no other from list",
+        "            if len(drives) == 1:\n                raise\n            answers",
+        "            if drives:\n                raise\n            answers",
+        "test_unattended.py::test_list_shows_the_other_drives_where_one_cannot_be_used",
+    ),
+    Row(
         "several drives: a command that tends one asks which",
-        "    if len(found) > 1:\n        drives",
-        "    if False:\n        drives",
+        "    if len(drives) > 1:\n        raise",
+        "    if False:\n        raise",
         "test_unattended.py::test_list_shows_all_attached_drives_of_the_settings_and_other_commands_ask_which",
     ),
     Row(

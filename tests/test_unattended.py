@@ -830,6 +830,19 @@ def test_a_drive_is_not_spoken_of_before_a_copy_is_due_on_it(anna: Person, progr
 # --- Several drives attached ------
 
 
+def test_list_shows_the_other_drives_where_one_cannot_be_used(anna: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    anna.drive("BLUE"), anna.drive("RED")
+    anna.ids["CLONE"] = "f" * 32
+    anna.settings("set = box", BLUE="", RED="", CLONE="")
+    assert anna.at(0, "backup").code == 0
+    clone(anna)
+    monkeypatch.chdir(anna.home)
+    listed = anna.at(1, "list")
+    assert (listed.code, re.findall("box on (.*)", listed.out)) == (2, ["RED"]), listed
+    assert listed.err.startswith("BLUE: two drives have the id of BLUE")
+    assert [one["drive"] for one in anna.facts(1, "list")["snapshots"]] == [str(anna.place / "RED")]
+
+
 def test_list_shows_all_attached_drives_of_the_settings_and_other_commands_ask_which(
     anna: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
