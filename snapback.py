@@ -4990,6 +4990,7 @@ class Prepared(NamedTuple):
     total: int
     notes: Tuple[str, ...]
     same_disk: bool                  # as this computer's own files
+    has_copies: bool
 
 
 def check_place(path: str, sources: Sequence[str], offline: bool, anyway: bool) -> None:
@@ -5052,7 +5053,7 @@ def prepare_drive(path: str, label: str, offline: bool, created: str, recovery: 
         notes = furnish(root, recovery(marker), "init")
         write_text(root, MARKER, marker_text(marker), "init")  # last: it alone makes the folder a drive
     free, total = free_space(path)
-    return Prepared(marker, made, abilities, free, total, tuple(notes), bool(disks_of(path) & system_disks()))
+    return Prepared(marker, made, abilities, free, total, tuple(notes), bool(disks_of(path) & system_disks()), any(list_sets(root)))
 
 
 # -- sets --
@@ -8304,9 +8305,9 @@ def init_answer(prepared: Prepared, path: str, unheard: Sequence[str]) -> Answer
     if prepared.same_disk:
         lines.append("Same disk:    it is on the disk of this computer's own files: copies there help against mistakes, not when that "
                      "disk dies")
-    if prepared.made:
-        lines += ["", f"Next, make the first dated copy:  snapback.py backup ~/Documents {shell_word(path)}",
-                  f"Its section in {SETTINGS}, for runs by themselves:  [drive {prepared.marker.id}]"]
+    lines += ["", f"It has dated copies already:  snapback.py list --drive {shell_word(path)}" if prepared.has_copies else
+              f"Next, make a dated copy:  snapback.py backup ~/Documents {shell_word(path)}",
+              f"Its section in {SETTINGS}, for runs by themselves:  [drive {prepared.marker.id}]"]
     problems = [*prepared.notes, *(f"{option} had no effect, as the drive keeps what its marker says; to change that, edit {MARKER} there"
                                    for option in unheard)]
     return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, {

@@ -317,6 +317,10 @@ def test_an_attached_drive_goes_on_where_it_was(computer: Computer, stick: str) 
     assert len(dates("/media/stick/annas-laptop")) == 2
 
 
+def marker_id(path: str) -> str:
+    return next(line[4:] for line in read(path + "/snapback-marker.txt").decode().splitlines() if line.startswith("id: "))
+
+
 # --- Drives in each other's place ------
 
 
@@ -869,6 +873,17 @@ def test_a_folder_that_only_sounds_like_a_synchronised_one_is_fine(computer: Com
     for folder in ("/media/My Dropbox", "/media/Boxes", "/media/megabytes", "/media/stfolder"):
         computer.fs.create_dir(folder)
         assert on_fake("init", folder).code == 0
+
+
+def test_init_says_what_to_do_next(computer: Computer, stick: str) -> None:
+    section = f"Its section in snapback.ini, for runs by themselves:  [drive {marker_id(stick)}]"
+    assert on_fake("init", stick).out.splitlines()[-2:] == [f"Next, make a dated copy:  snapback.py backup ~/Documents {stick}", section]
+    computer.back_up(computer.documents, stick)
+    there = f"It has dated copies already:  snapback.py list --drive {stick}"
+    assert on_fake("init", stick).out.splitlines()[-2:] == [there, section]
+    os.unlink(stick + "/snapback-marker.txt")
+    *_, has_copies, section = on_fake("init", stick).out.splitlines()
+    assert (has_copies, section.endswith(f"[drive {marker_id(stick)}]")) == (there, True)
 
 
 def test_init_changes_nothing_where_there_is_a_marker(computer: Computer, stick: str) -> None:
