@@ -8271,13 +8271,13 @@ def age_text(taken: Optional[datetime], now: datetime) -> str:
 
     >>> now = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
     >>> [age_text(now - timedelta(seconds=one), now) for one in (30, 3599.7, 3900, 90000)]
-    ['now', '59 min ago', '1 h 5 min ago', '1 day 1 h ago']
+    ['just now', '59 min ago', '1 h 5 min ago', '1 day 1 h ago']
     """
     if taken is None:
         return "?"
     seconds = (now - taken).total_seconds()
     if seconds < 60:
-        return "in the future" if seconds < -60 else "now"
+        return "in the future" if seconds < -60 else "just now"
     return span_text(seconds if seconds >= 3600 else seconds // 60 * 60) + " ago"
 
 
@@ -8611,7 +8611,8 @@ def status_lines(one: DriveStatus, now: datetime) -> List[str]:
     stays = [f"  attached     for {span_text((now - since).total_seconds())}, so no offline drive: unplug it between copies"
              ] if since and seen.offline and one.attached and not is_offline(one, now) else []
     newest = f"{seen.snapshot}, {age_text(parse_time(seen.taken), now)}" if seen.snapshot else "none that is known here"
-    checked = age_text(parse_time(seen.checked), now) if seen.checked else "never: run snapback.py verify, which reads everything again"
+    cure = f": run snapback.py verify --drive {shell_word(seen.path)}" if one.attached else ": attach it and run snapback.py verify"
+    checked = age_text(parse_time(seen.checked), now) if seen.checked else f"never{cure if seen.snapshot else ''}"
     return [f"{one.label}{' (offline)' if seen.offline else ''}: {where}", *stays, f"  newest copy  {newest}", f"  last check   {checked}",
             f"  space        {space_text(seen)}", *(["  tripwire     off: much lost at once holds nothing"] if seen.unguarded else [])]
 
@@ -9677,12 +9678,12 @@ def tell_of_settings(trouble: str, scene: Scene) -> None:
         write_record({**record, "told_of_settings": scene.now.isoformat(timespec="seconds")})
 
 
-def settings_here(named: str) -> Settings:
-    """Read the settings that a run by itself needs. Raises UsageError where there are none, or no drive in them."""
+def settings_here(named: str, command: str) -> Settings:
+    """Read the settings that `command` needs, as it names no folders. Raises UsageError where there are none, or no drive in them."""
     path = find_settings(named)
     if not path:
-        raise UsageError(f"say what to copy and where to: snapback.py backup ~/Documents /media/usb (or write that into {SETTINGS}, see "
-                         f"README, and put it here: {show(configuration_path())})")
+        raise UsageError(f"say what to copy and where to: snapback.py {command} ~/Documents /media/usb (or write that into {SETTINGS}, "
+                         f"see README, and put it here: {show(configuration_path())})")
     settings = load_settings(path)
     if not settings.drives:
         raise UsageError(f"the settings file {show(path)} names no drive; add a section [drive ID] with the id that stands in the drive's "
@@ -9693,7 +9694,7 @@ def settings_here(named: str) -> Settings:
 def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `backup` without arguments: what the settings say, for each drive that is attached."""
     try:
-        settings = settings_here(args.config)
+        settings = settings_here(args.config, "backup")
     except UsageError as err:
         tell_of_settings(str(err), scene)
         raise
@@ -10245,7 +10246,7 @@ def run_schedule(args: argparse.Namespace, _scene: Scene) -> Answer:
             kind for kind, one in SCHEDULERS.items() if find_program(one.tool)])
     kind = args.scheduler or scheduler_here()
     if not args.paths:
-        settings_here(args.config)
+        settings_here(args.config, "schedule")
     elif args.config:
         raise UsageError("--config is for a schedule by the settings, which names no folders; leave it out, or leave out the folders")
     words = scheduled_words(args.paths, args.every or "1d", args.config)
