@@ -6911,8 +6911,8 @@ def check_sources_beside(drive: Drive, set_name: str, sources: Sequence[Source])
 
 def refuse_unmounted(source: Source, before: Earlier) -> None:
     """Raise SourceGone where a source lay on a disk of its own, and its mount point is none now: that disk is not attached."""
-    mounts = before.manifest.header.get("mounts")
-    then = mounts.get(source.alias) if isinstance(mounts, dict) else None
+    noted = before.manifest.header.get("mounts")
+    then = noted.get(source.alias) if isinstance(noted, dict) else None
     if isinstance(then, str) and before.sources.get(source.alias) == source.path and then != mount_point(source.path) and is_inside(
             then, mount_point(source.path)):
         raise SourceGone(f"{show(source.path)} was on the disk mounted at {show(then)} when {before.name} was made, and no disk is mounted "
@@ -9519,8 +9519,9 @@ def make_order(args: argparse.Namespace, sources: Tuple[Source, ...], scene: Sce
     """Read the options of `backup` into an order. Raises UsageError."""
     hold_at = HOLD_AT if args.hold_at is None else parse_hold_at(args.hold_at)
     rotation = read_rotation(args)
-    return Order(sources, scene.now, recovery_text, read_rules(args), args.set, args.adopt, args.checksum, args.allow_empty, args.fresh,
-                 hold_at, None if args.no_rotate else rotation, scene.watched, args.jobs)
+    return Order(sources, scene.now, recovery_text, read_rules(args), set_name=args.set, adopt=args.adopt, checksum=args.checksum,
+                 allow_empty=args.allow_empty, fresh=args.fresh, hold_at=hold_at, rotation=None if args.no_rotate else rotation,
+                 watched=scene.watched, jobs=args.jobs)
 
 
 def look_again(drive: Drive, set_name: str, sources: Sequence[Source], now: datetime) -> Seen:
@@ -9566,25 +9567,43 @@ def eject_drive(drive: Drive) -> Tuple[bool, str]:
     return eject(drive.path)
 
 
-def back_up(drive: Drive, order: Order, scene: Scene, eject_it: bool, settings: Optional[Settings], schedule: str = "") -> Answer:
-    """Make one dated copy, remember what was seen of the drive, leave the settings there, and eject it if that is wanted."""
+class Afterwards(NamedTuple):
+    """What follows a dated copy: whether the drive is ejected, the settings to be left there, and a line for cron to be shown."""
+
+    eject: bool = False
+    settings: Optional[Settings] = None
+    schedule: str = ""
+
+
+def back_up(drive: Drive, order: Order, scene: Scene, then: Afterwards) -> Answer:
+    """Make one dated copy, remember what was seen of the drive, and do what follows."""
     began = scene.clock()
     taken = take_snapshot(drive, order, scene.expect)
-    unsaved = leave_settings(drive, taken.set_name, settings) if settings else ""
+    unsaved = leave_settings(drive, taken.set_name, then.settings) if then.settings else ""
     if drive.marker:
         remember_drive(drive.path, drive.marker)
     with contextlib.suppress(OSError):  # the record is a convenience
         look_again(drive, taken.set_name, order.sources, scene.now)
     if unsaved:
         taken.notes.append(Note("", unsaved))
-    ejected = eject_drive(drive) if eject_it else None
-    return backup_answer(taken, drive.label, scene.clock() - began, schedule, ejected)
+    ejected = eject_drive(drive) if then.eject else None
+    return backup_answer(taken, drive.label, scene.clock() - began, then.schedule, ejected)
 
 
-def not_due_answer(drive: Drive, standing: Standing, now: datetime) -> Answer:
-    """Report that it is too early for a dated copy."""
-    return Answer(Exit.DONE, [f"{drive.label}: nothing is due yet; its newest dated copy was made {age_text(standing.taken, now)}"], (),
-                  {"attached": True, "due": False, "set": standing.set_name})
+def too_early(drive: Drive, order: Order, standing: Standing, every: Duration) -> Optional[Answer]:
+    """Report that it is too early for a dated copy, and note how the drive stands; None where one is due."""
+    if is_due(standing.taken, every, order.now):
+        return None
+    with contextlib.suppress(OSError):  # the record is a convenience
+        look_again(drive, standing.set_name, order.sources, order.now)
+    said = f"{drive.label}: nothing is due yet; its newest dated copy was made {age_text(standing.taken, order.now)}"
+    return Answer(Exit.DONE, [said], (), {"attached": True, "due": False, "set": standing.set_name})
+
+
+def try_out(drive: Drive, order: Order) -> Answer:
+    """Report what a dated copy would hold, and make none."""
+    look, set_name = preview(drive, order)
+    return preview_answer(look, set_name, drive.label, free_space(drive.path)[0])
 
 
 def serve_drive(one: DriveSettings, where: str, order: Order, args: argparse.Namespace, scene: Scene, settings: Settings) -> Answer:
@@ -9592,16 +9611,14 @@ def serve_drive(one: DriveSettings, where: str, order: Order, args: argparse.Nam
     drive = open_drive(where)
     standing = standing_of(drive, order)
     every = parse_span(args.every) if args.every else one.every
-    if (args.if_due or args.every) and not is_due(standing.taken, every, scene.now):
-        with contextlib.suppress(OSError):
-            look_again(drive, standing.set_name, order.sources, scene.now)
-        return not_due_answer(drive, standing, scene.now)
+    early = too_early(drive, order, standing, every) if args.if_due or args.every else None
+    if early:
+        return early
     if any(one.fresh_every) and standing.shares_since and is_past(standing.shares_since, one.fresh_every, scene.now):
         order = order._replace(fresh=True)
     if args.dry_run:
-        look, set_name = preview(drive, order)
-        return preview_answer(look, set_name, drive.label, free_space(drive.path)[0])
-    answer = back_up(drive, order, scene, args.eject or one.eject, settings)
+        return try_out(drive, order)
+    answer = back_up(drive, order, scene, Afterwards(args.eject or one.eject, settings))
     return answer._replace(facts={**answer.facts, "attached": True, "due": True})
 
 
@@ -9619,8 +9636,12 @@ def label_of(one: DriveSettings, seen: Optional[Seen] = None) -> str:
     return show((seen or seen_drives().get(one.id, Seen())).label or one.label) or f"the drive {one.id[:8]}..."
 
 
-def miss_drive(one: DriveSettings, label: str, silent: str, quiet: bool, now: datetime) -> Answer:
-    """Report a drive of the settings that is not attached: loudly only once a day, after `remind-after`."""
+def miss_drive(one: DriveSettings, silent: str, quiet: bool, now: datetime) -> Answer:
+    """Report a drive of the settings that is not attached: loudly only once a day, after `remind-after`.
+
+    `silent` says why it could not be looked for; `quiet`: nobody asked, so that it is no failure.
+    """
+    label = label_of(one)
     seen = note_missed(one.id, seen_drives().get(one.id, Seen(label=one.label)), now)
     last = parse_time(seen.taken) or parse_time(seen.missed_since)
     facts = {"attached": False, "due": False}
@@ -9708,9 +9729,9 @@ def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
                 place = the_only_place(label_of(one), places)
                 answers[one.id] = serve_drive(one, place, orders[one.id], args, scene, settings)
             else:
-                answers[one.id] = miss_drive(one, label_of(one), search.silent.get(one.id, ""), quiet, scene.now)
+                answers[one.id] = miss_drive(one, search.silent.get(one.id, ""), quiet, scene.now)
         except DriveAbsent:  # unplugged while the drives before it were copied to
-            answers[one.id] = miss_drive(one, label_of(one), "", quiet, scene.now)
+            answers[one.id] = miss_drive(one, "", quiet, scene.now)
         except SnapbackError as err:
             answers[one.id] = Answer(err.code, (), [str(err)], {"error": str(err)})
         except OSError as err:
@@ -9753,19 +9774,16 @@ def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
         if args.if_attached:
             return Answer(Exit.DONE, [str(absent)], (), {"attached": False})
         raise
-    standing = standing_of(drive, order) if every else None
-    if every and standing and not is_due(standing.taken, every, scene.now):
-        with contextlib.suppress(OSError):
-            look_again(drive, standing.set_name, order.sources, scene.now)
-        return not_due_answer(drive, standing, scene.now)
+    early = too_early(drive, order, standing_of(drive, order), every) if every else None
+    if early:
+        return early
     if args.dry_run:
-        look, set_name = preview(drive, order)
-        return preview_answer(look, set_name, drive.label, free_space(drive.path)[0])
+        return try_out(drive, order)
     schedule = " ".join(map(shell_word, schedule_words(args, order.sources, drive))) if made else ""
     if made and is_inside(script_path(), drive.path):
         schedule = (f"first copy {TOOL} from the drive to this computer, as nothing can start it while the drive is away; then run it "
                     "there by hand")
-    return back_up(drive, order, scene, args.eject, None, schedule)
+    return back_up(drive, order, scene, Afterwards(args.eject, schedule=schedule))
 
 
 def add_init(parser: Parser) -> None:

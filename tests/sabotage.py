@@ -482,8 +482,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "section 7: --no-rotate",
-        "None if args.no_rotate else rotation, scene.watched",
-        "rotation, scene.watched",
+        "rotation=None if args.no_rotate else rotation",
+        "rotation=rotation",
         "test_rotation.py::test_a_backup_that_is_told_so_deletes_nothing",
     ),
     Row(
@@ -1209,8 +1209,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "by itself: nothing is made on a drive on which nothing is due",
-        "    if (args.if_due or args.every) and not is_due(",
-        "    if False and not is_due(",
+        "    early = too_early(drive, order, standing, every) if args.if_due or args.every else None\n",
+        "    early = None\n",
         "test_unattended.py::test_nothing_is_written_on_a_drive_on_which_nothing_is_due",
     ),
     Row(
