@@ -2504,6 +2504,9 @@ class Trail:
         return folder
 
 
+# -- paths --
+
+
 def stamp(info: os.stat_result) -> Stamp:
     """Give what tells one file or folder from all others while it is mounted."""
     return info.st_dev, info.st_ino
@@ -2597,6 +2600,9 @@ def trace_upwards(path: str) -> List[Tuple[str, Sequence[str]]]:
         if os.path.dirname(path) == path:
             return trace[::-1]
         path = os.path.dirname(path)
+
+
+# -- bytes, metadata and entries of a folder --
 
 
 def reason(err: Exception) -> str:
@@ -3305,6 +3311,9 @@ def name_refused(err: OSError, drive_is_there: Callable[[], bool]) -> bool:
     return err.errno in NAME_REFUSED and drive_is_there()
 
 
+# -- small texts --
+
+
 def read_text(folder: Folder, name: str, limit: int = HEAD_LIMIT) -> Optional[str]:
     """Read a small text file; None where there is none or it is larger than `limit` bytes. Raises OSError."""
     try:
@@ -3433,6 +3442,9 @@ def point_latest(set_folder: Folder, name: str, owner: str) -> None:
             with contextlib.suppress(OSError):
                 remove(LATEST)
         set_folder.rename(unique, set_folder, LATEST)
+
+
+# -- what is mounted, and on which disks --
 
 
 def free_space(path: str) -> Tuple[int, int]:
@@ -3606,9 +3618,28 @@ def disks_of(path: str) -> Set[str]:
     return found | disks_behind(mount_entry(path)[1])
 
 
+def mounted_beside(path: str) -> List[str]:
+    """List the other places where something of the disk of `path`, a mount point, is mounted, as far as Linux tells."""
+    own = {disk for one in mounts() if one.place == path for disk in disks_below(one.number) | disks_behind(one.device)}
+    return [one.place for one in mounts() if one.place != path and own & (disks_below(one.number) | disks_behind(one.device))]
+
+
+def system_disks() -> Set[str]:
+    """Give the disks of this computer's own system and home, which no offline drive can be on."""
+    places = (os.environ.get("SYSTEMDRIVE", "C:") + os.sep if WINDOWS else "/", os.path.expanduser("~"))
+    found: Set[str] = set()
+    for place in places:
+        with contextlib.suppress(OSError):  # a home folder that cannot be looked at is on no drive that can be written to
+            found |= disks_of(place)
+    return found
+
+
 def mount_kind(path: str) -> str:
     """Name the type of file system that holds `path`, from Linux' list of mounts; empty elsewhere."""
     return mount_entry(path)[0]
+
+
+# -- flushing --
 
 
 class Flushing:
@@ -3672,6 +3703,13 @@ def whole_flush(root: Folder) -> Optional[Flushing]:
     return Flushing(flush) if hasattr(libc, "syncfs") else None
 
 
+def flush_drive(path: str) -> None:
+    """Flush a whole drive, where the system has a call that can be trusted. Raises OSError when the drive failed."""
+    flushing = whole_flush(Folder.top(path))
+    if flushing:
+        flushing.finish()
+
+
 def settled_space(root: Folder) -> Tuple[int, int]:
     """Give the free and the total bytes of a drive when all counts that was removed there. Raises OSError.
 
@@ -3696,6 +3734,9 @@ def flush_hard(fd: int) -> None:
         import fcntl
         with contextlib.suppress(OSError):
             fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # type: ignore[attr-defined,unused-ignore]
+
+
+# -- what a drive can do --
 
 
 def takes_name(folder: Folder, name: str) -> bool:
@@ -3733,6 +3774,9 @@ def try_drive(folder: Folder) -> Abilities:
         return Abilities(links, counts, symlinks, modes, step, not trial.has("A"), takes_name(trial, "\udce9"))
     finally:
         remove_tree(folder, name)
+
+
+# -- locks --
 
 
 def system_lock(fd: int, shared: bool = False) -> None:
@@ -3789,6 +3833,9 @@ def unlock(fd: int) -> None:
     close_read(fd)
 
 
+# -- this computer, and its record of drives --
+
+
 def host_name() -> str:
     """Give this computer's name."""
     return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "computer")
@@ -3816,26 +3863,21 @@ def machine_id() -> str:
     return hashlib.sha256(f"snapback {identity or 'host ' + host_name()}".encode()).hexdigest()[:32]
 
 
+def own_folder(variable: str, on_windows: str, on_others: str) -> str:
+    """Give the folder where this platform's programs of one user keep something: what a variable names, else the usual one."""
+    if MACOS:
+        return os.path.expanduser("~/Library/Application Support/snapback")
+    return os.path.join(os.environ.get(variable) or os.path.expanduser(on_windows if WINDOWS else on_others), "snapback")
+
+
 def configuration_path() -> str:
-    """Give the path where this platform's programs of one user keep their settings."""
-    if WINDOWS:
-        base = os.environ.get("APPDATA") or os.path.expanduser("~\\AppData\\Roaming")
-    elif MACOS:
-        base = os.path.expanduser("~/Library/Application Support")
-    else:
-        base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    return os.path.join(base, "snapback", SETTINGS)
+    """Give the path of this user's settings."""
+    return os.path.join(own_folder("APPDATA" if WINDOWS else "XDG_CONFIG_HOME", "~\\AppData\\Roaming", "~/.config"), SETTINGS)
 
 
 def state_path() -> str:
     """Give the path of the local record of drives; it is a convenience, never needed."""
-    if WINDOWS:
-        base = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~\\AppData\\Local")
-    elif MACOS:
-        base = os.path.expanduser("~/Library/Application Support")
-    else:
-        base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return os.path.join(base, "snapback", "drives.json")
+    return os.path.join(own_folder("LOCALAPPDATA" if WINDOWS else "XDG_STATE_HOME", "~\\AppData\\Local", "~/.local/state"), "drives.json")
 
 
 def read_record() -> Dict[str, Any]:
@@ -3885,6 +3927,9 @@ def note_seen(drive_id: str, seen: Seen) -> None:
         record = read_record()
         kept = record.get("seen")
         write_record({**record, "seen": {**(kept if isinstance(kept, dict) else {}), drive_id: seen._asdict()}})
+
+
+# -- the program and its surroundings --
 
 
 def terminal_width(stream: TextIO) -> int:
@@ -3946,29 +3991,6 @@ def current_folder() -> str:
         return os.getcwd()
     except OSError:
         return ""
-
-
-def system_disks() -> Set[str]:
-    """Give the disks of this computer's own system and home, which no offline drive can be on."""
-    places = (os.environ.get("SYSTEMDRIVE", "C:") + os.sep if WINDOWS else "/", os.path.expanduser("~"))
-    found: Set[str] = set()
-    for place in places:
-        with contextlib.suppress(OSError):  # a home folder that cannot be looked at is on no drive that can be written to
-            found |= disks_of(place)
-    return found
-
-
-def mounted_beside(path: str) -> List[str]:
-    """List the other places where something of the disk of `path`, a mount point, is mounted, as far as Linux tells."""
-    own = {disk for one in mounts() if one.place == path for disk in disks_below(one.number) | disks_behind(one.device)}
-    return [one.place for one in mounts() if one.place != path and own & (disks_below(one.number) | disks_behind(one.device))]
-
-
-def flush_drive(path: str) -> None:
-    """Flush a whole drive, where the system has a call that can be trusted. Raises OSError when the drive failed."""
-    flushing = whole_flush(Folder.top(path))
-    if flushing:
-        flushing.finish()
 
 
 def find_program(name: str) -> str:
