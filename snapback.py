@@ -9938,21 +9938,25 @@ def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
     found = drive_at_hand(args)
     if found:
         return list_drive(*found, scene.now)
-    drives, answers = drives_attached(args), []  # type: List[Tuple[str, Sequence[str]]], List[Tuple[str, Answer]]
-    for label, places in drives:
+    drives = drives_attached(args)
+    places: List[str] = []
+    answers: List[Answer] = []
+    for label, tops in drives:
         try:
-            drive = open_drive(the_only_place(label, places))
-            answers.append((drive.path, list_drive(drive, args.set, scene.now)))
+            drive = open_drive(the_only_place(label, tops))
+            answer = list_drive(drive, args.set, scene.now)
         except SnapbackError as err:
             if len(drives) == 1:
                 raise
-            answers.append(("", Answer(err.code, (), [f"{label}: {err}"], {"snapshots": []})))
-    if len(drives) == 1:
-        return answers[0][1]
-    return Answer(min((answer.code for _place, answer in answers), key=WORST_FIRST.index),
-                  [line for _place, answer in answers for line in answer.lines],
-                  [line for _place, answer in answers for line in answer.problems],
-                  {"snapshots": [{"drive": place, **one} for place, answer in answers for one in answer.facts["snapshots"]]})
+            answer = Answer(err.code, (), [str(err)], {"snapshots": []})
+        if len(drives) == 1:
+            return answer
+        places.append(tops[0])
+        answers.append(answer._replace(problems=[f"{label}: {line}" for line in answer.problems]))
+    return Answer(min((answer.code for answer in answers), key=WORST_FIRST.index),
+                  [line for answer in answers for line in answer.lines],
+                  [line for answer in answers for line in answer.problems],
+                  {"snapshots": [{"drive": place, **one} for place, answer in zip(places, answers) for one in answer.facts["snapshots"]]})
 
 
 def choose_set(drive: Drive, named: str) -> str:

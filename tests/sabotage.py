@@ -1389,8 +1389,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "several drives: one that cannot be used hides no other from list",
-        "            if len(drives) == 1:\n                raise\n            answers",
-        "            if drives:\n                raise\n            answers",
+        "            if len(drives) == 1:\n                raise\n            answer =",
+        "            if drives:\n                raise\n            answer =",
         "test_unattended.py::test_list_shows_the_other_drives_where_one_cannot_be_used",
     ),
     Row(

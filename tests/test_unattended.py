@@ -846,6 +846,15 @@ def test_list_shows_the_other_drives_where_one_cannot_be_used(anna: Person, monk
     assert [one["drive"] for one in anna.facts(1, "list")["snapshots"]] == [str(anna.place / "RED")]
 
 
+def test_list_says_of_which_drive_it_speaks(anna: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    anna.drive("BLUE"), anna.drive("RED")
+    anna.settings("set = box", BLUE="", RED="")
+    assert anna.at(0, "backup").code == 0
+    lose_much(anna)
+    monkeypatch.chdir(anna.home)
+    assert re.findall("(.*): box: on hold", anna.at(3, "list").err) == ["BLUE", "RED"]
+
+
 def test_list_shows_all_attached_drives_of_the_settings_and_other_commands_ask_which(
     anna: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
