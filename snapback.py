@@ -8327,9 +8327,10 @@ def init_answer(prepared: Prepared, path: str, unheard: Sequence[str]) -> Answer
     if prepared.same_disk:
         lines.append("Same disk:    it is on the disk of this computer's own files: copies there help against mistakes, not when that "
                      "disk dies")
+    instead = ", in the place of the one it had" if prepared.made and prepared.has_copies else ""
     lines += ["", f"It has dated copies already:  snapback.py list --drive {shell_word(path)}" if prepared.has_copies else
               f"Next, make a dated copy:  snapback.py backup ~/Documents {shell_word(path)}",
-              f"Its section in {SETTINGS}, for runs by themselves:  [drive {prepared.marker.id}]"]
+              f"Its section in {SETTINGS}, for runs by themselves{instead}:  [drive {prepared.marker.id}]"]
     problems = [*prepared.notes, *(f"{option} had no effect, as the drive keeps what its marker says; to change that, edit {MARKER} there"
                                    for option in unheard)]
     return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, {

@@ -883,7 +883,8 @@ def test_init_says_what_to_do_next(computer: Computer, stick: str) -> None:
     assert on_fake("init", stick).out.splitlines()[-2:] == [there, section]
     os.unlink(stick + "/snapback-marker.txt")
     *_, has_copies, section = on_fake("init", stick).out.splitlines()
-    assert (has_copies, section.endswith(f"[drive {marker_id(stick)}]")) == (there, True)
+    instead = f"for runs by themselves, in the place of the one it had:  [drive {marker_id(stick)}]"
+    assert (has_copies, section.endswith(instead)) == (there, True)
 
 
 def test_init_changes_nothing_where_there_is_a_marker(computer: Computer, stick: str) -> None:
