@@ -8487,6 +8487,19 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str, eject
     return Answer(code, lines if problems else [*lines, end], [*problems, end] if problems else (), facts)
 
 
+def top_folders(entries: Iterable[Tuple[Same, int, str]]) -> List[str]:
+    """Add up what would be copied, for each source and each folder directly in it.
+
+    >>> top_folders([(Same.NEW, 1, "a/b/c"), (Same.NEW, 2, "a/b/d/e"), (Same.NEW, 3, "a/f")])
+    ['new             3 B  a/: 1 file', 'new             3 B  a/b/: 2 files']
+    """
+    found: Dict[str, List[int]] = {}
+    for _same, size, path in entries:
+        found.setdefault("/".join(path.split("/")[:-1][:2]), []).append(size)
+    return [f"{Same.NEW.value:<10} {size_text(sum(sizes)):>8}  {show(folder + '/') if folder else 'sources that are files'}: "
+            f"{count_text(len(sizes), 'file')}" for folder, sizes in sorted(found.items())]
+
+
 def preview_answer(look: Look, set_name: str, label: str, free: int) -> Answer:
     """Report what a dry run found; `free` is the space on the drive, in bytes."""
     words = {Same.NEW: "new", Same.CHANGED: "changed", Same.DOUBTFUL: "read again"}
@@ -8494,6 +8507,8 @@ def preview_answer(look: Look, set_name: str, label: str, free: int) -> Answer:
     new = sum(1 for same, _, _ in look.entries if same is Same.NEW)
     changed = sum(1 for same, _, _ in look.entries if same is Same.CHANGED)
     doubtful = len(look.entries) - new - changed
+    if new == look.files and new > NOTES_SHOWN:  # a first copy: who asks wants to see the folders, not all files
+        lines = [*top_folders(look.entries), "All files are new; " + ALL_IN_JSON]
     lines.append(f"Would copy {size_text(look.bytes)} to {label}, set {set_name}: {new:,} new and {changed:,} changed of "
                  f"{count_text(look.files, 'file')} ({size_text(look.total)})"
                  + (f"; {doubtful:,} would be read again, to see whether they changed" if doubtful else "") + ". Nothing was written.")

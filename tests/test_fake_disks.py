@@ -1046,6 +1046,18 @@ def test_a_dry_run_says_all_and_writes_nothing_at_all(computer: Computer, stick:
     assert (second.code, lines) == (0, ["changed        10 B  Documents/letter.txt"])
 
 
+def test_a_dry_run_of_a_first_copy_of_many_files_says_what_is_in_which_folder(computer: Computer, stick: str) -> None:
+    for nth in range(30):
+        computer.write(f"/home/anna/Music/album/disc/{nth}", "12")
+    computer.write("/home/anna/Music/song", "1")
+    said = on_fake("backup", "-n", "/home/anna/Music", stick).out.splitlines()
+    assert said[:-1] == ["new             1 B  Music/: 1 file", "new            60 B  Music/album/: 30 files",
+                         "All files are new; add --json to see all"]  # fmt: skip
+    computer.back_up("/home/anna/Music", stick)
+    computer.write("/home/anna/Music/other", "1")
+    assert on_fake("backup", "-n", "/home/anna/Music", stick).out.splitlines()[:-1] == ["new             1 B  Music/other"]
+
+
 def test_a_dry_run_leaves_out_what_is_excluded_and_the_drive(computer: Computer) -> None:
     drive = computer.attach("/home/anna/Documents/stick")
     assert on_fake("init", drive).code == 0
