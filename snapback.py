@@ -112,15 +112,15 @@ SETTINGS = "snapback.ini"        # on the computer
 LOCK = "lock"
 LATEST = "latest"
 PART_NOTICE = "NOT-THE-WHOLE-DATE.txt"   # says what a dated folder is that does not hold every file
-PLAN = "READ-ME-FIRST.txt"
-PLAN_TITLE = "READ ME FIRST: how to get files back from this drive"
+RECOVERY = "READ-ME-FIRST.txt"
+RECOVERY_TITLE = "READ ME FIRST: how to get files back from this drive"
 TOOL = "snapback.py"
 INCOMPLETE = ".incomplete"
 DELETING = ".deleting"
 
 # Names that stand at the top of a drive, in the set's way or on Windows' list of devices.
 TOP_NAMES = frozenset(name.casefold() for name in (
-    MARKER, PLAN, TOOL, "GET-FILES-BACK.html", "restore.sh", "Snapback.cmd", "Snapback.command", "python"))
+    MARKER, RECOVERY, TOOL, "GET-FILES-BACK.html", "restore.sh", "Snapback.cmd", "Snapback.command", "python"))
 DEVICE_NAMES = frozenset(["con", "prn", "aux", "nul", "conin$", "conout$", *(
     port + digit for port in ("com", "lpt") for digit in "123456789\u00b9\u00b2\u00b3")])
 
@@ -2523,6 +2523,9 @@ class Trail:
         return folder
 
 
+# -- paths --
+
+
 def stamp(info: os.stat_result) -> Stamp:
     """Give what tells one file or folder from all others while it is mounted."""
     return info.st_dev, info.st_ino
@@ -2621,6 +2624,9 @@ def trace_upwards(path: str) -> List[Tuple[str, Sequence[str]]]:
         if os.path.dirname(path) == path:
             return trace[::-1]
         path = os.path.dirname(path)
+
+
+# -- bytes, metadata and entries of a folder --
 
 
 def reason(err: Exception) -> str:
@@ -3329,6 +3335,9 @@ def name_refused(err: OSError, drive_is_there: Callable[[], bool]) -> bool:
     return err.errno in NAME_REFUSED and drive_is_there()
 
 
+# -- small texts --
+
+
 def read_text(folder: Folder, name: str, limit: int = HEAD_LIMIT) -> Optional[str]:
     """Read a small text file; None where there is none or it is larger than `limit` bytes. Raises OSError."""
     try:
@@ -3457,6 +3466,9 @@ def point_latest(set_folder: Folder, name: str, owner: str) -> None:
             with contextlib.suppress(OSError):
                 remove(LATEST)
         set_folder.rename(unique, set_folder, LATEST)
+
+
+# -- what is mounted, and on which disks --
 
 
 def free_space(path: str) -> Tuple[int, int]:
@@ -3649,9 +3661,28 @@ def disks_of(path: str) -> Set[str]:
     return found | disks_behind(mount_entry(path)[1])
 
 
+def mounted_beside(path: str) -> List[str]:
+    """List the other places where something of the disk of `path`, a mount point, is mounted, as far as Linux tells."""
+    own = {disk for one in mounts() if one.place == path for disk in disks_below(one.number) | disks_behind(one.device)}
+    return [one.place for one in mounts() if one.place != path and own & (disks_below(one.number) | disks_behind(one.device))]
+
+
+def system_disks() -> Set[str]:
+    """Give the disks of this computer's own system and home, which no offline drive can be on."""
+    places = (os.environ.get("SYSTEMDRIVE", "C:") + os.sep if WINDOWS else "/", os.path.expanduser("~"))
+    found: Set[str] = set()
+    for place in places:
+        with contextlib.suppress(OSError):  # a home folder that cannot be looked at is on no drive that can be written to
+            found |= disks_of(place)
+    return found
+
+
 def mount_kind(path: str) -> str:
     """Name the type of file system that holds `path`, from Linux' list of mounts; empty elsewhere."""
     return mount_entry(path)[0]
+
+
+# -- flushing --
 
 
 class Flushing:
@@ -3715,6 +3746,13 @@ def whole_flush(root: Folder) -> Optional[Flushing]:
     return Flushing(flush) if hasattr(libc, "syncfs") else None
 
 
+def flush_drive(path: str) -> None:
+    """Flush a whole drive, where the system has a call that can be trusted. Raises OSError when the drive failed."""
+    flushing = whole_flush(Folder.top(path))
+    if flushing:
+        flushing.finish()
+
+
 def settled_space(root: Folder) -> Tuple[int, int]:
     """Give the free and the total bytes of a drive when all counts that was removed there. Raises OSError.
 
@@ -3739,6 +3777,9 @@ def flush_hard(fd: int) -> None:
         import fcntl
         with contextlib.suppress(OSError):
             fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # type: ignore[attr-defined,unused-ignore]
+
+
+# -- what a drive can do --
 
 
 def takes_name(folder: Folder, name: str) -> bool:
@@ -3776,6 +3817,9 @@ def try_drive(folder: Folder) -> Abilities:
         return Abilities(links, counts, symlinks, modes, step, not trial.has("A"), takes_name(trial, "\udce9"))
     finally:
         remove_tree(folder, name)
+
+
+# -- locks --
 
 
 def system_lock(fd: int, shared: bool = False) -> None:
@@ -3832,6 +3876,9 @@ def unlock(fd: int) -> None:
     close_read(fd)
 
 
+# -- this computer, and its record of drives --
+
+
 def host_name() -> str:
     """Give this computer's name."""
     return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "computer")
@@ -3859,26 +3906,21 @@ def machine_id() -> str:
     return hashlib.sha256(f"snapback {identity or 'host ' + host_name()}".encode()).hexdigest()[:32]
 
 
+def own_folder(variable: str, on_windows: str, on_others: str) -> str:
+    """Give the folder where this platform's programs of one user keep something: what a variable names, else the usual one."""
+    if MACOS:
+        return os.path.expanduser("~/Library/Application Support/snapback")
+    return os.path.join(os.environ.get(variable) or os.path.expanduser(on_windows if WINDOWS else on_others), "snapback")
+
+
 def configuration_path() -> str:
-    """Give the path where this platform's programs of one user keep their settings."""
-    if WINDOWS:
-        base = os.environ.get("APPDATA") or os.path.expanduser("~\\AppData\\Roaming")
-    elif MACOS:
-        base = os.path.expanduser("~/Library/Application Support")
-    else:
-        base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    return os.path.join(base, "snapback", SETTINGS)
+    """Give the path of this user's settings."""
+    return os.path.join(own_folder("APPDATA" if WINDOWS else "XDG_CONFIG_HOME", "~\\AppData\\Roaming", "~/.config"), SETTINGS)
 
 
 def state_path() -> str:
     """Give the path of the local record of drives; it is a convenience, never needed."""
-    if WINDOWS:
-        base = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~\\AppData\\Local")
-    elif MACOS:
-        base = os.path.expanduser("~/Library/Application Support")
-    else:
-        base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return os.path.join(base, "snapback", "drives.json")
+    return os.path.join(own_folder("LOCALAPPDATA" if WINDOWS else "XDG_STATE_HOME", "~\\AppData\\Local", "~/.local/state"), "drives.json")
 
 
 def read_record() -> Dict[str, Any]:
@@ -3928,6 +3970,9 @@ def note_seen(drive_id: str, seen: Seen) -> None:
         record = read_record()
         kept = record.get("seen")
         write_record({**record, "seen": {**(kept if isinstance(kept, dict) else {}), drive_id: seen._asdict()}})
+
+
+# -- the program and its surroundings --
 
 
 def terminal_width(stream: TextIO) -> int:
@@ -3989,29 +4034,6 @@ def current_folder() -> str:
         return os.getcwd()
     except OSError:
         return ""
-
-
-def system_disks() -> Set[str]:
-    """Give the disks of this computer's own system and home, which no offline drive can be on."""
-    places = (os.environ.get("SYSTEMDRIVE", "C:") + os.sep if WINDOWS else "/", os.path.expanduser("~"))
-    found: Set[str] = set()
-    for place in places:
-        with contextlib.suppress(OSError):  # a home folder that cannot be looked at is on no drive that can be written to
-            found |= disks_of(place)
-    return found
-
-
-def mounted_beside(path: str) -> List[str]:
-    """List the other places where something of the disk of `path`, a mount point, is mounted, as far as Linux tells."""
-    own = {disk for one in mounts() if one.place == path for disk in disks_below(one.number) | disks_behind(one.device)}
-    return [one.place for one in mounts() if one.place != path and own & (disks_below(one.number) | disks_behind(one.device))]
-
-
-def flush_drive(path: str) -> None:
-    """Flush a whole drive, where the system has a call that can be trusted. Raises OSError when the drive failed."""
-    flushing = whole_flush(Folder.top(path))
-    if flushing:
-        flushing.finish()
 
 
 def find_program(name: str) -> str:
@@ -5033,6 +5055,7 @@ class Prepared(NamedTuple):
     total: int
     notes: Tuple[str, ...]
     same_disk: bool                  # as this computer's own files
+    has_copies: bool
 
 
 def check_place(path: str, sources: Sequence[str], offline: bool, anyway: bool) -> None:
@@ -5060,16 +5083,16 @@ def check_place(path: str, sources: Sequence[str], offline: bool, anyway: bool) 
                                  "another disk")
 
 
-def furnish(root: Folder, plan: str, owner: str) -> List[str]:
+def furnish(root: Folder, recovery: str, owner: str) -> List[str]:
     """Put the tool and the recovery plan on a drive; say what is left alone because snapback did not write it."""
     notes = []
     remove_unique(root, owner)
-    present = read_text(root, PLAN)
-    if present != plan:
-        if (present or PLAN_TITLE).startswith(PLAN_TITLE) and (present is not None or not root.has(PLAN)):
-            write_text(root, PLAN, plan, owner)
+    present = read_text(root, RECOVERY)
+    if present != recovery:
+        if (present or RECOVERY_TITLE).startswith(RECOVERY_TITLE) and (present is not None or not root.has(RECOVERY)):
+            write_text(root, RECOVERY, recovery, owner)
         else:
-            notes.append(f"{PLAN} on the drive was not written by snapback; it was left alone")
+            notes.append(f"{RECOVERY} on the drive was not written by snapback; it was left alone")
     own = own_text()
     present = read_text(root, TOOL, 4 * MIB)
     if present is None and not root.has(TOOL):
@@ -5081,8 +5104,8 @@ def furnish(root: Folder, plan: str, owner: str) -> List[str]:
     return notes
 
 
-def prepare_drive(path: str, label: str, offline: bool, created: str, plan: Callable[[Marker], str]) -> Prepared:
-    """Make a marker (unless there is one), put the tool and the plan there, and try what the drive can do."""
+def prepare_drive(path: str, label: str, offline: bool, created: str, recovery: Callable[[Marker], str]) -> Prepared:
+    """Make a marker (unless there is one), put the tool and the recovery plan there, and try what the drive can do."""
     root = Folder.top(path)
     marker, made = read_marker(root), False
     if marker is None and root.has(MARKER):
@@ -5092,10 +5115,10 @@ def prepare_drive(path: str, label: str, offline: bool, created: str, plan: Call
         abilities = try_drive(root)
         name = " ".join(show(label).split()) or show(path_parts(path)[-1] if path_parts(path) else "drive")
         marker, made = Marker(new_id(), name[:100], created, offline), True
-        notes = furnish(root, plan(marker), "init")
+        notes = furnish(root, recovery(marker), "init")
         write_text(root, MARKER, marker_text(marker), "init")  # last: it alone makes the folder a drive
     free, total = free_space(path)
-    return Prepared(marker, made, abilities, free, total, tuple(notes), bool(disks_of(path) & system_disks()))
+    return Prepared(marker, made, abilities, free, total, tuple(notes), bool(disks_of(path) & system_disks()), any(list_sets(root)))
 
 
 # -- sets --
@@ -5261,7 +5284,7 @@ def the_only_place(label: str, places: Sequence[str]) -> str:
     """Give where a drive is attached. Raises UsageError where two have its id, as one was cloned: which is meant cannot be known."""
     if len(places) > 1:
         raise UsageError(f"two drives have the id of {label}: {show(places[0])} and {show(places[1])}; one is a clone of the other, so "
-                         f"nothing was copied to either; unplug one or, to make it a drive of its own, remove its {MARKER} and run: "
+                         f"neither is used; unplug one or, to make it a drive of its own, remove its {MARKER} and run: "
                          "snapback.py init")
     return places[0]
 
@@ -5667,11 +5690,9 @@ def plan_of(set_folder: Folder, snapshots: Sequence[Snapshot], rotation: Rotatio
     return Plan([*damaged, *plan.keep], plan.remove, spare, damaged)
 
 
-def held_text(held: Snapshot, set_path: str) -> str:
-    """Say that a set is on hold, and what to do."""
-    return (f"on hold since {held.name}: {tripped_text(held.end.get('tripped'))}; this looks like ransomware or a big reorganisation: "
-            "nothing old is deleted; if it was not you, unplug this drive and look at READ-ME-FIRST.txt; if it was you, run: "
-            f"snapback.py accept --drive {shell_word(set_path)}")
+def held_text(held: Snapshot) -> str:
+    """Say why a set is on hold."""
+    return f"on hold since {held.name}: {tripped_text(held.end.get('tripped'))}"
 
 
 def why_put_off(set_folder: Folder, snapshots: Sequence[Snapshot], newest: Optional[Snapshot], now: datetime) -> str:
@@ -5730,7 +5751,7 @@ def prepare_rotation(set_folder: Folder, snapshots: Sequence[Snapshot], rotation
     """Plan a rotation, and say what forbids it now. Raises UsageError, OSError."""
     plan = plan_of(set_folder, snapshots, rotation, now)
     held = held_by(snapshots, read_accepted(set_folder))
-    why = held_text(held, set_folder.path) if held else why_put_off(set_folder, snapshots, newest, now)
+    why = held_text(held) if held else why_put_off(set_folder, snapshots, newest, now)
     return Rotated(plan, put_off=why, held=held is not None, attention=bool(why))
 
 
@@ -5827,7 +5848,7 @@ class Order(NamedTuple):
 
     sources: Tuple[Source, ...]
     now: datetime
-    plan: Callable[[Marker], str]    # writes the recovery plan
+    recovery: Callable[[Marker], str]    # writes the recovery plan
     rules: Rules = Rules()
     set_name: str = ""
     adopt: bool = False
@@ -6325,7 +6346,7 @@ class Tally:
         self.run.workers.pulse.tell()
 
 
-class Group:
+class LinkGroup:
     """The names of one hard-linked file: the path of the first in the copy, how many are still to come, and its lines once stored."""
 
     def __init__(self, first: str, names: int) -> None:
@@ -6333,7 +6354,7 @@ class Group:
         self.lines: Optional[Known] = None
 
 
-class Groups:
+class LinkGroups:
     """The names of hard-linked files, met one by one: the first is stored, the others are linked to it.
 
     A group is forgotten when its last name was met, so only those with names elsewhere take memory.
@@ -6341,7 +6362,7 @@ class Groups:
 
     def __init__(self, run: Run, tally: Tally) -> None:
         self.run, self.tally = run, tally
-        self.open: Dict[Tuple[int, ...], Group] = {}
+        self.open: Dict[Tuple[int, ...], LinkGroup] = {}
 
     def join(self, before: Optional[Earlier], errand: Errand, at: int, lines: List[str]) -> None:
         """Store the first name of a group, or link a further one when the first is done."""
@@ -6360,16 +6381,16 @@ class Groups:
                 lines[at], lines[at + 1] = self.tally.stored(errand.path, result, errand.known)
             self.run.workers.after(further, keeps=len(errand.folders))
 
-    def meet(self, info: os.stat_result, path: str) -> Group:
+    def meet(self, info: os.stat_result, path: str) -> LinkGroup:
         """Find or open the group of a name; its times are part of the key, as a deleted file's inode is soon another's."""
         key = (*stamp(info), info.st_mode, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
-        group = self.open.setdefault(key, Group(path, info.st_nlink))
+        group = self.open.setdefault(key, LinkGroup(path, info.st_nlink))
         group.left -= 1
         if group.left <= 0:
             del self.open[key]
         return group
 
-    def _linked(self, group: Group, errand: Errand) -> Optional[Stored]:
+    def _linked(self, group: LinkGroup, errand: Errand) -> Optional[Stored]:
         lines = group.lines
         if lines is None or not self.run.store.abilities.hard_links or not self.link(group, errand.target, errand.name):
             return None
@@ -6378,7 +6399,7 @@ class Groups:
         moved = errand.moved is not None and not other_content(lines, errand.moved.known)
         return Stored(Known(lines.line, hash_line(digest, errand.path)), same, errand.file.info.st_size, moved=moved)
 
-    def link(self, group: Group, folder: Folder, name: str) -> bool:
+    def link(self, group: LinkGroup, folder: Folder, name: str) -> bool:
         """Give the group's first entry in this copy a further name; False where the drive refuses."""
         *folders, first = group.first.split("/")
         try:
@@ -6606,7 +6627,7 @@ class Entries:
     def __init__(self, run: Run, tally: Tally, comparison: Comparison) -> None:
         self.run, self.tally, self.comparison = run, tally, comparison
         self.moves = Moves(run.order, comparison.suspects, comparison.hard_links and not run.order.fresh)
-        self.groups = Groups(run, tally)
+        self.link_groups = LinkGroups(run, tally)
         self.unseen: Set[str] = set()    # files that cannot be looked at, until they are met again among the folders
 
     def take(self, place: Place, files: Sequence[Tuple[str, Optional[os.stat_result], str]], known: Dict[str, Known],
@@ -6660,7 +6681,7 @@ class Entries:
         lines += ("", "")
         errand = errand._replace(moved=moved)
         if errand.file.info.st_nlink > 1:
-            self.groups.join(place.before, errand, at, lines)
+            self.link_groups.join(place.before, errand, at, lines)
         else:
             self._send(place, errand, at, lines)
 
@@ -6768,8 +6789,8 @@ class Entries:
             return
         line = special_line(kind, place.of(name), info, words + xattr_words(entry_xattrs(file.folder, file.name)))
         self.run.counts.other += 1
-        group = self.groups.meet(info, place.of(name)) if info.st_nlink > 1 else None
-        if (group is None or group.first == place.of(name) or not self.groups.link(group, place.new, name)) and (
+        group = self.link_groups.meet(info, place.of(name)) if info.st_nlink > 1 else None
+        if (group is None or group.first == place.of(name) or not self.link_groups.link(group, place.new, name)) and (
                 not make_entry(place.new, name, line)):
             line = optional_line(line)
         lines.append(line)
@@ -6985,8 +7006,8 @@ def check_sources_beside(drive: Drive, set_name: str, sources: Sequence[Source])
 
 def refuse_unmounted(source: Source, before: Earlier) -> None:
     """Raise SourceGone where a source lay on a disk of its own, and its mount point is none now: that disk is not attached."""
-    mounts = before.manifest.header.get("mounts")
-    then = mounts.get(source.alias) if isinstance(mounts, dict) else None
+    noted = before.manifest.header.get("mounts")
+    then = noted.get(source.alias) if isinstance(noted, dict) else None
     if isinstance(then, str) and before.sources.get(source.alias) == source.path and then != mount_point(source.path) and is_inside(
             then, mount_point(source.path)):
         raise SourceGone(f"{show(source.path)} was on the disk mounted at {show(then)} when {before.name} was made, and no disk is mounted "
@@ -7241,7 +7262,8 @@ class SetRun:
             notice = hold_notice(held.name, held.end.get("tripped"))
             if read_text(self.set_folder, HOLD_NOTICE) != notice:
                 write_text(self.set_folder, HOLD_NOTICE, notice, self.set_name)
-        return held_text(held, self.set_folder.path)
+        return held_text(held) if held.name == name else (
+            f"on hold since {held.name}, as much was lost at once ({HOLD_NOTICE} there says what)")
 
     def _way_to_room(self) -> str:
         """Say how a stricter policy would make room; nothing is deleted for that unless a person says so."""
@@ -7287,8 +7309,8 @@ class SetRun:
             self._mend_twins()
             self._remove_leftovers(left_behind)
             if self.drive.marker:
-                plan = self.order.plan(self.drive.marker)
-                notes += [Note("", text) for text in furnish(self.drive.root, plan, self.set_name)]
+                recovery = self.order.recovery(self.drive.marker)
+                notes += [Note("", text) for text in furnish(self.drive.root, recovery, self.set_name)]
             self.set_folder.flush()
             if flush:
                 flush.finish()
@@ -7461,7 +7483,7 @@ def see_drive(drive: Drive, set_name: str, sources: Sequence[Source], before: Se
     snapshots = survey(folder)
     held, wanted = held_by(snapshots, read_accepted(folder)), {source.alias: source.path for source in sources}
     newest = newest_whole(one for one in snapshots if not wanted or one.sources == wanted)
-    seen = seen._replace(checked=last_check(folder), hold=held_text(held, folder.path) if held else "", pace=pace_of(snapshots))
+    seen = seen._replace(checked=last_check(folder), hold=held_text(held) if held else "", pace=pace_of(snapshots))
     if newest:
         damaged = damaged_in(read_text(folder, DAMAGED_LIST, 64 * MIB) or "").get(newest.name, 0)
         seen = seen._replace(snapshot=newest.name, taken=str(newest.header["taken"]), damaged=damaged,
@@ -7945,7 +7967,7 @@ class Landing:
     def __init__(self, set_folder: Folder, target: Folder, wish: Wish, workers: Workers) -> None:
         self.set_folder, self.target, self.wish, self.workers = set_folder, target, wish, workers
         self.stored: Dict[str, Trail] = {}
-        self.groups: Dict[Tuple[str, ...], str] = {}
+        self.first_of: Dict[Tuple[str, ...], str] = {}     # of each hard-linked file the path of its first name
         self.spoilt: Set[str] = set()
         self.kept_folder = ""            # with a slash behind it: all that is in it is older, which has been said
         self.findings: List[Finding] = []
@@ -7960,12 +7982,12 @@ class Landing:
             return
         words = parse_keywords(known.line)
         self.note_kept(path, words)
-        group = self._group(words, known)
-        if group in self.groups:
-            self.workers.after(functools.partial(self._link, self.groups[group], folder, path, known, neighbours), keeps=1)
+        key = self._link_key(words, known)
+        if key in self.first_of:
+            self.workers.after(functools.partial(self._link, self.first_of[key], folder, path, known, neighbours), keeps=1)
             return
-        if group:
-            self.groups[group] = path
+        if key:
+            self.first_of[key] = path
         self._first(folder, path, known, neighbours)
 
     def _first(self, folder: Folder, path: str, known: Known, neighbours: Mapping[str, Known], at_once: bool = False) -> None:
@@ -8001,7 +8023,7 @@ class Landing:
         if "kept" in words and not (self.kept_folder and path.startswith(self.kept_folder)):
             self.kept_folder = path + "/"
 
-    def _group(self, words: Mapping[str, str], known: Known) -> Tuple[str, ...]:
+    def _link_key(self, words: Mapping[str, str], known: Known) -> Tuple[str, ...]:
         """Give what the names of one hard-linked file have in common; empty for a file with one name."""
         if "nlink" not in words:
             return ()
@@ -8287,9 +8309,9 @@ def drives_answer(answers: Mapping[str, Tuple[str, Answer]]) -> Answer:
         for drive_id, (label, answer) in answers.items()]})
 
 
-def plan_text(marker: Marker) -> str:
+def recovery_text(marker: Marker) -> str:
     """Write the recovery plan: plain words, for a bad day, on a strange computer."""
-    return f"""{PLAN_TITLE}
+    return f"""{RECOVERY_TITLE}
 
 This drive ({show(marker.label)}) holds dated copies of folders, made by snapback.
 Each computer has a folder here, and in it each date has a folder, such as
@@ -8345,13 +8367,13 @@ def age_text(taken: Optional[datetime], now: datetime) -> str:
 
     >>> now = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
     >>> [age_text(now - timedelta(seconds=one), now) for one in (30, 3599.7, 3900, 90000)]
-    ['now', '59 min ago', '1 h 5 min ago', '1 day 1 h ago']
+    ['just now', '59 min ago', '1 h 5 min ago', '1 day 1 h ago']
     """
     if taken is None:
         return "?"
     seconds = (now - taken).total_seconds()
     if seconds < 60:
-        return "in the future" if seconds < -60 else "now"
+        return "in the future" if seconds < -60 else "just now"
     return span_text(seconds if seconds >= 3600 else seconds // 60 * 60) + " ago"
 
 
@@ -8379,9 +8401,10 @@ def init_answer(prepared: Prepared, path: str, unheard: Sequence[str]) -> Answer
     if prepared.same_disk:
         lines.append("Same disk:    it is on the disk of this computer's own files: copies there help against mistakes, not when that "
                      "disk dies")
-    if prepared.made:
-        lines += ["", f"Next, make the first dated copy:  snapback.py backup ~/Documents {shell_word(path)}",
-                  f"Its section in {SETTINGS}, for runs by themselves:  [drive {prepared.marker.id}]"]
+    instead = ", in the place of the one it had" if prepared.made and prepared.has_copies else ""
+    lines += ["", f"It has dated copies already:  snapback.py list --drive {shell_word(path)}" if prepared.has_copies else
+              f"Next, make a dated copy:  snapback.py backup ~/Documents {shell_word(path)}",
+              f"Its section in {SETTINGS}, for runs by themselves{instead}:  [drive {prepared.marker.id}]"]
     problems = [*prepared.notes, *(f"{option} had no effect, as the drive keeps what its marker says; to change that, edit {MARKER} there"
                                    for option in unheard)]
     return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
@@ -8401,10 +8424,29 @@ def note_lines(notes: Notes, all_are: str) -> List[str]:
     return [*lines, f"... and {rest:,} more; {all_are}"] if rest > 0 else lines
 
 
-def plan_lines(plan: Plan) -> List[str]:
-    """Write a plan, each dated copy with its reasons."""
-    rows = [("keep", plan.keep), ("delete", plan.remove), ("spare", plan.spare)]
-    return [f"{word:<7} {one.name:<20}  {'; '.join(one.reasons)}" for word, verdicts in rows for one in verdicts]
+def group_names(snapshots: Iterable[Snapshot]) -> Dict[str, str]:
+    """Name the sources of each dated copy, with their paths where the names alone do not tell the groups; empty if there is one group.
+
+    >>> old, new = (Snapshot(path, State.WHOLE, {"sources": {"Documents": path}}) for path in ("/old", "/new"))
+    >>> group_names([old]), group_names([old, new])["/new"]
+    ({}, 'Documents=/new')
+    """
+    groups = {one.name: frozenset(one.sources.items()) for one in snapshots if one.sources}
+    names = Counter(frozenset(alias for alias, _path in group) for group in set(groups.values()))
+    if sum(names.values()) < 2:
+        return {}
+    return {name: ", ".join(show(alias if names[frozenset(dict(group))] == 1 else f"{alias}={path}") for alias, path in sorted(group))
+            for name, group in groups.items()}
+
+
+def plan_lines(plan: Plan, groups: Mapping[str, str]) -> List[str]:
+    """Write a plan, each dated copy once with its reasons and, where there are several groups, its sources."""
+    spare = {one.name: one.reasons for one in plan.spare}
+    rows = [("keep", one.name, one.reasons) for one in plan.keep if one.name not in spare]
+    rows += [("delete", one.name, one.reasons) for one in plan.remove]
+    rows += [("spare", one.name, (*one.reasons, *spare[one.name])) for one in plan.keep if one.name in spare]
+    return [f"{word:<7} {name:<20}  {'; '.join([*reasons, *([f'of {groups[name]}'] if name in groups else [])])}"
+            for word, name, reasons in rows]
 
 
 def plan_facts(plan: Plan) -> Dict[str, Any]:
@@ -8432,16 +8474,28 @@ def rotated_notes(done: Rotated) -> Notes:
     return [*put_off, *broken, *damaged, *failed]
 
 
-def rotate_answer(done: Rotated, dry_run: bool) -> Answer:
-    """Report a rotation, or what it would do."""
-    lines = plan_lines(done.plan)
+def hold_cure(set_path: str) -> List[str]:
+    """Say what to do about a hold."""
+    return [f"if that was not you, it may be ransomware: unplug this drive, and read {RECOVERY} on another computer",
+            f"if it was you, run: snapback.py accept --drive {shell_word(set_path)}"]
+
+
+def hold_lines(hold: str, set_path: str) -> List[str]:
+    """Say that a set is on hold, and what to do."""
+    return [f"{hold}; nothing old is deleted", *hold_cure(set_path)]
+
+
+def rotate_answer(done: Rotated, snapshots: Sequence[Snapshot], set_path: str, dry_run: bool) -> Answer:
+    """Report a rotation of these dated copies, or what it would do."""
+    lines = plan_lines(done.plan, group_names(snapshots))
     if dry_run:
-        go, stay = len(done.plan.remove), len(done.plan.keep)
-        lines.append(f"By the rules {go} would go and {stay} stay; nothing is deleted now." if done.put_off else
-                     f"Would delete {go} and keep {stay}; nothing was deleted.")
+        go, stay, spare = len(done.plan.remove), len(done.plan.keep), len(done.plan.spare)
+        only = f", of which {spare} only while enough is free" if spare else ""
+        lines.append(f"By the rules {go} would go and {stay} stay{only}; nothing is deleted now." if done.put_off else
+                     f"Would delete {go} and keep {stay}{only}; nothing was deleted.")
     else:
         lines += rotated_lines(done) or ["Nothing was deleted."]
-    problems = note_lines(rotated_notes(done), ALL_IN_JSON)
+    problems = note_lines(rotated_notes(done), ALL_IN_JSON) + (hold_cure(set_path) if done.held else [])
     return Answer(Exit.HELD if done.held else Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
         **plan_facts(done.plan), "dry_run": dry_run, "removed": done.removed, "freed": done.freed, "found": done.found,
         "put_off": done.put_off, "failed": [note._asdict() for note in done.notes]})
@@ -8498,13 +8552,26 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str, eject
             end = f"OK - you can rely on this copy, but what is said above needs attention; {unplug}"
     problems = note_lines(taken.notes, f"all are named in its list, {MANIFEST}") + note_lines(old, ALL_IN_JSON)
     if taken.hold:
-        problems.append(taken.hold)
+        problems += hold_lines(taken.hold, parent_path(taken.path))
         end = f"ON HOLD - the dated copy was made, and every earlier one is untouched; {unplug}"
     facts = backup_facts(taken, seconds)
     if ejected:
         facts.update(ejected=ejected[0], safe_to_unplug=ejected[0])
     code = Exit.HELD if taken.hold else Exit.ATTENTION if problems else Exit.DONE
     return Answer(code, lines if problems else [*lines, end], [*problems, end] if problems else (), facts)
+
+
+def top_folders(entries: Iterable[Tuple[Same, int, str]]) -> List[str]:
+    """Add up what would be copied, for each source and each folder directly in it.
+
+    >>> top_folders([(Same.NEW, 1, "a/b/c"), (Same.NEW, 2, "a/b/d/e"), (Same.NEW, 3, "a/f")])
+    ['new             3 B  a/: 1 file', 'new             3 B  a/b/: 2 files']
+    """
+    found: Dict[str, List[int]] = {}
+    for _same, size, path in entries:
+        found.setdefault("/".join(path.split("/")[:-1][:2]), []).append(size)
+    return [f"{Same.NEW.value:<10} {size_text(sum(sizes)):>8}  {show(folder + '/') if folder else 'sources that are files'}: "
+            f"{count_text(len(sizes), 'file')}" for folder, sizes in sorted(found.items())]
 
 
 def preview_answer(look: Look, set_name: str, label: str, free: int) -> Answer:
@@ -8514,6 +8581,8 @@ def preview_answer(look: Look, set_name: str, label: str, free: int) -> Answer:
     new = sum(1 for same, _, _ in look.entries if same is Same.NEW)
     changed = sum(1 for same, _, _ in look.entries if same is Same.CHANGED)
     doubtful = len(look.entries) - new - changed
+    if new == look.files and new > NOTES_SHOWN:  # a first copy: who asks wants to see the folders, not all files
+        lines = [*top_folders(look.entries), "All files are new; " + ALL_IN_JSON]
     lines.append(f"Would copy {size_text(look.bytes)} to {label}, set {set_name}: {new:,} new and {changed:,} changed of "
                  f"{count_text(look.files, 'file')} ({size_text(look.total)})"
                  + (f"; {doubtful:,} would be read again, to see whether they changed" if doubtful else "") + ". Nothing was written.")
@@ -8541,7 +8610,7 @@ class Listed(NamedTuple):
     snapshots: Sequence[Snapshot]
     bad: Mapping[str, int]
     pins: Mapping[str, str]
-    hold: str = ""                   # why the set is on hold
+    hold: Sequence[str] = ()         # that the set is on hold, and what to do
 
 
 def newest_is_bad(listed: Listed) -> bool:
@@ -8556,8 +8625,7 @@ def damage_lines(name: str, listed: Listed) -> List[str]:
              "what you need" for one in listed.snapshots if one.state is State.DAMAGED]
     lines += [f"{name}/{one.name}: its list is damaged, and its second list serves; put it back, in the set's folder, with: "
               f"{put_back(one.name)}" for one in listed.snapshots if one.by_twin]
-    if listed.hold:
-        lines.append(f"{name}: {listed.hold}")
+    lines += [f"{name}: {line}" for line in listed.hold]
     if newest_is_bad(listed):
         lines.append(f"{name}: a check found damaged files, which the next backup stores anew if the source still has them")
     return lines
@@ -8567,7 +8635,7 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
     """Report the dated copies of each set on a drive."""
     lines, facts = [], []  # type: List[str], List[Dict[str, Any]]
     for name, (snapshots, bad, pins, _hold) in sets.items():
-        groups = {frozenset(one.sources) for one in snapshots if one.sources}
+        groups = group_names(snapshots)
         lines.append(f"{name} on {drive}")
         lines.append(f"  {'date':<20} {'files':>10} {'size':>8} {'new':>8}  age")
         for one in snapshots:
@@ -8576,7 +8644,7 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
                 end = one.end
                 lines.append(f"  {one.name:<20} {end['files']:>10,} {size_text(end['bytes']):>8} "
                              f"{size_text(end.get('added', 0)):>8}  {age_text(taken, now)}"
-                             + (f"; {', '.join(map(show, sorted(one.sources)))}" if len(groups) > 1 else "")
+                             + (f"; {groups[one.name]}" if one.name in groups else "")
                              + ("; some files could not be read" if end.get("skipped") or end.get("kept") else "")
                              + (f"; {bad[one.name]:,} found damaged" if one.name in bad else "")
                              + ("; pinned" if one.name in pins else ""))
@@ -8659,7 +8727,8 @@ def status_lines(one: DriveStatus, now: datetime) -> List[str]:
     stays = [f"  attached     for {span_text((now - since).total_seconds())}, so no offline drive: unplug it between copies"
              ] if since and seen.offline and one.attached and not is_offline(one, now) else []
     newest = f"{seen.snapshot}, {age_text(parse_time(seen.taken), now)}" if seen.snapshot else "none that is known here"
-    checked = age_text(parse_time(seen.checked), now) if seen.checked else "never: run snapback.py verify, which reads everything again"
+    cure = f": run snapback.py verify --drive {shell_word(seen.path)}" if one.attached else ": attach it and run snapback.py verify"
+    checked = age_text(parse_time(seen.checked), now) if seen.checked else f"never{cure if seen.snapshot else ''}"
     return [f"{one.label}{' (offline)' if seen.offline else ''}: {where}", *stays, f"  newest copy  {newest}", f"  last check   {checked}",
             f"  space        {space_text(seen)}", *(["  tripwire     off: much lost at once holds nothing"] if seen.unguarded else [])]
 
@@ -9563,7 +9632,7 @@ def init_for_backup(place: str, sources: Sequence[str], dry_run: bool, now: date
         raise UsageError(f"{show(place)} is no drive yet, so a dry run has nothing to compare with; first run: "
                          f"snapback.py init {shell_word(place)}")
     try:
-        prepare_drive(where, "", False, now.isoformat(timespec="seconds"), plan_text)
+        prepare_drive(where, "", False, now.isoformat(timespec="seconds"), recovery_text)
     except OSError as err:
         raise not_preparable(place, err) from err
     return True
@@ -9590,8 +9659,9 @@ def make_order(args: argparse.Namespace, sources: Tuple[Source, ...], scene: Sce
     """Read the options of `backup` into an order. Raises UsageError."""
     hold_at = HOLD_AT if args.hold_at is None else parse_hold_at(args.hold_at)
     rotation = read_rotation(args)
-    return Order(sources, scene.now, plan_text, read_rules(args), args.set, args.adopt, args.checksum, args.allow_empty, args.fresh,
-                 hold_at, None if args.no_rotate else rotation, scene.watched, args.jobs)
+    return Order(sources, scene.now, recovery_text, read_rules(args), set_name=args.set, adopt=args.adopt, checksum=args.checksum,
+                 allow_empty=args.allow_empty, fresh=args.fresh, hold_at=hold_at, rotation=None if args.no_rotate else rotation,
+                 watched=scene.watched, jobs=args.jobs)
 
 
 def with_rotation_on(drive: Drive, order: Order, args: argparse.Namespace) -> Tuple[Order, str]:
@@ -9651,37 +9721,55 @@ def eject_drive(drive: Drive) -> Tuple[bool, str]:
     return eject(drive.path)
 
 
-def back_up(drive: Drive, order: Order, scene: Scene, eject_it: bool, settings: Optional[Settings], schedule: str = "") -> Answer:
-    """Make one dated copy, remember what was seen of the drive, leave the settings there, and eject it if that is wanted."""
+class Afterwards(NamedTuple):
+    """What follows a dated copy: whether the drive is ejected, the settings to be left there, and a line for cron to be shown."""
+
+    eject: bool = False
+    settings: Optional[Settings] = None
+    schedule: str = ""
+
+
+def back_up(drive: Drive, order: Order, scene: Scene, then: Afterwards) -> Answer:
+    """Make one dated copy, remember what was seen of the drive, and do what follows."""
     began = scene.clock()
     taken = take_snapshot(drive, order, scene.expect)
-    unsaved = leave_settings(drive, taken.set_name, settings) if settings else ""
+    unsaved = leave_settings(drive, taken.set_name, then.settings) if then.settings else ""
     if drive.marker:
         remember_drive(drive.path, drive.marker)
     with contextlib.suppress(OSError):  # the record is a convenience
         look_again(drive, taken.set_name, order.sources, scene.now)
     if unsaved:
         taken.notes.append(Note("", unsaved))
-    ejected = eject_drive(drive) if eject_it else None
-    return backup_answer(taken, drive.label, scene.clock() - began, schedule, ejected)
+    ejected = eject_drive(drive) if then.eject else None
+    return backup_answer(taken, drive.label, scene.clock() - began, then.schedule, ejected)
 
 
-def not_due_answer(drive: Drive, standing: Standing, now: datetime) -> Answer:
-    """Report that it is too early for a dated copy."""
-    return Answer(Exit.DONE, [f"{drive.label}: nothing is due yet; its newest dated copy was made {age_text(standing.taken, now)}"], (),
-                  {"attached": True, "due": False, "set": standing.set_name})
+def too_early(drive: Drive, order: Order, standing: Standing, every: Duration) -> Optional[Answer]:
+    """Report that it is too early for a dated copy, and note how the drive stands; None where one is due."""
+    if is_due(standing.taken, every, order.now):
+        return None
+    with contextlib.suppress(OSError):  # the record is a convenience
+        look_again(drive, standing.set_name, order.sources, order.now)
+    said = f"{drive.label}: nothing is due yet; its newest dated copy was made {age_text(standing.taken, order.now)}"
+    return Answer(Exit.DONE, [said], (), {"attached": True, "due": False, "set": standing.set_name})
 
 
-def back_up_somehow(drive: Drive, order: Order, scene: Scene, eject_it: bool, settings: Settings, fresh_by_rule: bool) -> Answer:
+def try_out(drive: Drive, order: Order) -> Answer:
+    """Report what a dated copy would hold, and make none."""
+    look, set_name = preview(drive, order)
+    return preview_answer(look, set_name, drive.label, free_space(drive.path)[0])
+
+
+def back_up_somehow(drive: Drive, order: Order, scene: Scene, then: Afterwards, fresh_by_rule: bool) -> Answer:
     """Make one dated copy; where there is no room for a fresh one that only a rule asks for, one that shares files is better than none."""
     try:
-        return back_up(drive, order, scene, eject_it, settings)
+        return back_up(drive, order, scene, then)
     except DriveError as err:
         if not fresh_by_rule or not (err.full or isinstance(err, TooSmall)):
             raise
         why = (f"{drive.label} has no room for the fresh copy that fresh-every asks for, so this one shares files with earlier ones; make "
                "room, or take a larger drive")
-    return with_problem(back_up(drive, order._replace(fresh=False), scene, eject_it, settings), why)
+    return with_problem(back_up(drive, order._replace(fresh=False), scene, then), why)
 
 
 class Stuck(SnapbackError):
@@ -9695,17 +9783,15 @@ def serve_drive(one: DriveSettings, where: str, order: Order, args: argparse.Nam
     drive = open_found(one.id, where)
     standing = standing_of(drive, order)
     every = parse_span(args.every) if args.every else one.every
-    if (args.if_due or args.every) and not is_due(standing.taken, every, scene.now):
-        with contextlib.suppress(OSError):
-            look_again(drive, standing.set_name, order.sources, scene.now)
-        return not_due_answer(drive, standing, scene.now)
+    early = too_early(drive, order, standing, every) if args.if_due or args.every else None
+    if early:
+        return early
     fresh = standing.shares_since is not None and is_fresh_due(standing.shares_since, one.fresh_every, scene.now) and not order.fresh
     order = order._replace(fresh=order.fresh or fresh)
     if args.dry_run:
-        look, set_name = preview(drive, order)
-        return preview_answer(look, set_name, drive.label, free_space(drive.path)[0])
+        return try_out(drive, order)
     try:
-        answer = back_up_somehow(drive, order, scene, args.eject or one.eject, settings, fresh)
+        answer = back_up_somehow(drive, order, scene, Afterwards(args.eject or one.eject, settings), fresh)
     except Locked as busy:
         with contextlib.suppress(OSError):
             seen = look_again(drive, standing.set_name, order.sources, scene.now)
@@ -9734,8 +9820,12 @@ def label_of(one: DriveSettings, seen: Optional[Seen] = None) -> str:
     return show((seen or seen_drives().get(one.id, Seen())).label or one.label) or f"the drive {one.id[:8]}..."
 
 
-def miss_drive(one: DriveSettings, label: str, silent: str, quiet: bool, now: datetime) -> Answer:
-    """Report a drive of the settings that is not attached: loudly only once a day, after `remind-after`."""
+def miss_drive(one: DriveSettings, silent: str, quiet: bool, now: datetime) -> Answer:
+    """Report a drive of the settings that is not attached: loudly only once a day, after `remind-after`.
+
+    `silent` says why it could not be looked for; `quiet`: nobody asked, so that it is no failure.
+    """
+    label = label_of(one)
     seen = note_missed(one.id, seen_drives().get(one.id, Seen(label=one.label)), now)
     last = believable(seen.taken, now) or believable(seen.missed_since, now)  # neither: the record cannot be written
     facts = {"attached": False, "due": False}
@@ -9802,12 +9892,12 @@ def tell_of_settings(trouble: str, scene: Scene) -> None:
         write_record({**record, "told_of_settings": scene.now.isoformat(timespec="seconds")})
 
 
-def settings_here(named: str) -> Settings:
-    """Read the settings that a run by itself needs. Raises UsageError where there are none, or no drive in them."""
+def settings_here(named: str, command: str) -> Settings:
+    """Read the settings that `command` needs, as it names no folders. Raises UsageError where there are none, or no drive in them."""
     path = find_settings(named)
     if not path:
-        raise UsageError(f"say what to copy and where to: snapback.py backup ~/Documents /media/usb (or write that into {SETTINGS}, see "
-                         f"README, and put it here: {show(configuration_path())})")
+        raise UsageError(f"say what to copy and where to: snapback.py {command} ~/Documents /media/usb (or write that into {SETTINGS}, "
+                         f"see README, and put it here: {show(configuration_path())})")
     settings = load_settings(path)
     if not settings.drives:
         raise UsageError(f"the settings file {show(path)} names no drive; add a section [drive ID] with the id that stands in the drive's "
@@ -9819,7 +9909,7 @@ def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `backup` without arguments: what the settings say, for each drive that is attached."""
     settings = Settings(())
     try:
-        settings = settings_here(args.config)
+        settings = settings_here(args.config, "backup")
         orders = {one.id: order_of_settings(settings, one, args, scene) for one in settings.drives}
     except SnapbackError as err:
         if settings.notify:
@@ -9838,9 +9928,9 @@ def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
             elif one.id in search.broken:
                 raise DriveError(search.broken[one.id])
             else:
-                answers[one.id] = miss_drive(one, label_of(one), search.silent.get(one.id, ""), quiet, scene.now)
+                answers[one.id] = miss_drive(one, search.silent.get(one.id, ""), quiet, scene.now)
         except DriveAbsent as gone:  # since it was found
-            answers[one.id] = miss_drive(one, label_of(one), str(gone), quiet, scene.now)
+            answers[one.id] = miss_drive(one, str(gone), quiet, scene.now)
         except SnapbackError as err:
             answers[one.id] = Answer(err.code, (), [str(err)], {"error": str(err), "busy": isinstance(err, Locked)})
         except OSError as err:
@@ -9884,19 +9974,16 @@ def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
             return Answer(Exit.DONE, [str(absent)], (), {"attached": False})
         raise
     order, unplanned = with_rotation_on(drive, order, args)
-    standing = standing_of(drive, order) if every else None
-    if every and standing and not is_due(standing.taken, every, scene.now):
-        with contextlib.suppress(OSError):
-            look_again(drive, standing.set_name, order.sources, scene.now)
-        return not_due_answer(drive, standing, scene.now)
+    early = too_early(drive, order, standing_of(drive, order), every) if every else None
+    if early:
+        return early
     if args.dry_run:
-        look, set_name = preview(drive, order)
-        return preview_answer(look, set_name, drive.label, free_space(drive.path)[0])
+        return try_out(drive, order)
     schedule = " ".join(map(shell_word, schedule_words(args, order.sources, drive))) if made else ""
     if made and is_inside(script_path(), drive.path):
         schedule = (f"first copy {TOOL} from the drive to this computer, as nothing can start it while the drive is away; then run it "
                     "there by hand")
-    return with_problem(back_up(drive, order, scene, args.eject, None, schedule), unplanned)
+    return with_problem(back_up(drive, order, scene, Afterwards(args.eject, schedule=schedule)), unplanned)
 
 
 def add_init(parser: Parser) -> None:
@@ -9912,7 +9999,7 @@ def run_init(args: argparse.Namespace, scene: Scene) -> Answer:
     where = whole_path(args.dir)
     try:
         check_place(where, (), args.offline, args.anyway)
-        prepared = prepare_drive(where, args.label, args.offline, scene.now.isoformat(timespec="seconds"), plan_text)
+        prepared = prepare_drive(where, args.label, args.offline, scene.now.isoformat(timespec="seconds"), recovery_text)
     except OSError as err:
         raise not_preparable(args.dir, err) from err
     remember_drive(where, prepared.marker)
@@ -9952,10 +10039,10 @@ def drive_named(args: argparse.Namespace, place: str) -> Optional[Tuple[Drive, s
     return (Drive(where, marker), named) if args.drive or marker else None
 
 
-def drives_to_read(args: argparse.Namespace) -> List[Tuple[Drive, str]]:
-    """Find the drives that a reading command means, marked or not, each with the name of the set, if one was named.
+def drive_at_hand(args: argparse.Namespace) -> Optional[Tuple[Drive, str]]:
+    """Find the drive that was named, else the one that this script or the current folder lies on, marked or not, and the set named.
 
-    The one that was named, else the one that this script or the current folder lies on, else those of the settings that are attached.
+    Raises DriveAbsent where the one that was named is not there.
     """
     for place in [args.drive] if args.drive else [one for one in (parent_path(script_path()), current_folder()) if one]:
         try:
@@ -9963,29 +10050,35 @@ def drives_to_read(args: argparse.Namespace) -> List[Tuple[Drive, str]]:
         except OSError as err:
             raise DriveAbsent(f"{show(place)} cannot be read ({reason(err)}); attach the drive, or run as a user who may read it") from err
         if found:
-            return [found]
+            return found
     if args.drive:
         raise DriveAbsent(f"there is no folder {show(args.drive)}; attach the drive, or check the path")
+    return None
+
+
+def drives_attached(args: argparse.Namespace) -> List[Tuple[str, Sequence[str]]]:
+    """Find the drives of the settings that are attached: of each its label, and where it is. Raises UsageError, DriveAbsent for none."""
     path = find_settings(args.config)
     settings = load_settings(path) if path else Settings(())
     search = find_drives({one.id: one.path for one in settings.drives})
-    attached = [one for one in settings.drives if one.id in search.places]
-    drives = [open_found(one.id, the_only_place(label_of(one), search.places[one.id])) for one in attached]
+    drives = [(label_of(one), search.places[one.id]) for one in settings.drives if one.id in search.places]
     if path and not drives:
         raise DriveAbsent("no drive of the settings is attached; attach one, or say which: --drive DIR")
     if not drives:
         raise UsageError("say which drive: --drive DIR (this script does not lie on one, the current folder is on none, and there are no "
                          "settings)")
-    return [(drive, args.set) for drive in drives]
+    return drives
 
 
 def open_to_read(args: argparse.Namespace) -> Tuple[Drive, str]:
     """Find the one drive that a reading command means, and the name of the set, if one was named. Raises UsageError where several are."""
-    found = drives_to_read(args)
-    if len(found) > 1:
-        drives = ", ".join(f"--drive {shell_word(drive.path)}" for drive, _set in found)
-        raise UsageError(f"several drives are attached; say which: {drives}")
-    return found[0]
+    found = drive_at_hand(args)
+    if found:
+        return found
+    drives = [open_drive(the_only_place(label, places)) for label, places in drives_attached(args)]
+    if len(drives) > 1:
+        raise UsageError(f"several drives are attached; say which: {', '.join(f'--drive {shell_word(one.path)}' for one in drives)}")
+    return drives[0], args.set
 
 
 def no_set(drive: Drive, named: str, sets: Sequence[str], closed: Sequence[str]) -> str:
@@ -10014,19 +10107,34 @@ def list_drive(drive: Drive, named: str, now: datetime) -> Answer:
             snapshots = survey(folder)
             held = held_by(snapshots, read_accepted(folder))
             found[name] = Listed(snapshots, {date: count for date, count in bad.items() if folder.has(date)}, read_pins(folder),
-                                 held_text(held, folder.path) if held else "")
+                                 hold_lines(held_text(held), folder.path) if held else ())
         return list_answer(found, closed if not named else (), drive.label, now)
 
 
 def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
-    """Carry out `list`."""
-    answers = [(drive, list_drive(drive, named, scene.now)) for drive, named in drives_to_read(args)]
-    if len(answers) == 1:
-        return answers[0][1]
-    return Answer(min((answer.code for _drive, answer in answers), key=WORST_FIRST.index),
-                  [line for _drive, answer in answers for line in answer.lines],
-                  [line for _drive, answer in answers for line in answer.problems],
-                  {"snapshots": [{"drive": drive.path, **one} for drive, answer in answers for one in answer.facts["snapshots"]]})
+    """Carry out `list`: of several drives, one that cannot be used does not hide the others."""
+    found = drive_at_hand(args)
+    if found:
+        return list_drive(*found, scene.now)
+    drives = drives_attached(args)
+    places: List[str] = []
+    answers: List[Answer] = []
+    for label, tops in drives:
+        try:
+            drive = open_drive(the_only_place(label, tops))
+            answer = list_drive(drive, args.set, scene.now)
+        except SnapbackError as err:
+            if len(drives) == 1:
+                raise
+            answer = Answer(err.code, (), [str(err)], {"snapshots": []})
+        if len(drives) == 1:
+            return answer
+        places.append(tops[0])
+        answers.append(answer._replace(problems=[f"{label}: {line}" for line in answer.problems]))
+    return Answer(min((answer.code for answer in answers), key=WORST_FIRST.index),
+                  [line for answer in answers for line in answer.lines],
+                  [line for answer in answers for line in answer.problems],
+                  {"snapshots": [{"drive": place, **one} for place, answer in zip(places, answers) for one in answer.facts["snapshots"]]})
 
 
 def choose_set(drive: Drive, named: str) -> str:
@@ -10221,11 +10329,13 @@ def run_rotate(args: argparse.Namespace, scene: Scene) -> Answer:
         set_folder = drive.root.child(set_name)
         snapshots = survey(set_folder)
         if args.dry_run:
-            return rotate_answer(prepare_rotation(set_folder, snapshots, rotation, newest_whole(snapshots), scene.now), True)
+            ready = prepare_rotation(set_folder, snapshots, rotation, newest_whole(snapshots), scene.now)
+            return rotate_answer(ready, snapshots, set_folder.path, True)
         lock = lock_set(drive, set_name)
     try:
         moment = Moment(scene.now, args.jobs, scene.expect)
-        return rotate_answer(Rotating(drive, set_name, rotation, moment).run(newest_whole(snapshots)), False)
+        done = Rotating(drive, set_name, rotation, moment).run(newest_whole(snapshots))
+        return rotate_answer(done, snapshots, set_folder.path, False)
     finally:
         unlock(lock)
 
@@ -10372,7 +10482,7 @@ def run_schedule(args: argparse.Namespace, _scene: Scene) -> Answer:
             kind for kind, one in SCHEDULERS.items() if find_program(one.tool)])
     kind = args.scheduler or scheduler_here()
     if not args.paths:
-        settings_here(args.config)
+        settings_here(args.config, "schedule")
     elif args.config:
         raise UsageError("--config is for a schedule by the settings, which names no folders; leave it out, or leave out the folders")
     words = scheduled_words(args.paths, args.every or "1d", args.config)

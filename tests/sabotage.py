@@ -482,8 +482,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "section 7: --no-rotate",
-        "None if args.no_rotate else rotation, scene.watched",
-        "rotation, scene.watched",
+        "rotation=None if args.no_rotate else rotation",
+        "rotation=rotation",
         "test_rotation.py::test_a_backup_that_is_told_so_deletes_nothing",
     ),
     Row(
@@ -735,8 +735,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "section 6: a held set is not rotated",
-        "    held = held_by(snapshots, read_accepted(set_folder))\n    why = held_text(held, ",
-        "    held = None\n    why = held_text(held, ",
+        "    held = held_by(snapshots, read_accepted(set_folder))\n    why = held_text(held) ",
+        "    held = None\n    why = held_text(held) ",
         "test_tripwire.py::test_a_hold_lasts_until_it_is_accepted",
     ),
     Row(
@@ -1209,8 +1209,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "by itself: nothing is made on a drive on which nothing is due",
-        "    if (args.if_due or args.every) and not is_due(",
-        "    if False and not is_due(",
+        "    early = too_early(drive, order, standing, every) if args.if_due or args.every else None\n",
+        "    early = None\n",
         "test_unattended.py::test_nothing_is_written_on_a_drive_on_which_nothing_is_due",
     ),
     Row(
@@ -1388,9 +1388,15 @@ ROWS: Sequence[Row] = (
         "test_unattended.py::test_a_history_that_somebody_wrote_on_a_drive_cannot_break_a_run",
     ),
     Row(
+        "several drives: one that cannot be used hides no other from list",
+        "            if len(drives) == 1:\n                raise\n            answer =",
+        "            if drives:\n                raise\n            answer =",
+        "test_unattended.py::test_list_shows_the_other_drives_where_one_cannot_be_used",
+    ),
+    Row(
         "several drives: a command that tends one asks which",
-        "    if len(found) > 1:\n        drives",
-        "    if False:\n        drives",
+        "    if len(drives) > 1:\n        raise",
+        "    if False:\n        raise",
         "test_unattended.py::test_list_shows_all_attached_drives_of_the_settings_and_other_commands_ask_which",
     ),
     Row(

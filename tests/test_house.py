@@ -90,6 +90,12 @@ def outside(used: Dict[str, Set[int]], *sections: int) -> Dict[str, List[int]]:
 # --- Order ------
 
 
+def test_nothing_else_lies_at_the_top() -> None:
+    """A test that writes into the current folder leaves something there, which is soon committed."""
+    wanted = {"snapback.py", "tests", "Makefile", "README.md", "LICENSE", "__pycache__"}
+    assert [name for name in os.listdir(SNAPBACK.parent) if not name.startswith(".") and name not in wanted] == []
+
+
 def test_the_sections_stand_in_order_under_banners_of_one_form() -> None:
     assert [line for line in LINES if line.startswith("# ---") and not BANNER.fullmatch(line)] == []
     numbers = [section.number for section in SECTIONS]

@@ -419,6 +419,12 @@ def test_what_cannot_be_scheduled_is_refused_before_anything_is_touched(
     assert not table.exists()
 
 
+def test_without_settings_schedule_says_how_it_is_called(run: Run, home: Path) -> None:
+    for place in (".config/snapback", "Library/Application Support/snapback", "snapback"):
+        (home / place / "snapback.ini").unlink()
+    assert "say what to copy and where to: snapback.py schedule ~/Documents /media/usb (or write" in refusal(run("schedule"))
+
+
 def test_without_a_scheduler_that_is_said(run: Run, programs: Programs) -> None:
     assert "there is no scheduler here (crontab or systemctl is needed)" in refusal(run("schedule"))
 

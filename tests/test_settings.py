@@ -763,7 +763,7 @@ def test_two_drives_with_one_id_are_refused_and_others_served(home: Path, source
     before = twin(one), twin(other)
     outcome = ask("backup")
     assert (outcome.code, outcome.err.count("\n"), len(dates(third / "box"))) == (2, 1, 1), outcome
-    said = "two drives have the id of BLUE: |clone of the other, so nothing was copied to either|remove its snapback-marker.txt"
+    said = "two drives have the id of BLUE: |clone of the other, so neither is used|remove its snapback-marker.txt"
     assert [word for word in (str(one), str(other), *said.split("|")) if word not in outcome.err] == []
     assert (differences(twin(one), before[0]), differences(twin(other), before[1])) == ([], [])
     status = ask("status")

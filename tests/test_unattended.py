@@ -787,7 +787,7 @@ def test_status_says_all_of_it_in_words_and_to_machines(anna: Person) -> None:
         "  space        FREE of TOTAL free; at the present pace enough for SOME TIME",
         "RED: attached at /media/RED",
         "  newest copy  2026-03-05_081700, 1 day ago",
-        "  last check   never: run snapback.py verify, which reads everything again",
+        "  last check   never: run snapback.py verify --drive /media/RED",
         "  space        FREE of TOTAL free; at the present pace enough for SOME TIME",
         "",
         "Three copies  yes: the original, BLUE and RED",
@@ -795,6 +795,8 @@ def test_status_says_all_of_it_in_words_and_to_machines(anna: Person) -> None:
         "One offline   yes: BLUE",
         "Plug in next  BLUE",
     ]
+    anna.unplug("RED")
+    assert "  last check   never: attach it and run snapback.py verify" in anna.at(97, "status").out.splitlines()
     blue, red = found.pop("drives")
     assert found == {"safe": True, "tripwire": True, "three_copies": True, "two_disks": True, "one_offline": True,
                      "plug_in_next": anna.ids["BLUE"], "exit_code": 0}  # fmt: skip
@@ -897,10 +899,11 @@ class Stand(NamedTuple):
 
 STANDS: Dict[str, Stand] = {
     "well": Stand(lambda _anna: None, 24, 0, "Safe: newest dated copy 1 day ago, on BLUE"),
+
     "both overdue": Stand(lambda _anna: None, 24 * 9, 1, "NOT SAFE: there is no recent dated copy"),
     "both overdue and away": Stand(take_both_away, 24 * 9, 1, "RED: its newest copy is 9 days old: attach it for a new one"),
     "one overdue": Stand(copy_to_red_only, 24 * 9, 3, "BLUE: its newest copy is 9 days old: run: snapback.py backup"),
-    "caught up": Stand(copy_to_both, 24 * 9, 0, "Safe: newest dated copy now"),
+    "caught up": Stand(copy_to_both, 24 * 9, 0, "Safe: newest dated copy just now"),
     "away": Stand(take_both_away, 24, 0, "BLUE: away, last seen 1 day ago"),
     "on hold": Stand(lose_much, 3, 3, "BLUE: on hold since 2026-03-02_101700, as much was lost at once\n  unplug it, or if it was you: "),
     "damaged": Stand(damage_a_file, 3, 3, "BLUE: 1 damaged file in its newest copy: run: snapback.py backup"),
@@ -1036,6 +1039,28 @@ def test_a_drive_is_not_spoken_of_before_a_copy_is_due_on_it(anna: Person, progr
 
 
 # --- Several drives attached ------
+
+
+def test_list_shows_the_other_drives_where_one_cannot_be_used(anna: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    anna.drive("BLUE"), anna.drive("RED")
+    anna.ids["CLONE"] = "f" * 32
+    anna.settings("set = box", BLUE="", RED="", CLONE="")
+    assert anna.at(0, "backup").code == 0
+    clone(anna)
+    monkeypatch.chdir(anna.home)
+    listed = anna.at(1, "list")
+    assert (listed.code, re.findall("box on (.*)", listed.out)) == (2, ["RED"]), listed
+    assert listed.err.startswith("BLUE: two drives have the id of BLUE")
+    assert [one["drive"] for one in anna.facts(1, "list")["snapshots"]] == [str(anna.place / "RED")]
+
+
+def test_list_says_of_which_drive_it_speaks(anna: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    anna.drive("BLUE"), anna.drive("RED")
+    anna.settings("set = box", BLUE="", RED="")
+    assert anna.at(0, "backup").code == 0
+    lose_much(anna)
+    monkeypatch.chdir(anna.home)
+    assert re.findall("(.*): box: on hold", anna.at(3, "list").err) == ["BLUE", "RED"]
 
 
 def test_list_shows_all_attached_drives_of_the_settings_and_other_commands_ask_which(
