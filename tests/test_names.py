@@ -344,10 +344,10 @@ def test_sizes_are_written_as_they_stand_on_the_box_of_a_disk(count: float, text
     [
         (-86400, "in the future"),
         (-61, "in the future"),
-        (-60, "now"),  # two clocks are never quite the same
-        (0, "now"),
-        (30, "now"),
-        (59.9, "now"),
+        (-60, "just now"),  # two clocks are never quite the same
+        (0, "just now"),
+        (30, "just now"),
+        (59.9, "just now"),
         (60, "1 min ago"),
         (3599.7, "59 min ago"),
         (3600, "1 h ago"),
