@@ -460,7 +460,7 @@ def command_lines(text: str) -> Iterator[List[str]]:
     for line in text.replace("\\\n", " ").split("\n"):
         if not re.search(r"snapback\.py (?! )", line):  # with more blanks it is a list of files
             continue
-        lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>")
+        lexer = shlex.shlex(re.sub(r"\b\d>&\d", "", line), posix=True, punctuation_chars="|&;<>()")
         lexer.whitespace_split = True
         words = list(lexer)
         if words[:1] == ["cp"]:  # it is a file there, not a command
@@ -468,7 +468,7 @@ def command_lines(text: str) -> Iterator[List[str]]:
         starts = [at for at, word in enumerate(words) if word.rpartition("/")[2].rpartition("\\")[2] == "snapback.py"]
         for at in starts:
             rest = words[at + 1 :]
-            ends = [end for end, word in enumerate(rest) if word and set(word) <= set("|&;<>")]
+            ends = [end for end, word in enumerate(rest) if word and set(word) <= set("|&;<>()")]
             yield rest[: ends[0]] if ends else rest
 
 

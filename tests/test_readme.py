@@ -59,6 +59,23 @@ class Newcomer:
         return [sum(len(dates(one)) for one in place.iterdir() if one.is_dir()) for place in (self.near, self.stick)]
 
 
+def test_the_check_for_nagios_ends_as_nagios_has_it(tmp_path: Path, mounted: Callable[..., Mount]) -> None:
+    (script,) = re.findall(r"^ {4}#!/bin/sh\n(?: {4}.*\n)+", README.read_text(encoding="utf-8"), re.MULTILINE)
+    script = re.sub(r"^ {4}", "", script, flags=re.MULTILINE).replace("/home/anna/snapback.py", shlex.quote(str(SNAPBACK)))
+    near = mounted("tmpfs").path
+    anna = Newcomer(tmp_path / "anna", near, near)
+    ended = [anna.types(script)]  # no drive is known
+    assert anna.types(f"python3 {SNAPBACK} backup --init ~/Documents /media/home-disk\n").returncode == 0
+    ended.append(anna.types(script))
+    (near / "filler").write_bytes(bytes(31 << 20))  # of 32 MiB
+    ended.append(anna.types(script))
+    (anna.home / ".config/snapback").mkdir(parents=True)
+    (anna.home / ".config/snapback/snapback.ini").write_text("nonsense")
+    ended.append(anna.types(script))
+    assert [(done.returncode, done.stdout.count("\n"), done.stderr) for done in ended] == [(2, 1, ""), (0, 1, ""), (1, 1, ""), (3, 1, "")]
+    assert [word in done.stdout for word, done in zip(("NOT SAFE", ": Safe: ", "Safe, but", "line 1"), ended)] == [True] * 4
+
+
 def test_a_newcomer_gets_from_nothing_to_copies_by_themselves(tmp_path: Path, mounted: Callable[..., Mount]) -> None:
     near, stick = mounted("tmpfs"), mounted("ext4")
     anna = Newcomer(tmp_path / "anna", near.path, stick.path)
