@@ -8929,14 +8929,7 @@ def why_failed(ran: Ran) -> str:
 # -- schedules --
 
 
-class Schedule(NamedTuple):
-    """What a scheduler shall start: a command as absolute words, and every how many minutes (1 to 60)."""
-
-    words: Sequence[str]
-    every: int = 60
-
-
-MINUTE = 17                  # of each hour: a minute at which few others start
+MINUTE = 17                  # of each hour at which a scheduler starts us: one at which few others start
 OWN = "snapback: from the command schedule"     # by this we know our own entries again
 OWN_COMMENT = f"# {OWN}, and taken away by: snapback.py schedule --remove"
 SERVICE, TIMER, AGENT, TASK = "snapback.service", "snapback.timer", "snapback.plist", "snapback.xml"
@@ -8954,17 +8947,16 @@ def check_words(words: Iterable[str]) -> None:
                              "give it another name")
 
 
-def crontab_line(schedule: Schedule) -> str:
+def crontab_line(words: Sequence[str]) -> str:
     r"""Write a line of crontab(5), for /bin/sh; cron takes a bare `%` for the end of the command. Raises UsageError.
 
-    >>> crontab_line(Schedule(["/usr/bin/python3", "-I", "/home/anna/100% mine/snapback.py", "backup"]))
+    >>> crontab_line(["/usr/bin/python3", "-I", "/home/anna/100% mine/snapback.py", "backup"])
     "17 * * * * /usr/bin/python3 -I '/home/anna/100'\\%' mine/snapback.py' backup"
     """
-    check_words(schedule.words)
+    check_words(words)
     quoted_words = [word if re.fullmatch(r"[\w@+=:,./-]+", word, re.ASCII) else
-                    "'" + word.replace("'", "'\\''").replace("%", "'\\%'") + "'" for word in schedule.words]
-    minutes = {1: "*", 60: str(MINUTE)}.get(schedule.every, f"*/{schedule.every}")
-    return f"{minutes} * * * * {' '.join(quoted_words)}"
+                    "'" + word.replace("'", "'\\''").replace("%", "'\\%'") + "'" for word in words]
+    return f"{MINUTE} * * * * {' '.join(quoted_words)}"
 
 
 def crontab_parts(text: str) -> Tuple[List[str], List[str], int]:
@@ -9014,25 +9006,24 @@ def systemd_word(word: str, program: bool = False) -> str:
     return '"' + (text if program else text.replace("$", "$$")) + '"'
 
 
-def systemd_units(schedule: Schedule) -> Dict[str, str]:
+def systemd_units(words: Sequence[str]) -> Dict[str, str]:
     """Write a user's service and timer, systemd.timer(5); Persistent: what was missed while off is made up for. Raises UsageError."""
-    check_words(schedule.words)
-    if re.search(r"[\"'\\]", schedule.words[0]):
-        raise UsageError(f"systemd starts no program with a quote or a backslash in its path, as in {quoted(schedule.words[0])}; run "
+    check_words(words)
+    if re.search(r"[\"'\\]", words[0]):
+        raise UsageError(f"systemd starts no program with a quote or a backslash in its path, as in {quoted(words[0])}; run "
                          "snapback with another Python, or take --with cron")
-    minutes = {1: "*", 60: str(MINUTE)}.get(schedule.every, f"0/{schedule.every}")
-    command = " ".join([systemd_word(schedule.words[0], program=True), *map(systemd_word, schedule.words[1:])])
+    command = " ".join([systemd_word(words[0], program=True), *map(systemd_word, words[1:])])
     service = ["[Unit]", "Description=Dated copies by snapback", "", "[Service]", "Type=oneshot", f"ExecStart={command}"]
     timer = ["[Unit]", "Description=See now and then whether a dated copy is due", "",
-             "[Timer]", f"OnCalendar=*-*-* *:{minutes}:00", "Persistent=true", "", "[Install]", "WantedBy=timers.target"]
+             "[Timer]", f"OnCalendar=*-*-* *:{MINUTE}:00", "Persistent=true", "", "[Install]", "WantedBy=timers.target"]
     return {name: "\n".join([OWN_COMMENT, *lines, ""]) for name, lines in ((SERVICE, service), (TIMER, timer))}
 
 
-def launchd_plist(schedule: Schedule) -> bytes:
+def launchd_plist(words: Sequence[str]) -> bytes:
     """Write an agent, launchd.plist(5); what was missed while asleep is made up for. Raises UsageError."""
     import plistlib  # here, because it is slow to load and one command needs it
-    check_words(schedule.words)
-    agent = {"Label": "snapback", "ProgramArguments": list(schedule.words), "RunAtLoad": True, "StartInterval": 60 * schedule.every,
+    check_words(words)
+    agent = {"Label": "snapback", "ProgramArguments": list(words), "RunAtLoad": True, "StartInterval": 3600,
              "ProcessType": "Background"}
     text = plistlib.dumps(agent, sort_keys=False).replace(b"\t", b"  ")  # no word has a tab in it
     return text.replace(b"<plist ", f"<!-- {OWN} -->\n<plist ".encode(), 1)
@@ -9047,13 +9038,13 @@ def xml_text(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def task_xml(schedule: Schedule) -> str:
+def task_xml(words: Sequence[str]) -> str:
     """Write a task of Windows, which schtasks reads from a file in UTF-16; quoted as CommandLineToArgvW reads it. Raises UsageError.
 
     Without StartWhenAvailable what was missed would never be made up for, and by default nothing starts on battery.
     """
     import subprocess  # here, because it is slow to load; only its rules of quoting are used
-    check_words(schedule.words)
+    check_words(words)
     return f"""<?xml version="1.0" encoding="UTF-16"?>
 <Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">
   <RegistrationInfo>
@@ -9062,7 +9053,7 @@ def task_xml(schedule: Schedule) -> str:
   <Triggers>
     <TimeTrigger>
       <Repetition>
-        <Interval>PT{schedule.every}M</Interval>
+        <Interval>PT60M</Interval>
         <StopAtDurationEnd>false</StopAtDurationEnd>
       </Repetition>
       <StartBoundary>2020-01-01T00:{MINUTE}:00</StartBoundary>
@@ -9085,8 +9076,8 @@ def task_xml(schedule: Schedule) -> str:
   </Settings>
   <Actions Context="Author">
     <Exec>
-      <Command>{xml_text(schedule.words[0])}</Command>
-      <Arguments>{xml_text(subprocess.list2cmdline(schedule.words[1:]))}</Arguments>
+      <Command>{xml_text(words[0])}</Command>
+      <Arguments>{xml_text(subprocess.list2cmdline(words[1:]))}</Arguments>
     </Exec>
   </Actions>
 </Task>
@@ -9129,19 +9120,19 @@ def write_crontab(text: str) -> None:
         raise ScheduleError("the crontab is not what was written; look at it: crontab -l")
 
 
-def crontab_texts(schedule: Schedule) -> Dict[str, str]:
+def crontab_texts(words: Sequence[str]) -> Dict[str, str]:
     """Give what is to be put into the crontab."""
-    return {"crontab": f"{OWN_COMMENT}\n{crontab_line(schedule)}\n"}
+    return {"crontab": f"{OWN_COMMENT}\n{crontab_line(words)}\n"}
 
 
-def install_crontab(schedule: Schedule) -> str:
+def install_crontab(words: Sequence[str]) -> str:
     """Put our entry into this user's crontab; give the one that was there before. Raises ScheduleError."""
     old = read_crontab()
-    new = crontab_with(old, crontab_line(schedule))
+    new = crontab_with(old, crontab_line(words))
     if new != old:
         write_crontab(new)
     earlier = [line.strip() for line in crontab_parts(old)[1] if not line.startswith("# ")]
-    return "" if earlier == [crontab_line(schedule)] else "".join(earlier)
+    return "" if earlier == [crontab_line(words)] else "".join(earlier)
 
 
 def remove_crontab() -> bool:
@@ -9189,9 +9180,9 @@ def units_place() -> str:
     return f"{base if base.startswith('/') else '~/.config'}/systemd/user"
 
 
-def install_units(schedule: Schedule) -> str:
+def install_units(words: Sequence[str]) -> str:
     """Put our units into this user's systemd; give those that were there before. Raises ScheduleError, OSError."""
-    units = systemd_units(schedule)
+    units = systemd_units(words)
     ask_scheduler(["systemctl", "--user", "show-environment"])  # before anything is written: is it there at all?
     earlier = put_entry(units_place(), units)
     ask_scheduler(["systemctl", "--user", "daemon-reload"])
@@ -9213,23 +9204,23 @@ def remove_units() -> bool:
 AGENTS_PLACE = "~/Library/LaunchAgents"
 
 
-def agent_texts(schedule: Schedule) -> Dict[str, str]:
+def agent_texts(words: Sequence[str]) -> Dict[str, str]:
     """Give the agent as text."""
-    return {AGENT: launchd_plist(schedule).decode("utf-8")}
+    return {AGENT: launchd_plist(words).decode("utf-8")}
 
 
-def install_agent(schedule: Schedule) -> str:
+def install_agent(words: Sequence[str]) -> str:
     """Put our agent into this user's launchd; give the one that was there before. Raises ScheduleError, OSError."""
-    texts = agent_texts(schedule)
+    texts = agent_texts(words)
     earlier = put_entry(AGENTS_PLACE, texts)
     domain = f"gui/{user_number()}"
     run_program(Call(["launchctl", "bootout", f"{domain}/snapback"]), ASKING)  # it fails where none is loaded
-    words = ["launchctl", "bootstrap", domain, join_path(whole_path(AGENTS_PLACE), AGENT)]
+    load = ["launchctl", "bootstrap", domain, join_path(whole_path(AGENTS_PLACE), AGENT)]
     for _ in range(10):  # the earlier one may still be on its way out
-        if run_program(Call(words), ASKING).code == 0:
+        if run_program(Call(load), ASKING).code == 0:
             return "" if earlier == texts[AGENT] else earlier
         time.sleep(0.3)
-    ask_scheduler(words)
+    ask_scheduler(load)
     return earlier
 
 
@@ -9247,15 +9238,15 @@ def task_name() -> str:
     return "snapback-" + (re.sub(r"[^\w.-]", "_", os.environ.get("USERNAME", "")) or "user")
 
 
-def task_texts(schedule: Schedule) -> Dict[str, str]:
+def task_texts(words: Sequence[str]) -> Dict[str, str]:
     """Give the task as text."""
-    return {TASK: task_xml(schedule)}
+    return {TASK: task_xml(words)}
 
 
-def install_task(schedule: Schedule) -> str:
+def install_task(words: Sequence[str]) -> str:
     """Put our task into Windows' list; give the earlier one's text. Raises ScheduleError, OSError."""
     earlier = run_program(Call(["schtasks", "/Query", "/TN", task_name()]), ASKING)
-    with passing_file(task_xml(schedule).encode("utf-16"), ".xml") as path:
+    with passing_file(task_xml(words).encode("utf-16"), ".xml") as path:
         ask_scheduler(["schtasks", "/Create", "/TN", task_name(), "/XML", path, "/F"])
     return "the task of the same name" if earlier.code == 0 else ""
 
@@ -9273,10 +9264,10 @@ class Scheduler(NamedTuple):
 
     name: str
     tool: str
-    texts: Callable[[Schedule], Dict[str, str]]
+    texts: Callable[[Sequence[str]], Dict[str, str]]
     place: str                                  # where a person would put a text
     then: str                                   # and the command after that
-    install: Callable[[Schedule], str]          # gives what it replaced
+    install: Callable[[Sequence[str]], str]          # gives what it replaced
     remove: Callable[[], bool]
     know: str                                   # what is good to know once it is installed
 
@@ -9297,7 +9288,7 @@ SCHEDULERS: Dict[str, Scheduler] = {
 }
 
 
-def schedule_answer(kind: str, schedule: Schedule, texts: Mapping[str, str], replaced: Optional[str]) -> Answer:
+def schedule_answer(kind: str, words: Sequence[str], texts: Mapping[str, str], replaced: Optional[str]) -> Answer:
     """Show an entry and where to put it or, once it is installed, what was installed; `replaced` is what it took the place of."""
     scheduler, lines = SCHEDULERS[kind], []
     shown = {name: [show(line) for line in text.rstrip("\n").split("\n")] for name, text in texts.items()}
@@ -9310,10 +9301,10 @@ def schedule_answer(kind: str, schedule: Schedule, texts: Mapping[str, str], rep
             lines.append("Some characters above cannot be shown as they are; with --install they are right.")
     else:
         lines = [f"Installed in {scheduler.name}; every hour it starts this, which makes a dated copy if one is due:"]
-        lines.append("  " + (shown["crontab"][1] if kind == "cron" else " ".join(map(shell_word, schedule.words))))
+        lines.append("  " + (shown["crontab"][1] if kind == "cron" else " ".join(map(shell_word, words))))
         lines += [f"It takes the place of:  {show(' '.join(replaced.split()))[:1000]}"] if replaced else []
         lines += [scheduler.know, "To take it away again:  snapback.py schedule --remove"]
-    return Answer(Exit.DONE, lines, (), {"kind": kind, "command": list(schedule.words), "texts": dict(texts),
+    return Answer(Exit.DONE, lines, (), {"kind": kind, "command": list(words), "texts": dict(texts),
                                          "installed": replaced is not None, "replaced": replaced or ""})
 
 
@@ -10488,14 +10479,14 @@ def run_schedule(args: argparse.Namespace, _scene: Scene) -> Answer:
     words = scheduled_words(args.paths, args.every or "1d", args.config)
     needed = [words[0], words[2], *([whole_path(args.config)] if args.config else [])]
     refuse_schedule_on_drive(needed, whole_path(args.paths[-1]) if args.paths else "")
-    schedule = Schedule([without_console(words[0]) if kind == "task" else words[0], *words[1:]])
+    words[0] = without_console(words[0]) if kind == "task" else words[0]
     if args.install and not find_program(SCHEDULERS[kind].tool):
         raise UsageError(f"there is no {SCHEDULERS[kind].tool} on this computer; install it, or take another one: --with "
                          f"{' or '.join(other for other in SCHEDULERS if other != kind)}")
-    texts = SCHEDULERS[kind].texts(schedule)
+    texts = SCHEDULERS[kind].texts(words)
     if not args.install:
-        return schedule_answer(kind, schedule, texts, None)
-    answer = schedule_answer(kind, schedule, texts, SCHEDULERS[kind].install(schedule))
+        return schedule_answer(kind, words, texts, None)
+    answer = schedule_answer(kind, words, texts, SCHEDULERS[kind].install(words))
     return answer._replace(lines=[*answer.lines, *take_other_entries(kind)])
 
 

@@ -13,13 +13,12 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, NamedTuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Sequence
 
 import pytest
 
 import snapback
 from conftest import COARSE, SNAPBACK, Cli, Mount, Result
-from snapback import Schedule
 from trees import dates
 
 Run = Callable[..., Result]
@@ -62,24 +61,23 @@ def as_a_shell_reads_it(command: str) -> List[str]:
 
 @pytest.mark.needs("sh")
 def test_a_shell_that_cron_starts_reads_every_word_as_it_is() -> None:
-    assert as_a_shell_reads_it(as_cron_reads_it(snapback.crontab_line(Schedule(WORDS)))) == WORDS
+    assert as_a_shell_reads_it(as_cron_reads_it(snapback.crontab_line(WORDS))) == WORDS
 
 
 @pytest.mark.needs("sh")
 def test_a_cron_that_leaves_percent_signs_alone_reads_the_same() -> None:
-    assert as_a_shell_reads_it(snapback.crontab_line(Schedule(WORDS)).split(" ", 5)[5]) == WORDS  # busybox
+    assert as_a_shell_reads_it(snapback.crontab_line(WORDS).split(" ", 5)[5]) == WORDS  # busybox
 
 
-@pytest.mark.parametrize(("every", "times"), [(60, "17 * * * *"), (1, "* * * * *"), (20, "*/20 * * * *")])
-def test_cron_looks_every_so_many_minutes(every: int, times: str) -> None:
-    assert snapback.crontab_line(Schedule(["/p", "backup"], every)) == f"{times} /p backup"
+def test_cron_looks_once_an_hour() -> None:
+    assert snapback.crontab_line(["/p", "backup"]) == "17 * * * * /p backup"
 
 
 @pytest.mark.parametrize("text", [snapback.crontab_line, snapback.systemd_units, snapback.launchd_plist, snapback.task_xml])
 @pytest.mark.parametrize("word", ["a\nb", "a\rb", "a\tb", "a\x1b[2J", "a\udcff", "\x85"])
-def test_no_scheduler_is_given_a_line_break_or_what_is_no_text(text: Callable[[Schedule], object], word: str) -> None:
+def test_no_scheduler_is_given_a_line_break_or_what_is_no_text(text: Callable[[Sequence[str]], object], word: str) -> None:
     with pytest.raises(snapback.UsageError, match="a schedule cannot hold"):
-        text(Schedule([*WORDS, word]))
+        text([*WORDS, word])
 
 
 # --- A crontab with other people's lines ------
@@ -125,7 +123,7 @@ def test_an_earlier_entry_is_replaced_and_no_other_line(old: str, new: str) -> N
 
 @pytest.mark.needs("systemd-analyze")
 def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
-    units = snapback.systemd_units(Schedule([sys.executable, "-I", os.fspath(SNAPBACK), "backup", *AWKWARD]))
+    units = snapback.systemd_units([sys.executable, "-I", os.fspath(SNAPBACK), "backup", *AWKWARD])
     assert (list(units), "Persistent=true" in units["snapback.timer"]) == (["snapback.service", "snapback.timer"], True)
     assert complaints(tmp_path, units) == ""
     assert "Unknown key" in complaints(tmp_path, {**units, "snapback.timer": units["snapback.timer"] + "Nonsense=1\n"})
@@ -145,15 +143,15 @@ def complaints(folder: Path, units: Dict[str, str]) -> str:
 def test_systemd_finds_the_program_whatever_its_folder_is_called(tmp_path: Path, name: str) -> None:
     program = tmp_path / name / "python3"
     program.parent.mkdir()
-    assert "is not executable" in complaints(tmp_path, snapback.systemd_units(Schedule([os.fspath(program)])))
+    assert "is not executable" in complaints(tmp_path, snapback.systemd_units([os.fspath(program)]))
     shutil.copy("/bin/true", program)
-    assert complaints(tmp_path, snapback.systemd_units(Schedule([os.fspath(program)]))) == ""
+    assert complaints(tmp_path, snapback.systemd_units([os.fspath(program)])) == ""
 
 
 @pytest.mark.parametrize("path", ["/a\\b/python", '/a"b/python', "/a'b/python"])
 def test_a_program_that_systemd_would_not_start_is_refused(path: str) -> None:
     with pytest.raises(snapback.UsageError, match="systemd starts no program with a quote or a backslash"):
-        snapback.systemd_units(Schedule([path, "-I"]))
+        snapback.systemd_units([path, "-I"])
 
 
 def as_systemd_reads_it(line: str) -> List[str]:
@@ -169,7 +167,7 @@ def as_systemd_reads_it(line: str) -> List[str]:
 
 def test_systemd_reads_every_word_as_it_is() -> None:
     words = ["/opt/$x 100%/python3", *WORDS[1:]]
-    (line,) = re.findall(r"^ExecStart=(.*)$", snapback.systemd_units(Schedule(words))["snapback.service"], re.MULTILINE)
+    (line,) = re.findall(r"^ExecStart=(.*)$", snapback.systemd_units(words)["snapback.service"], re.MULTILINE)
     assert as_systemd_reads_it(line) == words
 
 
@@ -177,7 +175,7 @@ def test_systemd_reads_every_word_as_it_is() -> None:
 
 
 def test_the_agent_of_macos_holds_every_word_as_it_is() -> None:
-    assert plistlib.loads(snapback.launchd_plist(Schedule(WORDS))) == {
+    assert plistlib.loads(snapback.launchd_plist(WORDS)) == {
         "Label": "snapback",
         "ProgramArguments": WORDS,
         "RunAtLoad": True,
@@ -189,7 +187,7 @@ def test_the_agent_of_macos_holds_every_word_as_it_is() -> None:
 TASKS = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
 
 
-def task_of(schedule: Schedule) -> Dict[str, str]:
+def task_of(words: Sequence[str]) -> Dict[str, str]:
     """Give the texts of a task by their paths, as a parser reads its file."""
     found: Dict[str, str] = {}
 
@@ -200,7 +198,7 @@ def task_of(schedule: Schedule) -> Dict[str, str]:
         for child in element:
             read(child, path)
 
-    top = ET.fromstring(snapback.task_xml(schedule).encode("utf-16"))
+    top = ET.fromstring(snapback.task_xml(words).encode("utf-16"))
     for child in top:
         read(child, "")
     return found
@@ -208,7 +206,7 @@ def task_of(schedule: Schedule) -> Dict[str, str]:
 
 def test_the_task_of_windows_starts_on_battery_and_makes_up_for_what_was_missed() -> None:
     python = "C:\\Program Files\\Python & Co\\pythonw.exe"
-    task = task_of(Schedule([python, "-I", "C:\\<été>\\snapback.py", "backup", "D:\\My Documents\\"]))
+    task = task_of([python, "-I", "C:\\<été>\\snapback.py", "backup", "D:\\My Documents\\"])
     wanted = {
         "/Triggers/TimeTrigger/Repetition/Interval": "PT60M",
         "/Triggers/TimeTrigger/Repetition/StopAtDurationEnd": "false",
@@ -247,7 +245,7 @@ def as_windows_reads_it(arguments: str) -> List[str]:
 
 
 def test_windows_splits_the_arguments_into_every_word_as_it_is() -> None:
-    assert as_windows_reads_it(task_of(Schedule(WORDS))["/Actions/Exec/Arguments"]) == WORDS[1:]
+    assert as_windows_reads_it(task_of(WORDS)["/Actions/Exec/Arguments"]) == WORDS[1:]
 
 
 # --- Programs that record how they are called ------
@@ -355,7 +353,7 @@ def test_without_paths_the_settings_are_scheduled(run: Run, table: Path) -> None
     done = run("schedule", "--json")
     facts = json.loads(done.out)
     assert (done.code, done.err, facts["kind"], facts["command"], facts["installed"]) == (0, "", "cron", scheduled("--if-due", "-q"), False)
-    assert facts["texts"] == {"crontab": f"{snapback.OWN_COMMENT}\n{snapback.crontab_line(Schedule(facts['command']))}\n"}
+    assert facts["texts"] == {"crontab": f"{snapback.OWN_COMMENT}\n{snapback.crontab_line(facts['command'])}\n"}
     assert not table.exists()
 
 
@@ -463,7 +461,7 @@ def test_a_drive_that_was_seen_here_may_be_away(run: Run, paths: List[str], tabl
 def test_installing_leaves_other_lines_alone_and_says_how_to_undo_it(run: Run, paths: List[str], table: Path) -> None:
     table.write_text(OTHERS, encoding="utf-8")
     done = run("schedule", *paths, "--install")
-    line = snapback.crontab_line(Schedule(scheduled(*paths, "--if-attached", "--every", "1d", "-q")))
+    line = snapback.crontab_line(scheduled(*paths, "--if-attached", "--every", "1d", "-q"))
     assert (done.code, done.err, table.read_text(encoding="utf-8")) == (0, "", f"{OTHERS}{snapback.OWN_COMMENT}\n{line}\n")
     assert (line in done.out, "snapback.py schedule --remove" in done.out, "in the place of" in done.out) == (True, True, False)
     assert run("schedule", *paths, "--install") == done
@@ -519,7 +517,7 @@ def test_a_crontab_that_is_not_what_was_written_is_said(run: Run, programs: Prog
 def test_installing_units_starts_the_timer(run: Run, programs: Programs, home: Path) -> None:
     programs.add("systemctl")
     done = run("schedule", "--install")
-    units = snapback.systemd_units(Schedule(scheduled("--if-due", "-q")))
+    units = snapback.systemd_units(scheduled("--if-due", "-q"))
     folder = home / ".config/systemd/user"
     user = ["systemctl", "--user"]
     assert (done.code, done.err, "loginctl enable-linger" in done.out) == (0, "", True)
@@ -598,7 +596,7 @@ def test_a_task_is_made_from_a_file_in_utf_16_and_taken_away(run: Run, programs:
     assert run("schedule", "--with", "task", "--install").code == 0
     query, create = programs.words()
     assert (query, create[:5], create[6:]) == (["schtasks", "/Query", *name], ["schtasks", "/Create", *name, "/XML"], ["/F"])
-    assert known.read_bytes().decode("utf-16") == snapback.task_xml(Schedule(scheduled("--if-due", "-q")))
+    assert known.read_bytes().decode("utf-16") == snapback.task_xml(scheduled("--if-due", "-q"))
     assert not os.path.exists(create[5])
     assert "It takes the place of:" in run("schedule", "--with", "task", "--install").out
     assert run("schedule", "--with", "task", "--remove").code == 0
