@@ -7239,8 +7239,8 @@ class SetRun:
         reusable = sum(map(tree_size, open_real_folders(self.set_folder, left_behind)))
         if look.bytes > free + reusable:
             raise TooSmall(f"this copy does not fit on the drive {self.drive.where}: it needs {size_text(look.bytes)} and "
-                             f"{size_text(free)} are free; nothing was copied, and every earlier dated copy is untouched; make "
-                             f"room, leave something out (--exclude), or take a larger drive{self._way_to_room()}")
+                           f"{size_text(free)} are free; nothing was copied, and every earlier dated copy is untouched; make "
+                           f"room, leave something out (--exclude), or take a larger drive{self._way_to_room()}")
         return look
 
     def _judge(self, toll: Toll) -> Dict[str, Any]:
@@ -8302,7 +8302,7 @@ def drives_answer(answers: Mapping[str, Tuple[str, Answer]]) -> Answer:
     for label, answer in answers.values():
         head = f"{label}: " if len(answers) > 1 else ""
         loud = answer.code is not Exit.ABSENT or not there
-        lines += answer.lines if loud and answer.problems else [*answer.lines, *(() if loud else answer.problems)]
+        lines += [*answer.lines, *(() if loud else answer.problems)]
         problems += [line if line.startswith(label) else head + line for line in answer.problems] if loud else []
     return Answer(min(codes, key=WORST_FIRST.index, default=Exit.DONE), lines, problems, {"drives": [
         {"attached": True, "due": True, **answer.facts, "id": drive_id, "label": label, "exit_code": int(answer.code)}
@@ -9629,10 +9629,15 @@ def init_for_backup(place: str, sources: Sequence[str], dry_run: bool, now: date
     return True
 
 
-def schedule_words(args: argparse.Namespace, sources: Sequence[Source], drive: Drive) -> List[str]:
+def backup_words(sources: Iterable[Source]) -> List[str]:
+    """Write the command that copies sources from anywhere and unattended, as far as they go; without any it copies by the settings."""
+    paths = [source.path if plain_name(source.path) == source.alias else f"{source.alias}={source.path}" for source in sources]
+    return [sys.executable or "python3", "-I", script_path(), "backup", *paths]
+
+
+def repeating_words(args: argparse.Namespace, sources: Sequence[Source], drive: Drive) -> List[str]:
     """Write the command that repeats this run, from anywhere and unattended; never with --init."""
-    words = [sys.executable or "python3", "-I", script_path(), "backup"]
-    words += [source.path if plain_name(source.path) == source.alias else f"{source.alias}={source.path}" for source in sources]
+    words = backup_words(sources)
     words += [drive.path, "--if-attached", "-q", *(["--set", args.set] if args.set else [])]
     for is_file, text in args.patterns or ():
         words += ["--exclude-from", whole_path(text)] if is_file else ["--exclude", text]
@@ -9832,15 +9837,17 @@ def miss_drive(one: DriveSettings, silent: str, quiet: bool, now: datetime) -> A
     return Answer(Exit.ATTENTION, (), [said], facts)
 
 
-def order_of_settings(settings: Settings, one: DriveSettings, args: argparse.Namespace, scene: Scene) -> Order:
-    """Make the order for one drive: what the settings say, and over it what stands on the command line. Raises SnapbackError."""
+def order_of_settings(settings: Settings, args: argparse.Namespace, scene: Scene) -> Order:
+    """Make the order for all drives: what the settings say, and over it what stands on the command line. Raises SnapbackError.
+
+    What is kept on each drive is not said yet.
+    """
     said = {**vars(args), "patterns": [*settings.patterns, *(args.patterns or ())], "set": args.set or settings.set_name,
             "exclude_caches": args.exclude_caches or settings.exclude_caches, "checksum": args.checksum or settings.checksum,
             "exclude_if_present": [*settings.exclude_if_present, *args.exclude_if_present],
             "one_file_system": args.one_file_system or settings.one_file_system}
     order = make_order(argparse.Namespace(**said), read_sources(settings.sources), scene)
-    return order._replace(hold_at=settings.hold_at if args.hold_at is None else order.hold_at,
-                          rotation=said_over(args, one.rotation) if order.rotation else None)
+    return order._replace(hold_at=settings.hold_at if args.hold_at is None else order.hold_at)
 
 
 def tell_people(answers: Mapping[str, Answer], settings: Settings, scene: Scene) -> None:
@@ -9901,7 +9908,7 @@ def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
     settings = Settings(())
     try:
         settings = settings_here(args.config, "backup")
-        orders = {one.id: order_of_settings(settings, one, args, scene) for one in settings.drives}
+        order = order_of_settings(settings, args, scene)
     except SnapbackError as err:
         if settings.notify:
             tell_of_settings(str(err), scene)
@@ -9915,7 +9922,8 @@ def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
         try:
             if places:
                 place = the_only_place(label_of(one), places)
-                answers[one.id] = serve_drive(one, place, orders[one.id], args, scene, settings)
+                rotation = said_over(args, one.rotation) if order.rotation else None
+                answers[one.id] = serve_drive(one, place, order._replace(rotation=rotation), args, scene, settings)
             elif one.id in search.broken:
                 raise DriveError(search.broken[one.id])
             else:
@@ -9970,7 +9978,7 @@ def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
         return early
     if args.dry_run:
         return try_out(drive, order)
-    schedule = " ".join(map(shell_word, schedule_words(args, order.sources, drive))) if made else ""
+    schedule = " ".join(map(shell_word, repeating_words(args, order.sources, drive))) if made else ""
     if made and is_inside(script_path(), drive.path):
         schedule = (f"first copy {TOOL} from the drive to this computer, as nothing can start it while the drive is away; then run it "
                     "there by hand")
@@ -10202,12 +10210,12 @@ def run_status(args: argparse.Namespace, scene: Scene) -> Answer:
     if args.drive:
         marker = open_drive(args.drive).marker
         named = [one for one in drives if marker and one.id == marker.id]
-        drives = (named[0] if named else DriveSettings(marker.id if marker else ""))._replace(path=whole_path(args.drive)),
+        drives = ((named[0] if named else DriveSettings(marker.id if marker else ""))._replace(path=whole_path(args.drive)),)
         sources, name, anyones = (sources, name, False) if named else ((), args.set, True)
-    search = find_drives({one.id: one.path for one in drives})
     if not drives:
         raise SnapbackError("NOT SAFE: no drive is known here yet; make the first dated copy: snapback.py backup --init ~/Documents "
                             "/media/usb")
+    search = find_drives({one.id: one.path for one in drives})
     asked = Asked(name, sources, anyones, scene.now)
     return status_answer([status_of(one, search, asked) for one in drives], scene.now, bool(path) and not settings.hold_at)
 
@@ -10411,9 +10419,8 @@ def add_schedule(parser: Parser) -> None:
 
 def scheduled_words(paths: Sequence[str], every: str, config: str) -> List[str]:
     """Write the command that a scheduler is to start, with absolute paths and never with --init. Raises UsageError."""
-    words = [sys.executable or "python3", "-I", script_path(), "backup"]
     if not paths:
-        return [*words, "--if-due", "-q", *(["--config", whole_path(config)] if config else [])]
+        return [*backup_words(()), "--if-due", "-q", *(["--config", whole_path(config)] if config else [])]
     if len(paths) < 2:
         raise UsageError("name at least one source and then the drive: snapback.py schedule ~/Documents /media/usb")
     *names, place = paths
@@ -10425,8 +10432,7 @@ def scheduled_words(paths: Sequence[str], every: str, config: str) -> List[str]:
         raise UsageError(f"{show(place)} is no backup drive, so a schedule would wait for it for ever; attach it or, if it is a new "
                          f"one, first run: snapback.py init {shell_word(place)}")
     parse_span(every)
-    words += [source.path if plain_name(source.path) == source.alias else f"{source.alias}={source.path}" for source in sources]
-    return [*words, drive, "--if-attached", "--every", every, "-q"]
+    return [*backup_words(sources), drive, "--if-attached", "--every", every, "-q"]
 
 
 def refuse_schedule_on_drive(paths: Sequence[str], drive: str) -> None:

@@ -1119,8 +1119,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "section 12: nothing that is scheduled makes a drive",
-        "    return [*words, drive, \"--if-attached\"",
-        "    return [*words, drive, \"--init\", \"--if-attached\"",
+        "    return [*backup_words(sources), drive, \"--if-attached\"",
+        "    return [*backup_words(sources), drive, \"--init\", \"--if-attached\"",
         "test_outside.py::test_with_paths_they_are_scheduled_as_absolute_ones",
     ),
     Row(
