@@ -315,15 +315,18 @@ def programs(tmp_path: Path) -> Iterator[Programs]:
         yield Programs(folder)
 
 
-@pytest.fixture
-def paths(tmp_path: Path, run: Run) -> List[str]:
-    """A source and a drive with a marker."""
-    source, drive = tmp_path / "My Documents", tmp_path / "100% drive"
+def source_and_drive(run: Run, source: Path, drive: Path) -> List[str]:
     source.mkdir()
     (source / "letter").write_bytes(b"1")
     drive.mkdir()
     assert run("init", drive, "--anyway").code == 0
     return [os.fspath(source), os.fspath(drive)]
+
+
+@pytest.fixture
+def paths(tmp_path: Path, run: Run) -> List[str]:
+    """A source and a drive with a marker."""
+    return source_and_drive(run, tmp_path / "My Documents", tmp_path / "100% drive")
 
 
 CRONTAB = """
@@ -650,12 +653,7 @@ chgrp crontab /var/spool/cron/crontabs
 @pytest.fixture
 def awkward(tmp_path: Path, run: Run) -> List[str]:
     """A source and a drive whose names are anything but plain."""
-    source, drive = tmp_path / "100% d'été $HOME \"x\" \\% y", tmp_path / "-drive & co"
-    source.mkdir()
-    (source / "letter").write_bytes(b"1")
-    drive.mkdir()
-    assert run("init", drive, "--anyway").code == 0
-    return [os.fspath(source), os.fspath(drive)]
+    return source_and_drive(run, tmp_path / "100% d'été $HOME \"x\" \\% y", tmp_path / "-drive & co")
 
 
 def own_command(*words: str) -> List[str]:

@@ -838,14 +838,9 @@ def test_which_paths_are_asked_for_by_a_process_of_their_own(tmp_path: Path) -> 
     assert snapback.may_hang(f"{tmp_path}/plain", mounts[1:])  # where it lies is not known
 
 
-@pytest.mark.needs("root", "exfat")
-def test_a_server_that_is_gone_keeps_nobody_waiting(
-    home: Path, source: Path, tmp_path: Path, mounted: Mounting, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    disk, good = mounted("exfat"), tmp_path / "good"
-    dead_id = made_drive(disk.path, "NAS")
-    made_drive(good)
-    (tmp_path / "link").symlink_to(disk.path)
+@contextlib.contextmanager
+def a_server_that_is_gone(disk: Mount, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Outcome]]:
+    """Let a disk be a server's that answers nobody; give what asks the program something, and fails when that takes long."""
     listed = [one._replace(kind="nfs") if one.place == str(disk.path) else one for one in snapback.mounts()]
     assert [one.kind for one in listed].count("nfs") == 1
     monkeypatch.setattr(snapback, "mounts", lambda: listed)
@@ -856,15 +851,27 @@ def test_a_server_that_is_gone_keeps_nobody_waiting(
         os.kill(daemon, signal.SIGSTOP)
         try:
             time.sleep(1.1)  # so long the system itself remembers what the daemon said
-            for path in ("", disk.path, disk.path / "below", tmp_path / "link", tmp_path / "link" / "below"):
-                dead = f"[drive {dead_id}]\nlabel = NAS\n" + (f"path = {path}\n" if path else "")
-                write_settings(home, for_drives(source, good) + dead)
-                outcome = pool.submit(ask, "backup").result(timeout=20)
-                why = f": {path} does not answer: its server may be switched off" if path else ""
-                assert (outcome.code, outcome.err) == (0, ""), outcome
-                assert f"NAS is not attached, so nothing was copied to it{why}\n" in outcome.out
+            yield lambda *words: pool.submit(ask, *words).result(timeout=20)
         finally:
             os.kill(daemon, signal.SIGCONT)  # also lets a thread go that waits for it
+
+
+@pytest.mark.needs("root", "exfat")
+def test_a_server_that_is_gone_keeps_nobody_waiting(
+    home: Path, source: Path, tmp_path: Path, mounted: Mounting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, good = mounted("exfat"), tmp_path / "good"
+    dead_id = made_drive(disk.path, "NAS")
+    made_drive(good)
+    (tmp_path / "link").symlink_to(disk.path)
+    with a_server_that_is_gone(disk, monkeypatch) as ask_in_time:
+        for path in ("", disk.path, disk.path / "below", tmp_path / "link", tmp_path / "link" / "below"):
+            dead = f"[drive {dead_id}]\nlabel = NAS\n" + (f"path = {path}\n" if path else "")
+            write_settings(home, for_drives(source, good) + dead)
+            outcome = ask_in_time("backup")
+            why = f": {path} does not answer: its server may be switched off" if path else ""
+            assert (outcome.code, outcome.err) == (0, ""), outcome
+            assert f"NAS is not attached, so nothing was copied to it{why}\n" in outcome.out
     assert len(dates(good / "box")) == 3
 
 
@@ -876,22 +883,12 @@ def test_a_source_on_a_server_that_is_gone_keeps_nobody_waiting(
     (disk.path / "letter").write_text("dear Anna")
     made_drive(drive)
     (tmp_path / "link").symlink_to(disk.path)
-    listed = [one._replace(kind="nfs") if one.place == str(disk.path) else one for one in snapback.mounts()]
-    monkeypatch.setattr(snapback, "mounts", lambda: listed)
-    monkeypatch.setattr(snapback, "PATIENCE_FOR_SERVERS", 0.3)
-    daemon = disk._daemon()
-    assert daemon
-    with ThreadPoolExecutor(1) as pool:
-        os.kill(daemon, signal.SIGSTOP)
-        try:
-            time.sleep(1.1)  # so long the system itself remembers what the daemon said
-            for path in (disk.path, disk.path / "below", tmp_path / "link"):
-                write_settings(home, for_drives(source, drive).replace(f"sources = {source}", f"sources =\n  {source}\n  nas = {path}"))
-                for words in (["backup"], ["status"], ["backup", f"nas={path}", drive]):
-                    outcome = pool.submit(ask, *words).result(timeout=20)
-                    assert (outcome.code, f"{path} does not answer: no dated copy was made" in outcome.err) == (1, True), outcome
-        finally:
-            os.kill(daemon, signal.SIGCONT)  # also lets a thread go that waits for it
+    with a_server_that_is_gone(disk, monkeypatch) as ask_in_time:
+        for path in (disk.path, disk.path / "below", tmp_path / "link"):
+            write_settings(home, for_drives(source, drive).replace(f"sources = {source}", f"sources =\n  {source}\n  nas = {path}"))
+            for words in (["backup"], ["status"], ["backup", f"nas={path}", drive]):
+                outcome = ask_in_time(*words)
+                assert (outcome.code, f"{path} does not answer: no dated copy was made" in outcome.err) == (1, True), outcome
     assert ask("backup").code == 0
 
 
