@@ -99,6 +99,7 @@ class Exit(IntEnum):
 
 MARKER = "snapback-marker.txt"
 MANIFEST = "SHA256SUMS"
+EXPIRED = "SHA256SUMS.expired"   # the list of a date that is let go, while later dates need files of it
 TWINS = "manifests"
 FOUND = "found"              # what stood in a deleted dated copy and was in no list
 PINS = "pins"
@@ -234,6 +235,14 @@ class State(Enum):
     DAMAGED = "manifest damaged"
     INCOMPLETE = "interrupted"
     DELETING = "being deleted"
+    EXPIRED = "let go; what later dates need of it is kept"
+
+
+class Layout(Enum):
+    """How a dated copy stores unchanged files."""
+
+    COMPLETE = "complete"        # every file is in its folder, unchanged ones as hard links
+    CHANGES = "changes"          # only what is new or changed; the list says in which earlier folder the rest lies
 
 
 class Snapshot(NamedTuple):
@@ -1138,6 +1147,9 @@ def newest_whole(snapshots: Iterable[Snapshot]) -> Optional[Snapshot]:
     return whole[-1] if whole else None
 
 
+LAYOUTS = frozenset(layout.value for layout in Layout)
+
+
 def why_no_rotation(snapshots: Sequence[Snapshot]) -> str:
     """Say why nothing of a set may be deleted (a hold aside), or give an empty text."""
     unreadable = [one.name for one in snapshots if one.state is State.DAMAGED]
@@ -1146,7 +1158,7 @@ def why_no_rotation(snapshots: Sequence[Snapshot]) -> str:
                 f"you need of it by hand, then remove its folder and {TWINS}/{unreadable[0]}.gz")
     if newest_whole(snapshots) is None:
         return "there is no whole dated copy"
-    if any(one.header.get("layout") != "complete" for one in snapshots if one.state is State.WHOLE):
+    if any(one.header.get("layout") not in LAYOUTS for one in snapshots if one.state is State.WHOLE):
         return "some dated copies share files in a way that this version does not know; use the newest snapback"
     return ""
 
@@ -1623,7 +1635,10 @@ def read_blocks(lines: Iterable[str]) -> Iterator[Block]:
                 name = line[66 + len(prefix):]
                 plain = line.startswith(prefix, 66) and line[64:66] == "  " and "/" not in name
                 if not plain or line[0] == "\\" or " path=" in meta:
-                    name = name_in(path, original_path(Known(meta, line)))
+                    at = line.find("/", 69) + 1 if line.startswith("  ../", 64) and line[0] != "\\" and " path=" not in meta else 0
+                    name = line[at + len(prefix):]
+                    if not at or not line.startswith(prefix, at) or "/" in name:
+                        name = name_in(path, original_path(Known(meta, line)))
                 if name in entries or name in PATH_ONLY:
                     raise ManifestDamaged(f"{quoted(name[:100])} stands twice, or is no name")
                 entries[name] = Known(meta, line)
@@ -1748,6 +1763,33 @@ def meta_of(words: Mapping[str, str]) -> Meta:
     """Read the metadata of a '#' line; raise ManifestDamaged where something is missing or impossible."""
     return Meta(number(words, "mode", 8) & 0o7777, number(words, "uid"), number(words, "gid"),
                 time_ns(words.get("time", "")), parse_xattrs(words))
+
+
+def refer(hash_text: str, snapshot: str) -> str:
+    """Give the hash line of a later dated copy for what lies where this line of the dated copy `snapshot` says.
+
+    >>> refer("0" * 64 + "  Documents/a", "2026-11-20_230001")[64:]
+    '  ../2026-11-20_230001/Documents/a'
+    >>> refer(refer("0" * 64 + "  a", "2026-11-20_230001"), "2026-11-21_230001")[64:]
+    '  ../2026-11-20_230001/a'
+    """
+    at = 67 if hash_text.startswith("\\") else 66
+    return hash_text if hash_text.startswith("../", at) else f"{hash_text[:at]}../{snapshot}/{hash_text[at:]}"
+
+
+def without_path(line: str) -> str:
+    """Take the original path off the line of a file; what it is follows from the stored path, or is said anew."""
+    return line.partition(" path=")[0]
+
+
+def stored_lines(line: str, digest: str, stored: str, path: str) -> Known:
+    """Write the two lines of a file whose content lies at `stored`; its own path is said where that does not tell it.
+
+    >>> stored_lines("# type=file size=0", "0" * 64, "../2026-11-20_230001/old", "new").line
+    '# type=file size=0 path=new'
+    """
+    known = Known(without_path(line), hash_line(digest, stored))
+    return known if original_path(known) == path else known._replace(line=f"{known.line} path={escape(path)}")
 
 
 def stored_place(stored: str, snapshot: str) -> Tuple[str, Tuple[str, ...]]:
@@ -5796,6 +5838,22 @@ class Toll:
         self.add(path, Losses(*(-count for count in lost_alone(known, self.rested_ns))))
 
 
+class StoredFile(NamedTuple):
+    """A file on the drive: the folder in which it lies, its name there, and its path as another dated copy's list says it."""
+
+    folder: Folder
+    name: str
+    stored: str
+
+    def is_there(self, size: int) -> bool:
+        """Tell whether it is a file of so many bytes. Raises OSError where the drive fails."""
+        try:
+            info = self.folder.stat(self.name)
+        except FileNotFoundError:
+            return False
+        return stat.S_ISREG(info.st_mode) and info.st_size == size
+
+
 class Earlier:
     """The dated copy that a source is compared with: its manifest, read side by side with the walk."""
 
@@ -5806,11 +5864,8 @@ class Earlier:
         self.gone = 0
         self.toll: Optional[Toll] = None
         self.left_out: Set[str] = set()      # paths that the rules exclude now
-        try:
-            self.trail: Optional[Trail] = Trail(set_folder.child(name))
-        except OSError:
-            self.trail = None
-        self.moves: Optional[Trail] = None
+        self.set_folder = set_folder
+        self.trails: Dict[Tuple[str, bool], Trail] = {}      # of the dates whose folders are looked into
         taken = parse_time(manifest.header["taken"])
         self.racy_after_ns = int(taken.timestamp()) * 10**9 - RACY_NS if taken else 0
 
@@ -5818,6 +5873,11 @@ class Earlier:
     def seq(self) -> int:
         """Give the dated copy's number."""
         return int(self.manifest.header["seq"])
+
+    @property
+    def is_complete(self) -> bool:
+        """Tell whether it has every file in its own folder."""
+        return bool(self.manifest.header.get("layout") == Layout.COMPLETE.value)
 
     @property
     def sources(self) -> Mapping[str, str]:
@@ -5861,19 +5921,32 @@ class Earlier:
         while self.block is not None:
             self.pass_by()
 
+    MOST_TRAILS = 8      # several folders of each are kept open
+
     def folder(self, path: str) -> Optional[Folder]:
         """Open the folder on the drive; None where a person has removed it."""
-        return self._open(self.trail, path)
+        return self._open(self.name, path.split("/") if path else ())
 
-    def folder_for_moves(self, path: str) -> Optional[Folder]:
-        """Open a folder on the drive, away from where the walk is."""
-        if self.trail and not self.moves:
-            self.moves = Trail(self.trail.root)
-        return self._open(self.moves, path)
+    def stored(self, known: Known, for_moves: bool = False) -> Optional[StoredFile]:
+        """Find the stored file of an entry, in this dated copy or an earlier one; `for_moves`: away from where the walk is.
 
-    def _open(self, trail: Optional[Trail], path: str) -> Optional[Folder]:
+        None where a person has removed its folder; whether the file is there is not looked at.
+        """
+        snapshot, parts = stored_place(parse_hash_line(known.hash_line)[1], self.name)
+        folder = self._open(snapshot, parts[:-1], for_moves)
+        return StoredFile(folder, parts[-1], "/".join(("..", snapshot, *parts))) if folder else None
+
+    def _open(self, snapshot: str, parts: Sequence[str], for_moves: bool = False) -> Optional[Folder]:
+        trail = self.trails.pop((snapshot, for_moves), None)
         try:
-            return trail.at(path.split("/") if path else ()) if trail else None
+            trail = trail or Trail(self.set_folder.child(snapshot))
+        except OSError:
+            return None
+        self.trails[snapshot, for_moves] = trail  # the one that was used last comes last
+        if len(self.trails) > self.MOST_TRAILS:
+            del self.trails[next(iter(self.trails))]
+        try:
+            return trail.at(parts)
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             return None
 
@@ -5883,8 +5956,7 @@ class Moved(NamedTuple):
 
     path: str
     known: Known
-    folder: Folder
-    name: str
+    old: StoredFile
     linkable: bool = True            # what is stored may get one more name
     place: int = 0                   # where its lines begin in the manifest
 
@@ -5897,8 +5969,8 @@ class Errand(NamedTuple):
     path: str                        # as in the copy; its last part is the new name
     same: Same = Same.NEW
     known: Optional[Known] = None
-    old: Optional[Folder] = None     # the earlier copy's folder
-    linkable: bool = True            # the stored file there may get one more name
+    old: Optional[StoredFile] = None     # what the earlier copy stored of it
+    linkable: bool = True            # that may get one more name
     old_name: str = ""               # the earlier dated copy
     rot: bool = False                # its times say unchanged: other bytes would be rot
     moved: Optional[Moved] = None    # what it was, by its inode, before it got this name
@@ -5912,7 +5984,7 @@ class Errand(NamedTuple):
     @property
     def folders(self) -> Tuple[Optional[Folder], ...]:
         """Give the folders in which it is done."""
-        return self.target, self.file.folder, self.old, self.moved and self.moved.folder, *self.leftovers
+        return (self.target, self.file.folder, self.old and self.old.folder, self.moved and self.moved.old.folder, *self.leftovers)
 
     @property
     def cost(self) -> int:
@@ -5971,8 +6043,9 @@ def other_content(lines: Known, known: Known) -> bool:
 class Store:
     """Stores files, as each of the workers does: it knows what the drive can do."""
 
-    def __init__(self, abilities: Abilities, care: Care, drive: Drive) -> None:
-        self.abilities, self.care, self.drive = abilities, care, drive
+    def __init__(self, abilities: Abilities, layout: Layout, care: Care, drive: Drive) -> None:
+        self.abilities, self.layout, self.care, self.drive = abilities, layout, care, drive
+        self.refers = layout is Layout.CHANGES
 
     def serve(self, piece: Union[Errand, NewFiles, Links]) -> Union[Stored, StoredNew, List[int]]:
         """Do a piece of work: store a file, or new files, or link unchanged ones and tell which could not be (by place)."""
@@ -6053,33 +6126,60 @@ class Store:
         """Note a file that is not in the copy."""
         return Stored(Known(f"# type=skipped why={escape(why)} path={escape(path)}"), None, note=why)
 
-    def _link(self, errand: Errand) -> bool:
-        """Give the earlier copy's file its new name; False where that cannot be."""
-        if errand.old is None or errand.known is None or not errand.linkable or not self.abilities.hard_links:
-            return False
-        words = parse_keywords(errand.known.line)
-        size = number(words, "size")
-        time = self.stored_time(size, time_ns(words.get("time", "")))
-        return link_same(errand.old, errand.name, errand.target, errand.name, size, time)
+    def make_special(self, new: NewFolder, name: str, line: str) -> bool:
+        """Make a link, fifo or device as its line says; False where it lives in the list alone: so it does where most folders are not made."""
+        return not self.refers and make_entry(new.get(), name, line)
+
+    def finish(self, parent: Folder, folder: Folder, name: str, meta: Meta) -> None:
+        """Give a folder of the new copy its own metadata, now that nothing more is put into it; one that was not needed goes."""
+        if self.refers and not folder.names():
+            parent.rmdir(name)
+            return
+        if self.care.flush:
+            folder.flush()
+        set_folder_metadata(folder, meta)
+
+    def can_share(self) -> bool:
+        """Tell whether dated copies can share stored files here at all."""
+        return self.refers or self.abilities.hard_links
+
+    def share(self, old: StoredFile, known: Known, target: Folder, path: str) -> str:
+        """Let the new copy have a stored file too, by a link or a reference; give where it lies for it, or nothing where that fails."""
+        words = parse_keywords(known.line)
+        size, time = number(words, "size"), time_ns(words.get("time", ""))
+        if self.refers:
+            return old.stored if old.is_there(size) else ""
+        name = path.rpartition("/")[2]
+        linked = self.abilities.hard_links and link_same(old.folder, old.name, target, name, size, self.stored_time(size, time))
+        return path if linked else ""
+
+    def _again(self, errand: Errand) -> str:
+        """Share the earlier copy's file; give where it lies for the new one, or nothing where that cannot be."""
+        if errand.old is None or errand.known is None or not errand.linkable:
+            return ""
+        return self.share(errand.old, errand.known, errand.target, errand.path)
+
+    def unchanged(self, errand: Errand) -> Optional[Stored]:
+        """Store a file that is surely as it was; None where it has to be copied."""
+        known, info = errand.known, errand.file.info
+        stored = self._again(errand) if errand.same is Same.UNCHANGED else ""
+        if known is None or not stored:
+            return None
+        line = file_line(info) + xattr_words(parse_xattrs(parse_keywords(known.line)))
+        return Stored(stored_lines(line, parse_hash_line(known.hash_line)[0], stored, errand.path), Same.UNCHANGED, info.st_size)
 
     def _linked(self, errand: Errand) -> Optional[Stored]:
         """Store a file whose content is that of the earlier copy; None where it has to be copied."""
         known, info = errand.known, errand.file.info
-        if known is None or errand.same not in (Same.UNCHANGED, Same.DOUBTFUL):
-            return None
-        if errand.same is Same.UNCHANGED:
-            line = file_line(info) + xattr_words(parse_xattrs(parse_keywords(known.line)))
-            if not self._link(errand):
-                return None
-            return Stored(Known(line, hash_line(parse_hash_line(known.hash_line)[0], errand.path)), Same.UNCHANGED, info.st_size)
+        if known is None or errand.same is not Same.DOUBTFUL:
+            return self.unchanged(errand)
         seen = examine(errand.file, self.care.pulse)
         line = file_line(info) + xattr_words(seen.xattrs)
         if seen.changing or seen.digest != parse_hash_line(known.hash_line)[0]:
             return None
         same = how_same(line, seen.digest, known)
-        if (same is Same.UNCHANGED or info.st_size >= LARGE_FILE) and self._link(errand):
-            return Stored(Known(line, hash_line(seen.digest, errand.path)), same, info.st_size)
-        return None
+        stored = self._again(errand) if same is Same.UNCHANGED or info.st_size >= LARGE_FILE or self.refers else ""
+        return Stored(stored_lines(line, seen.digest, stored, errand.path), same, info.st_size) if stored else None
 
     def _moved(self, errand: Errand) -> Optional[Stored]:
         """Link a file that was only moved to what is stored of it under its old name; None where it has to be copied."""
@@ -6088,18 +6188,20 @@ class Store:
             return None
         seen = examine(errand.file, self.care.pulse)
         lines = Known(file_line(info) + xattr_words(seen.xattrs), hash_line(seen.digest, errand.path))
-        if seen.changing or not self.link_moved(moved, lines, errand.target, errand.name):
+        stored = "" if seen.changing else self.share_moved(moved, lines, errand.target, errand.path)
+        if not stored:
             return None
-        return Stored(lines, Same.CHANGED if errand.known else Same.NEW, info.st_size, moved=True)
+        return Stored(stored_lines(lines.line, seen.digest, stored, errand.path), Same.CHANGED if errand.known else Same.NEW, info.st_size,
+                      moved=True)
 
-    def link_moved(self, moved: Moved, lines: Known, target: Folder, name: str) -> bool:
-        """Give the stored file of a moved one another name, if it is the same in all that a plain copy shows; or large."""
-        digest, words = parse_hash_line(lines.hash_line)[0], parse_keywords(lines.line)
-        size, time = number(words, "size"), time_ns(words["time"])
+    def share_moved(self, moved: Moved, lines: Known, target: Folder, path: str) -> str:
+        """Share the stored file of a moved one, if it is the same in all that a plain copy shows; or large, or only referred to."""
+        digest = parse_hash_line(lines.hash_line)[0]
+        size = number(parse_keywords(lines.line), "size")
         same = how_same(lines.line, digest, moved.known)
-        if digest != parse_hash_line(moved.known.hash_line)[0] or (same is not Same.UNCHANGED and size < LARGE_FILE):
-            return False
-        return link_same(moved.folder, moved.name, target, name, size, self.stored_time(size, time))
+        if digest != parse_hash_line(moved.known.hash_line)[0] or (same is not Same.UNCHANGED and size < LARGE_FILE and not self.refers):
+            return ""
+        return self.share(moved.old, lines, target, path)
 
     def _copied(self, errand: Errand) -> Stored:
         """Store a file's bytes anew, or take over what an interrupted run had stored of it."""
@@ -6129,28 +6231,80 @@ class Store:
         if errand.known is None or errand.old is None:
             return skipped
         digest = parse_hash_line(errand.known.hash_line)[0]
-        added = 0
-        if not self._link(errand):
+        added, stored = 0, self._again(errand)
+        if not stored:
             try:
-                stored = SourceFile(errand.old, errand.name, errand.old.stat(errand.name))
-                copied = copy_file(stored, errand.target, errand.name, self.care)
+                old = SourceFile(errand.old.folder, errand.old.name, errand.old.folder.stat(errand.old.name))
+                copied = copy_file(old, errand.target, errand.name, self.care)
             except (SourceError, FileNotFoundError):
                 return skipped
-            added = copied.info.st_size
+            added, stored = copied.info.st_size, errand.path
             if copied.digest != digest:
                 errand.target.unlink(errand.name)
                 return skipped
         line = errand.known.line
-        lines = Known(keep_line(line, errand.old_name), hash_line(digest, errand.path))
+        lines = stored_lines(keep_line(without_path(line), errand.old_name), digest, stored, errand.path)
         note = f"{why}; the copy of {kept_of(line, errand.old_name)} is kept"
         return Stored(lines, Same.UNCHANGED, number(parse_keywords(line), "size"), added, note, kept=True)
+
+
+class NewFolder:
+    """A folder of the new copy that is made when something is put into it; most folders of a drive without hard links stay empty."""
+
+    def __init__(self, make: Callable[[], Folder]) -> None:
+        self._make = make
+        self.folder: Optional[Folder] = None
+
+    def get(self) -> Folder:
+        """Give the folder. Raises OSError where it cannot be made."""
+        if self.folder is None:
+            self.folder = self._make()
+        return self.folder
+
+
+class NewFolders:
+    """The folders of the new copy on the way to where the walk stands."""
+
+    def __init__(self, target: Folder, refers: bool) -> None:
+        self.trail, self.refers = Trail(target), refers
+        self.made: Set[str] = set()
+
+    def folder(self, path: str, was_there: bool) -> NewFolder:
+        """Give the folder at a path, which is made at once unless it may stay empty: because it `was_there` in the earlier copy.
+
+        Raises OSError where it cannot be made.
+        """
+        new = NewFolder(functools.partial(self._make, path, was_there))
+        if not (self.refers and was_there):
+            new.get()
+        return new
+
+    def _make(self, path: str, was_there: bool) -> Folder:
+        *parts, name = path.split("/")
+        parent = self.trail.at(parts, enter_or_make if self.refers else Folder.child)
+        if self.refers:
+            self.made.update("/".join(parts[:count]) for count in range(1, len(parts) + 1))
+        self.made.add(path)
+        del parent
+        return self.trail.at([*parts, name], enter_or_make if self.refers and was_there else Folder.make)
+
+    def find(self, path: str) -> Optional[Folder]:
+        """Give a folder that the walk leaves, if it was made."""
+        if path not in self.made:
+            return None
+        self.made.discard(path)
+        return self.trail.at(path.split("/"))
+
+    def parent(self, path: str) -> Folder:
+        """Give the folder that holds a folder which was made."""
+        return self.trail.at(path.split("/")[:-1])
 
 
 class Place(NamedTuple):
     """A folder of a source, its counterpart in the new copy, and in the earlier one."""
 
     source: Folder
-    new: Folder
+    new: NewFolder
     path: str                        # as in the copy; empty at its top
     before: Optional[Earlier] = None
     old: Optional[Folder] = None
@@ -6282,12 +6436,16 @@ class Groups:
 
     def _linked(self, group: Group, errand: Errand) -> Optional[Stored]:
         lines = group.lines
-        if lines is None or not self.run.store.abilities.hard_links or not self.link(group, errand.target, errand.name):
+        if lines is None:
             return None
-        digest = parse_hash_line(lines.hash_line)[0]
+        digest, stored = parse_hash_line(lines.hash_line)
+        if not self.run.store.refers:
+            stored = errand.path
+            if not self.run.store.abilities.hard_links or not self.link(group, errand.target, errand.name):
+                return None
         same = how_same(lines.line, digest, errand.known)
         moved = errand.moved is not None and not other_content(lines, errand.moved.known)
-        return Stored(Known(lines.line, hash_line(digest, errand.path)), same, errand.file.info.st_size, moved=moved)
+        return Stored(stored_lines(lines.line, digest, stored, errand.path), same, errand.file.info.st_size, moved=moved)
 
     def link(self, group: Group, folder: Folder, name: str) -> bool:
         """Give the group's first entry in this copy a further name; False where the drive refuses."""
@@ -6325,20 +6483,19 @@ KEPT: Stamp = (0, 0)         # stands for a file that cannot be looked at
 class Comparison:
     """Says what is to be done with a file: what the earlier copy knows of it, and whether its stored file may be linked."""
 
-    def __init__(self, order: Order, suspects: Mapping[str, int], hard_links: bool) -> None:
-        self.order, self.suspects, self.hard_links = order, suspects, hard_links
+    def __init__(self, order: Order, suspects: Mapping[str, int]) -> None:
+        self.order, self.suspects = order, suspects
         self.origins = {source.alias: source.path for source in order.sources}
         self.mended = 0              # stored files known to be damaged, of which a good copy is stored now
         self.claims: Dict[Tuple[str, str], Stamp] = {}
 
-    def links_at_once(self, place: Place) -> bool:
-        """Tell whether unchanged files of a folder may be linked without a second thought."""
-        return (place.old is not None and WITH_CTIME and self.hard_links and not self.order.fresh
-                and not self.suspects and not self.order.checksum and self._same_origin(place))
+    def shares_at_once(self, place: Place) -> bool:
+        """Tell whether unchanged files of a folder may be shared without a second thought."""
+        return (WITH_CTIME and not self.order.fresh and not self.suspects and not self.order.checksum and self._same_origin(place))
 
     def errand(self, place: Place, name: str, file: SourceFile, was: Optional[Known]) -> Errand:
         """Decide what is to be done with a file."""
-        errand = Errand(file, place.new, place.of(name), leftovers=place.leftovers)
+        errand = Errand(file, place.new.get(), place.of(name), leftovers=place.leftovers)
         before, linkable = place.before, True
         if before is None or was is None or not was.hash_line:
             return errand
@@ -6352,7 +6509,7 @@ class Comparison:
         linkable = linkable and not self.order.fresh
         if " nlink=" in was.line and (file.info.st_nlink == 1 or not self.claim(was, stamp(file.info))):
             linkable = False  # the last name left of a group: others may have been met in this very run
-        return errand._replace(same=same, known=was, old=place.old, linkable=linkable, old_name=before.name,
+        return errand._replace(same=same, known=was, old=before.stored(was), linkable=linkable, old_name=before.name,
                                rot=expected and self.order.checksum)
 
     def may_keep(self, was: Known, before: Earlier) -> bool:
@@ -6380,8 +6537,8 @@ class Moves:
 
     FEW_NAMES = 16       # of one file, each of which looks through all that it had
 
-    def __init__(self, order: Order, suspects: Mapping[str, int], hard_links: bool) -> None:
-        self.suspects, self.hard_links = suspects, hard_links
+    def __init__(self, order: Order, suspects: Mapping[str, int], can_share: bool) -> None:
+        self.suspects, self.can_share = suspects, can_share
         self.origins = {source.alias: source.path for source in order.sources if source.is_folder}
         self.indexes: Dict[str, Index] = {}
         self.tops: Dict[str, Trail] = {}
@@ -6413,14 +6570,13 @@ class Moves:
         """Give the first that is not another's already, is not known to be bad, and whose old name is gone."""
         for place, known in found:
             path = original_path(known)
-            *folders, name = path.split("/")
             if (before.name, place) in self.claimed or self.suspects.get(parse_hash_line(known.hash_line)[0], 0) >= before.seq:
                 continue
             if self._is_gone(before, path, parse_keywords(known.line)):
-                folder = before.folder_for_moves("/".join(folders))
-                if folder is not None:
+                old = before.stored(known, for_moves=True)
+                if old is not None:
                     self.claimed.add((before.name, place))
-                    return Moved(path, known, folder, name, self.hard_links, place)
+                    return Moved(path, known, old, self.can_share, place)
         return None
 
     def _is_gone(self, before: Earlier, path: str, words: Mapping[str, str]) -> bool:
@@ -6442,17 +6598,10 @@ class Moves:
         return (str(info.st_size), time_text(info.st_mtime_ns)) != (words.get("size"), words.get("time"))
 
 
-def finish_folder(folder: Folder, meta: Meta, flush: bool) -> None:
-    """Give a folder its own metadata, now that nothing more is put into it."""
-    if flush:
-        folder.flush()
-    set_folder_metadata(folder, meta)
-
-
 class Keeping:
     """Keeps what the earlier copy has of a folder that cannot be read now."""
 
-    def __init__(self, run: Run, tally: Tally, comparison: Comparison, new: Trail) -> None:
+    def __init__(self, run: Run, tally: Tally, comparison: Comparison, new: "NewFolders") -> None:
         self.run, self.tally, self.comparison, self.new = run, tally, comparison, new
 
     def folder(self, path: str, error: SourceError, before: Optional[Earlier]) -> None:
@@ -6479,32 +6628,56 @@ class Keeping:
             self._finish(*inside.pop())
 
     def _finish(self, path: str, meta: Meta) -> None:
-        finish_folder(self.new.at(path.split("/")), meta, self.run.store.care.flush)
+        folder = self.new.find(path)
+        if folder:
+            self.run.store.finish(self.new.parent(path), folder, path.rpartition("/")[2], meta)
 
     def _block(self, block: Block, before: Earlier) -> None:
         """Keep one folder of the earlier copy."""
         lines = [keep_line(block.line, before.name)]
-        new, old = self.new.at(block.path.split("/"), Folder.make), before.folder(block.path)
-        info = new.own_stat()  # nothing is known of the source's files
+        new = self.new.folder(block.path, True)
+        info = self.run.target.own_stat()  # nothing is known of the source's files
         self.run.counts.dirs[Same.UNCHANGED] += 1
         for name, known in block.entries.items():
             path = f"{block.path}/{name}"
             if known.hash_line:
-                errand = Errand(SourceFile(new, name, info), new, path, Same.UNCHANGED, known, old,
+                errand = Errand(SourceFile(self.run.target, name, info), self.run.target, path, Same.UNCHANGED, known, before.stored(known),
                                 self.comparison.may_keep(known, before), before.name)
+                if not self.run.store.refers or not self.run.store.unchanged(errand):
+                    errand = errand._replace(target=new.get())
                 result = self.run.store.keep(errand, "its folder cannot be read")
                 # of what is kept the folder's note says all
                 lines += self.tally.stored(path, result._replace(note="") if result.kept else result, known)
             else:
                 line = keep_line(known.line, before.name)
                 if not known.line.startswith("# type=skipped "):
-                    line = line if make_entry(new, name, known.line) else optional_line(line)
+                    line = line if self.run.store.make_special(new, name, known.line) else optional_line(line)
                     self.run.counts.other += 1
                 lines.append(line)
         self.tally.emit(lines)
 
 
 Linked = Tuple[int, str, SourceFile, Known]     # an unchanged file: where its lines stand, its name, and what made them
+
+
+class Present:
+    """Says which stored files are there indeed, by listing each folder in which files of one folder of a source lie."""
+
+    def __init__(self, before: Earlier) -> None:
+        self.before, self.snapshot = before, before.name
+        self.listed: Dict[str, Dict[str, int]] = {}
+
+    def has(self, known: Known, size: int) -> bool:
+        """Tell whether the stored file of an entry has its size; False also for a name that takes a closer look."""
+        line = refer(known.hash_line, self.snapshot)
+        folder, _, name = line[69:].rpartition("/")
+        if line[0] == "\\" or " path=" in known.line:
+            return False
+        if folder not in self.listed:
+            old = self.before.stored(known)
+            found = old.folder.scan() if old else ()
+            self.listed[folder] = {one: info.st_size for one, info in found if stat.S_ISREG(info.st_mode)}
+        return self.listed[folder].get(name) == size
 
 
 class Entries:
@@ -6516,7 +6689,7 @@ class Entries:
 
     def __init__(self, run: Run, tally: Tally, comparison: Comparison) -> None:
         self.run, self.tally, self.comparison = run, tally, comparison
-        self.moves = Moves(run.order, comparison.suspects, comparison.hard_links and not run.order.fresh)
+        self.moves = Moves(run.order, comparison.suspects, run.store.can_share() and not run.order.fresh)
         self.groups = Groups(run, tally)
         self.unseen: Set[str] = set()    # files that cannot be looked at, until they are met again among the folders
 
@@ -6527,7 +6700,11 @@ class Entries:
         The loop is the hot one: of an unchanged file it makes one line, compares it with the
         earlier manifest's as text, and links the stored file; nothing is parsed.
         """
-        old = place.old if self.comparison.links_at_once(place) else None
+        at_once = place.before if self.comparison.shares_at_once(place) else None
+        refers = self.run.store.refers
+        old = place.old if at_once and at_once.is_complete and not refers and self.run.store.abilities.hard_links else None
+        there = Present(at_once) if at_once and refers else None
+        referred: List[os.stat_result] = []
         racy_ns = place.before.racy_after_ns if place.before else 0
         linked: List[Linked] = []
         new: List[Tuple[int, str]] = []
@@ -6548,6 +6725,10 @@ class Entries:
                     self._link(place, old, linked, lines)
                     linked = []
                 continue
+            if there and was and info.st_nlink == 1 and surely_same(info, was, racy_ns) and there.has(was, info.st_size):
+                lines += (was.line, refer(was.hash_line, there.snapshot))
+                referred.append(info)
+                continue
             moved = None if was or not place.before else self.moves.by_stat(place.before, info)
             if was is None and all_new and info.st_nlink == 1 and moved is None:
                 new.append((len(lines), name))
@@ -6558,10 +6739,20 @@ class Entries:
                     new, new_cost = [], 0
                 continue
             self._store(place, self.comparison.errand(place, name, SourceFile(place.source, source_name, info), was), moved, lines)
+        if referred:
+            self._refer(place, referred)
         if linked and old:
             self._link(place, old, linked, lines)
         if new:
             self._store_new(place, new, new_cost, lines)
+
+    def _refer(self, place: Place, files: Sequence[os.stat_result]) -> None:
+        """Count unchanged files of a folder that the list refers to where they lie."""
+        def then() -> None:
+            self.tally.plain(Same.UNCHANGED, len(files), sum(info.st_size for info in files), 0)
+            self.tally.toll.met(place.path or place.of("."), files)
+            self.run.workers.pulse.files += len(files)
+        self.run.workers.after(then)
 
     def _store(self, place: Place, errand: Errand, moved: Optional[Moved], lines: List[str]) -> None:
         """Have one file stored, be it what another name was before."""
@@ -6584,8 +6775,9 @@ class Entries:
         if not was.hash_line:
             self._keep_special(place, name, was, why, lines)
             return
-        errand = Errand(SourceFile(place.source, name, place.new.own_stat()), place.new, place.of(name), Same.UNCHANGED, was,
-                        place.old, self.comparison.may_keep(was, place.before), place.before.name)
+        new = place.new.get()
+        errand = Errand(SourceFile(place.source, name, new.own_stat()), new, place.of(name), Same.UNCHANGED, was,
+                        place.before.stored(was), self.comparison.may_keep(was, place.before), place.before.name)
         lines += self.tally.stored(place.of(name), self.run.store.keep(errand, why), was)
 
     def _keep_special(self, place: Place, name: str, was: Known, why: str, lines: List[str]) -> None:
@@ -6595,7 +6787,7 @@ class Entries:
         self.run.counts.kept += 1
         self.run.counts.other += 1
         kept = keep_line(was.line, before)
-        lines.append(kept if make_entry(place.new, name, was.line) else optional_line(kept))
+        lines.append(kept if self.run.store.make_special(place.new, name, was.line) else optional_line(kept))
 
     def _send(self, place: Place, errand: Errand, at: int, lines: List[str]) -> None:
         """Have a file stored by somebody; take the result here, in order."""
@@ -6616,16 +6808,22 @@ class Entries:
         if not moved.linkable:
             self.tally.moved.append((place.before, moved.path, moved.known))
             return result
-        if not self._reads_well(moved) or not self.run.store.link_moved(moved, result.lines, place.new, passing):
+        new, path = place.new.get(), place.of(name)
+        stored = self._reads_well(moved) and self.run.store.share_moved(moved, result.lines, new, place.of(passing))
+        if not stored:
             return result
-        place.new.rename(passing, place.new, name)  # at once: the file is never without its name
         self.tally.moved.append((place.before, moved.path, moved.known))
-        return result._replace(added=0, moved=True)
+        if not self.run.store.refers:
+            new.rename(passing, new, name)  # at once: the file is never without its name
+            return result._replace(added=0, moved=True)
+        new.unlink(name)
+        digest = parse_hash_line(result.lines.hash_line)[0]
+        return result._replace(lines=stored_lines(result.lines.line, digest, stored, path), added=0, moved=True)
 
     def _reads_well(self, moved: Moved) -> bool:
         """Tell whether what is stored has the bytes that it should have: good ones must not be given up for bad ones."""
         try:
-            return hash_file(moved.folder, moved.name, self.run.store.care.pulse) == parse_hash_line(moved.known.hash_line)[0]
+            return hash_file(moved.old.folder, moved.old.name, self.run.store.care.pulse) == parse_hash_line(moved.known.hash_line)[0]
         except OSError:
             return False
 
@@ -6639,8 +6837,8 @@ class Entries:
             self.tally.plain(Same.NEW, len(new) - len(result.others), result.bytes, result.bytes)
             for nth, stored in result.others:
                 self.tally.stored(place.of(names[nth]), self._shared(place, names[nth], stored))
-        piece = NewFiles(place.source, place.new, place.path, names)
-        self.run.workers.submit(piece, then, (place.new, place.source), cost)
+        piece = NewFiles(place.source, place.new.get(), place.path, names)
+        self.run.workers.submit(piece, then, (piece.target, place.source), cost)
 
     def _link(self, place: Place, old: Folder, linked: List[Linked], lines: List[str]) -> None:
         """Have unchanged files linked by somebody; one that cannot be is stored anew."""
@@ -6655,7 +6853,8 @@ class Entries:
                 at, name, file, was = linked[one]
                 errand = self.comparison.errand(place, name, file, was)
                 lines[at], lines[at + 1] = self.tally.stored(errand.path, self.run.store.store(errand))  # counted as met
-        self.run.workers.submit(Links(old, place.new, names, sizes, times), then, (place.new, old, place.source), 16 * KIB * len(linked))
+        links = Links(old, place.new.get(), names, sizes, times)
+        self.run.workers.submit(links, then, (links.new, old, place.source), 16 * KIB * len(linked))
 
     def _special(self, place: Place, name: str, file: SourceFile, was: Optional[Known], lines: List[str]) -> None:
         """Take a symbolic link, fifo or device; a socket is only counted."""
@@ -6680,8 +6879,8 @@ class Entries:
         line = special_line(kind, place.of(name), info, words + xattr_words(entry_xattrs(file.folder, file.name)))
         self.run.counts.other += 1
         group = self.groups.meet(info, place.of(name)) if info.st_nlink > 1 else None
-        if (group is None or group.first == place.of(name) or not self.groups.link(group, place.new, name)) and (
-                not make_entry(place.new, name, line)):
+        if (self.run.store.refers or group is None or group.first == place.of(name) or not self.groups.link(
+                group, place.new.get(), name)) and not self.run.store.make_special(place.new, name, line):
             line = optional_line(line)
         lines.append(line)
 
@@ -6692,10 +6891,10 @@ class Taking:
     def __init__(self, run: Run, tally: Tally, earlier: Mapping[str, Earlier], leftovers: Sequence[Folder],
                  suspects: Mapping[str, int]) -> None:
         self.run, self.tally, self.earlier = run, tally, earlier
-        self.new = Trail(run.target)
+        self.new = NewFolders(run.target, run.store.refers)
         self.tops: List[Tuple[Source, Folder]] = []
         self.leftovers = [Trail(leftover) for leftover in leftovers]
-        self.comparison = Comparison(run.order, suspects, run.store.abilities.hard_links)
+        self.comparison = Comparison(run.order, suspects)
         self.entries = Entries(run, tally, self.comparison)
         self.keeping = Keeping(run, tally, self.comparison, self.new)
         for before in earlier.values():
@@ -6726,7 +6925,7 @@ class Taking:
         before = self.earlier.get(source.alias)
         block = before.at("") if before else None
         was = block.entries.pop(source.alias, None) if block else None
-        place = Place(parent, self.run.target, "", before, before.folder("") if before else None,
+        place = Place(parent, NewFolder(lambda: self.run.target), "", before, before.folder("") if before else None,
                       self._leftover_folders(()))
         info = from_top(source, parent.stat, name)
         self.entries.take(place, [(source.alias, info, name)], {source.alias: was} if was else {}, lines)
@@ -6742,8 +6941,7 @@ class Taking:
             if passed_over and (path + "/").startswith(passed_over):
                 continue
             if visit.leaving:
-                self.run.workers.after(functools.partial(
-                    finish_folder, self.new.at(path.split("/")), metas.pop(), self.run.store.care.flush), keeps=1)
+                self._leave(path, metas.pop())
             elif visit.error is not None and path in self.entries.unseen:
                 self.entries.unseen.discard(path)
             elif visit.error is not None:
@@ -6757,7 +6955,7 @@ class Taking:
                 # a tag that came since is no order of a person: what it hides counts as lost
                 if before and not (visit.tagged and self.run.order.rules.tags == before.manifest.header.get("tags")):
                     before.left_out.update(f"{path}/{name}" for name in visit.left_out)
-                new = self._make(path)
+                new = self._make(path, before)
                 if new is None:
                     passed_over = path + "/"
                     self.run.workers.after(functools.partial(self.tally.emit, [
@@ -6765,18 +6963,26 @@ class Taking:
                     continue
                 metas.append(self._enter(Place(visit.folder, new, path, before), visit))
 
-    def _make(self, path: str) -> Optional[Folder]:
+    def _make(self, path: str, before: Optional[Earlier]) -> Optional[NewFolder]:
         """Make a folder in the copy; None where the drive cannot hold its name."""
         if not self.run.store.can_name(path.rpartition("/")[2]):
             return None
+        block = before.at(path) if before else None
         try:
-            return self.new.at(path.split("/"), Folder.make)
+            return self.new.folder(path, block is not None and block.line.startswith(DIR_LINE))
         except OSError as err:
-            *folders, name = path.split("/")
-            made = err.errno != errno.EEXIST and self.new.at(folders).has(name)
-            if made or not folders or not name_refused(err, self.run.drive.is_there):
+            name = path.rpartition("/")[2]
+            made = err.errno != errno.EEXIST and self.new.parent(path).has(name)
+            if made or "/" not in path or not name_refused(err, self.run.drive.is_there):
                 raise
             return None
+
+    def _leave(self, path: str, meta: Meta) -> None:
+        """Finish a folder of the copy when all is in it."""
+        folder = self.new.find(path)
+        if folder:
+            name = path.rpartition("/")[2]
+            self.run.workers.after(functools.partial(self.run.store.finish, self.new.parent(path), folder, name, meta), keeps=2)
 
     def _check_source(self, source: Source, top: Folder) -> None:
         """Believe that something vanished only if the source as a whole has not."""
