@@ -1971,14 +1971,23 @@ class Seen(NamedTuple):
     told: Mapping[str, str] = {}         # for each kind of its trouble, by exit code, when a person was last told of it
 
 
+SEEN_TIMES = frozenset(("taken", "checked", "seen", "attached_since", "missed_since", "told"))
+
+
 def parse_seen(found: Any) -> Seen:
     """Read what the local record says of a drive; what is not of its form counts as nothing.
 
-    >>> parse_seen({"label": "BLUE", "free": "much"})._replace(label="") == Seen()
+    >>> parse_seen({"label": "BLUE", "free": "much", "total": -1, "taken": "today"})._replace(label="") == Seen()
     True
     """
+    def is_sound(field: str, value: Any) -> bool:
+        if isinstance(value, str) and field in SEEN_TIMES:
+            return bool(parse_time(value))
+        return not isinstance(value, int) or 0 <= value < 2**63
+
     found = found if isinstance(found, dict) else {}
-    return Seen(**{field: found[field] for field, default in Seen._field_defaults.items() if type(found.get(field)) is type(default)})
+    return Seen(**{field: found[field] for field, default in Seen._field_defaults.items()
+                   if type(found.get(field)) is type(default) and is_sound(field, found[field])})
 
 
 def tool_version(text: str) -> Optional[Tuple[int, ...]]:
@@ -3354,11 +3363,16 @@ def read_text(folder: Folder, name: str, limit: int = HEAD_LIMIT) -> Optional[st
     return data.decode("utf-8", "surrogateescape").replace("\r\n", "\n")
 
 
+def open_at_once(path: str, flags: int) -> int:
+    """Open a file that may lie behind links, for `open`; a fifo in its place is opened without waiting for who writes to it."""
+    return os.open(path, flags | NONBLOCK)
+
+
 def read_settings_text(path: str) -> str:
     """Read a settings file, which is UTF-8 or, from some editors of Windows, UTF-16. Raises UsageError."""
     why = ""
     try:
-        with open(user_path(path), "rb", opener=lambda name, flags: os.open(name, flags | NONBLOCK)) as file:
+        with open(user_path(path), "rb", opener=open_at_once) as file:
             info = os.fstat(file.fileno())
             data = file.read(MIB + 1) if stat.S_ISREG(info.st_mode) else b""
         why = "it is no file" if not stat.S_ISREG(info.st_mode) else "it is larger than a megabyte" if len(data) > MIB else ""
@@ -3869,7 +3883,7 @@ def state_path() -> str:
 def read_record() -> Dict[str, Any]:
     """Read the local record; whatever is wrong with it, it is then an empty one."""
     try:
-        with open(state_path(), encoding="utf-8") as file:
+        with open(state_path(), encoding="utf-8", opener=open_at_once) as file:
             record = json.loads(file.read(MIB))
     except (OSError, ValueError, RecursionError):
         return {}
@@ -3889,7 +3903,8 @@ def write_record(record: Mapping[str, Any]) -> None:
 def known_drives() -> Dict[str, Dict[str, str]]:
     """Give from the local record, for each path where a marked drive was seen, its id and label."""
     drives = read_record().get("drives")
-    return {path: one for path, one in drives.items() if isinstance(one, dict)} if isinstance(drives, dict) else {}
+    found = {path: one for path, one in drives.items() if isinstance(one, dict)} if isinstance(drives, dict) else {}
+    return {path: one for path, one in found.items() if all(isinstance(word, str) for word in one.values())}
 
 
 def remember_drive(path: str, marker: Marker) -> None:
@@ -3902,7 +3917,8 @@ def remember_drive(path: str, marker: Marker) -> None:
 def seen_drives() -> Dict[str, Seen]:
     """Give from the local record what was last seen on each drive."""
     seen = read_record().get("seen")
-    return {name: parse_seen(one) for name, one in seen.items()} if isinstance(seen, dict) else {}
+    found = seen.items() if isinstance(seen, dict) else ()
+    return {name: parse_seen(one) for name, one in found if re.fullmatch(r"[0-9a-f]{32}", name, re.ASCII)}
 
 
 def note_seen(drive_id: str, seen: Seen) -> None:
@@ -5186,7 +5202,7 @@ def marked(path: str) -> Optional[Tuple[str, Stamp]]:
         root = Folder.top(path)
         marker = read_marker(root)
         return (marker.id, stamp(root.own_stat())) if marker else None
-    except OSError:
+    except (OSError, ValueError):  # ValueError: from a damaged record comes what can be no path
         return None
 
 
@@ -9868,6 +9884,8 @@ def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
                 answers[one.id] = serve_drive(one, place, orders[one.id], args, scene, settings)
             else:
                 answers[one.id] = miss_drive(one, label_of(one), search.silent.get(one.id, ""), quiet, scene.now)
+        except DriveAbsent:  # unplugged while the drives before it were copied to
+            answers[one.id] = miss_drive(one, label_of(one), "", quiet, scene.now)
         except SnapbackError as err:
             answers[one.id] = Answer(err.code, (), [str(err)], {"error": str(err)})
         except OSError as err:

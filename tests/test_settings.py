@@ -24,7 +24,7 @@ import snapback
 from conftest import MIB, SNAPBACK, Cli, Mount, User, command, folder_in_memory
 from snapback import DriveSettings, Duration, Retention, Rotation, Settings, Space, parse_settings, settings_text
 from test_command_line import on_a_terminal
-from trees import Outcome, ask, dates, differences, twin
+from trees import Outcome, ask, dates, differences, remove_tree, twin
 
 pytestmark = pytest.mark.needs("linux")
 ID, OTHER_ID = "0123456789abcdef" * 2, "f" * 32
@@ -651,7 +651,7 @@ def test_names_in_any_alphabet_stand_in_settings_in_any_locale(home: Path, tmp_p
     (source / f"{CYRILLIC}.tmp").write_bytes(b"x")
     (source / f"{CYRILLIC}.o").write_bytes(b"x")
     (home / "list").write_text(f"{CYRILLIC}.o\n", encoding="utf-8")
-    more = f"exclude-from = {home}/list\nexclude = {CYRILLIC}.tmp\non-result = sh -c 'echo \"$SNAPBACK_DRIVE\" > told'"
+    more = f"exclude-from = {home}/list\nexclude = {CYRILLIC}.tmp\non-result = sh -c 'echo \"$SNAPBACK_DRIVE\" > {home}/told'"
     write_settings(home, for_drives(source, drive, more=more))
     for nth in (1, 2):
         words = [sys.executable, str(SNAPBACK), "backup"]
@@ -854,3 +854,201 @@ def test_a_server_that_is_gone_keeps_nobody_waiting(
         finally:
             os.kill(daemon, signal.SIGCONT)  # also lets a thread go that waits for it
     assert len(dates(good / "box")) == 3
+
+
+# --- Several drives ------
+
+ORDER = [130, 1, 2, 11, 4, 5, 3, 75, 0]  # worst first
+
+
+def answer_of(code: int) -> snapback.Answer:
+    return snapback.Answer(snapback.Exit(code), (), [f"{code}"] if code else [], {"attached": code != 75})
+
+
+@pytest.mark.parametrize("code", ORDER)
+def test_the_worst_of_two_drives_is_told_and_an_absent_one_counts_only_alone(code: int) -> None:
+    assert snapback.drives_answer({"a": ("A", answer_of(code))}).code == code
+    for other in ORDER:
+        for codes in ((code, other), (other, code)):
+            both = snapback.drives_answer({str(nth): (f"D{nth}", answer_of(one)) for nth, one in enumerate(codes)})
+            counted = [one for one in codes if one != 75] or [75]
+            assert both.code == min(counted, key=ORDER.index)
+            loud = [one for one in codes if one and (one != 75 or codes == (75, 75))]
+            assert [line.split(": ")[1] for line in both.problems] == [str(one) for one in loud]
+            assert [one["exit_code"] for one in both.facts["drives"]] == list(codes)
+
+
+def test_an_absent_drive_that_is_overdue_counts_beside_others() -> None:
+    overdue = snapback.Answer(snapback.Exit.ATTENTION, (), ["A is not attached"], {"attached": False})
+    both = snapback.drives_answer({"a": ("A", overdue), "b": ("B", answer_of(0))})
+    assert (both.code, both.problems) == (3, ["A is not attached"])
+
+
+def fill_up(disk: Mount) -> None:
+    disk.fill()
+
+
+def make_read_only(disk: Mount) -> None:
+    disk.read_only()
+
+
+def damage_marker(disk: Mount) -> None:
+    os.truncate(disk.path / "snapback-marker.txt", 10)
+
+
+def give_away(disk: Mount) -> None:
+    shutil.copytree(disk.path / "mine", disk.path / "box")
+    of_another_computer(disk.path / "box")
+
+
+def put_a_file_in_its_place(disk: Mount) -> None:
+    (disk.path / "box").write_bytes(b"")
+
+
+FAILING: Dict[str, Tuple[Callable[[Mount], None], int, str]] = {  # what becomes of a drive -> exit code, what is said
+    "full": (fill_up, 1, "this copy does not fit on the drive BAD"),
+    "read-only": (make_read_only, 1, "read-only"),
+    "without its marker": (damage_marker, 75, "not attached"),
+    "another's": (give_away, 2, "belongs to another computer"),
+    "with a file in its set's place": (put_a_file_in_its_place, 1, "box"),
+}
+
+
+@pytest.mark.needs("root", "mount")
+@pytest.mark.parametrize("case", FAILING)
+def test_one_drives_failure_does_not_stop_the_others(home: Path, source: Path, tmp_path: Path, mounted: Mounting, case: str) -> None:
+    make, code, said = FAILING[case]
+    bad, good = mounted("tmpfs", "2M"), tmp_path / "good"
+    bad_id, good_id = made_drive(bad.path, "BAD"), made_drive(good, "GOOD")
+    if case == "another's":
+        assert ask("backup", "--set", "mine", source, bad.path).code == 0
+    (source / "large").write_bytes(os.urandom(MIB))
+    make(bad)
+    before = twin(bad.path)
+    tell = f"on-result = sh -c 'echo $SNAPBACK_DRIVE $SNAPBACK_RESULT >> {home}/told'"
+    one_of = f"[drive {bad_id}]\nlabel = BAD\npath = {bad.path}\n", f"[drive {good_id}]\nlabel = GOOD\npath = {good}\n"
+    for drives, code_of_all in ((one_of, code if code != 75 else 0), (one_of[:1], code)):
+        write_settings(home, by_id(source, more=tell) + "".join(drives))
+        outcome = ask("backup", "--json")
+        assert outcome.code == code_of_all, outcome
+        told = {one["id"]: one["exit_code"] for one in json.loads(outcome.out)["drives"]}
+        assert (told[bad_id], told.get(good_id, 0)) == (code, 0)
+        problems = outcome.err.splitlines()
+        assert [said in line and ("BAD" in line or drives == one_of[:1]) for line in problems] == [True] * (code_of_all != 0), outcome
+    assert len(dates(good / "box")) == 1
+    assert sorted((home / "told").read_text().splitlines()) == ["BAD failed", "BAD failed", "GOOD ok"][2 if code == 75 else 0 :]
+    assert case == "full" or differences(twin(bad.path), before) == []
+    assert case != "full" or dates(bad.path / "box") == []
+
+
+def test_several_failures_end_with_the_worst(home: Path, source: Path, tmp_path: Path) -> None:
+    drives = [tmp_path / name for name in ("foreign", "busy", "spoilt", "good")]
+    for one in drives:
+        made_drive(one, one.name)
+    assert ask("backup", "--set", "box", source, drives[0]).code == 0
+    of_another_computer(drives[0] / "box")
+    (drives[1] / "box").mkdir()
+    lock = snapback.lock_set(snapback.open_drive(str(drives[1])), "box")
+    write_settings(home, for_drives(source, *drives))
+    (drives[2] / "box").write_bytes(b"")
+    try:
+        assert exit_codes() == (1, [2, 11, 1, 0])
+        (drives[2] / "box").unlink()
+        assert exit_codes() == (2, [2, 11, 0, 0])
+        remove_tree(drives[0] / "box")
+        assert exit_codes() == (11, [0, 11, 0, 0])
+        drives[0].rename(tmp_path / "away")
+        assert exit_codes() == (11, [75, 11, 0, 0])
+    finally:
+        snapback.unlock(lock)
+    assert exit_codes() == (0, [75, 0, 0, 0])
+    for one in drives[1:]:
+        one.rename(tmp_path / f"{one.name}-away")
+    assert exit_codes() == (75, [75, 75, 75, 75])
+    assert exit_codes("--if-attached") == (0, [0, 0, 0, 0])
+
+
+def exit_codes(*words: str) -> Tuple[int, List[int]]:
+    outcome = ask("backup", "--json", *words)
+    return outcome.code, [one["exit_code"] for one in json.loads(outcome.out)["drives"]]
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_drive_that_is_unplugged_after_it_was_found_is_absent(
+    home: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    """All are sought at once, and hours may go by before the last one's turn."""
+    drives = [tmp_path / f"drive{nth}" for nth in range(others + 1)]
+    for one in drives:
+        made_drive(one, one.name)
+    write_settings(home, for_drives(source, *drives))
+    search = snapback.find_drives({id_of(one): str(one) for one in drives})
+    monkeypatch.setattr(snapback, "find_drives", lambda _wanted: search)
+    drives[-1].rename(tmp_path / "away")
+    outcome = ask("backup", "--json")
+    assert (outcome.code, exit_codes("--if-attached")[0]) == (0 if others else 75, 0), outcome
+    assert [one["attached"] for one in json.loads(outcome.out)["drives"]] == [True] * others + [False]
+
+
+# --- The local record ------
+
+DEEP = "[" * 960 + "]" * 960
+RECORDS: Dict[str, str] = {  # {I} is the drive's id, {D} the drive
+    "empty": "", "half": "{{", "a list": "[]", "a number": "5", "null": "null", "a text": '"x"', "deep": '{{"x": ' + DEEP + "}}",
+    "other types": '{{"drives": 5, "seen": [5]}}', "other types within": '{{"drives": {{"{D}": 5, "x": []}}, "seen": {{"{I}": 5}}}}',
+    "other types of each": '{{"drives": {{"{D}": {{"id": 5, "label": 5}}}}, "seen": {{"{I}": {{"label": 5, "taken": [], "free": "x"}}}}}}',
+    "vast numbers": '{{"seen": {{"{I}": {{"free": 1' + 4000 * "0" + ', "total": 1' + 4000 * "0" + ', "pace": -1, "damaged": 1e999}}}}}}',
+    "no ids": '{{"seen": {{"": {{"path": "/"}}, "x": {{"path": "x"}}, "\\u001b[2J": {{"path": "/tmp", "label": "\\u001b"}}}}}}',
+    "NUL": '{{"drives": {{"\\u0000": {{"id": "\\u0000", "label": "\\u0000"}}}}, "seen": {{"{I}": {{"path": "a\\u0000b"}}}}}}',
+    "surrogates": '{{"seen": {{"{I}": {{"path": "\\ud800", "label": "\\ud800\\udcff"}}}}}}',
+    "odd times": '{{"seen": {{"{I}": {{"taken": "9999-12-31T23:59:59+00:00", "told": "0001-01-01T00:00:00+00:00", "seen": "now"}}}}}}',
+    "times without a zone": '{{"seen": {{"{I}": {{"taken": "2020-01-01", "missed_since": "2020-01-01T00:00:00"}}}}}}',
+    "huge": "[" + 3 * MIB * " " + "]",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RECORDS)
+@pytest.mark.parametrize("settings", [True, False])
+def test_a_local_record_is_never_needed_and_never_a_failure(
+    home: Path, source: Path, drive: Path, tmp_path: Path, case: str, settings: bool
+) -> None:
+    record = home / ".local/state/snapback/drives.json"
+    fill = {"D": drive, "I": made_drive(drive)}
+    if settings:
+        write_settings(home, for_drives(source, drive))
+    assert ask("backup", "--set", "box", source, drive).code == 0
+    for there in (True, False):
+        for words in (["backup"], ["status"], ["list", "--drive", drive], ["backup", "--set", "box", source, drive], ["init", drive]):
+            if not there:
+                drive.rename(tmp_path / "away")
+            codes = []
+            for text in ("", RECORDS[case].format(**fill)):
+                record.write_text(text)
+                if not there and words[0] == "init":
+                    continue
+                outcome = ask(*words)
+                codes.append(outcome.code)
+                assert all(char == "\n" or char.isprintable() for char in outcome.out + outcome.err), outcome
+            assert len(set(codes)) < 2 or words == ["status"], (words, codes)
+            if not there:
+                (tmp_path / "away").rename(drive)
+    assert ask("backup", "--set", "box", source, drive).code == 0
+    assert json.loads(record.read_text())["seen"][fill["I"]]["path"] == str(drive)
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a link to itself", "its folder is a file", "a fifo"])
+def test_a_local_record_that_cannot_be_written_is_no_failure(home: Path, source: Path, drive: Path, kind: str) -> None:
+    made_drive(drive)
+    write_settings(home, for_drives(source, drive))
+    folder = home / ".local/state/snapback"
+    remove_tree(folder)
+    if kind == "its folder is a file":
+        folder.write_bytes(b"")
+    else:
+        folder.mkdir()
+        make = {"a folder": os.mkdir, "a link to itself": lambda path: os.symlink(path, path), "a fifo": os.mkfifo}[kind]
+        make(folder / "drives.json")
+    for words in (["backup"], ["status"], ["backup", "--set", "box", source, drive]):
+        outcome = ask(*words)
+        assert (outcome.code in (0, 3), "record" in outcome.err) == (True, False), outcome
+    assert len(dates(drive / "box")) == 2
