@@ -1618,6 +1618,13 @@ def next_folder(line: str, above: List[Tuple[str, Dict[str, Known]]]) -> str:
     return path
 
 
+def plain_reference(line: str, prefix: str) -> str:
+    """Read the name out of the hash line of a file of the folder at hand that lies in an earlier date; nothing where that takes parsing."""
+    begins = line.find("/", 69) + 1 if line.startswith("  ../", 64) and line[0] != "\\" else 0
+    name = line[begins + len(prefix):]
+    return name if begins and line.startswith(prefix, begins) and "/" not in name else ""
+
+
 def read_blocks(lines: Iterable[str]) -> Iterator[Block]:
     """Read a manifest's lines (without first and last) folder by folder; memory holds one folder.
 
@@ -1635,10 +1642,8 @@ def read_blocks(lines: Iterable[str]) -> Iterator[Block]:
                 name = line[66 + len(prefix):]
                 plain = line.startswith(prefix, 66) and line[64:66] == "  " and "/" not in name
                 if not plain or line[0] == "\\" or " path=" in meta:
-                    at = line.find("/", 69) + 1 if line.startswith("  ../", 64) and line[0] != "\\" and " path=" not in meta else 0
-                    name = line[at + len(prefix):]
-                    if not at or not line.startswith(prefix, at) or "/" in name:
-                        name = name_in(path, original_path(Known(meta, line)))
+                    name = plain_reference(line, prefix) if " path=" not in meta else ""
+                    name = name or name_in(path, original_path(Known(meta, line)))
                 if name in entries or name in PATH_ONLY:
                     raise ManifestDamaged(f"{quoted(name[:100])} stands twice, or is no name")
                 entries[name] = Known(meta, line)
@@ -1669,7 +1674,7 @@ PLAIN_FILE = re.compile(r"# type=file .*\n[^\\].{63}  (?!\.\./)(.*)(?:\n|\Z)")
 
 
 def listed_paths(entries: str) -> Iterable[str]:
-    r"""Read which paths the entries of one folder name: files, links and all else that is no folder.
+    r"""Read which paths the entries of one folder name, of what lies in it: files, links and all else that is no folder.
 
     >>> listed_paths("# type=file size=0\n" + "0" * 64 + "  a/b\n# type=fifo path=a/c\\040d")
     ['a/b', 'a/c d']
@@ -1681,12 +1686,30 @@ def listed_paths(entries: str) -> Iterable[str]:
     paths, lines = [], iter(entries.split("\n") if entries else ())
     for line in lines:
         if line.startswith(FILE_LINE):
-            paths.append(original_path(Known(line, next(lines, ""))))
+            known = Known(line, next(lines, ""))
+            path = original_path(known)
+            if parse_hash_line(known.hash_line)[1] == path:  # else it lies in an earlier date, or stands here under another name
+                paths.append(path)
         elif not line.startswith("# type="):
             raise ManifestDamaged(f"unknown line {quoted(line[:60])}")
         elif not line.startswith(SKIPPED_DIR_LINE):  # such a folder is not in the dated copy
             paths.append(path_word(line))
     return paths
+
+
+# The line of checksums of a file that lies in an earlier date, and of one that lies in its own; escaped or not.
+REFERENCE = re.compile(r"^(\\?)([0-9a-f]{64}  \.\./.*)$", re.MULTILINE)
+OWN_FILE = re.compile(r"^(\\?)([0-9a-f]{64}  (?!\.\./).*)$", re.MULTILINE)
+
+
+def stored_paths(entries: str, wanted: "re.Pattern[str]") -> Iterator[str]:
+    """Read the stored paths of a piece of a manifest: REFERENCE or OWN_FILE.
+
+    >>> list(stored_paths("# type=file size=0" + chr(10) + "0" * 64 + "  ../2026-11-20_230001/a", REFERENCE))
+    ['../2026-11-20_230001/a']
+    """
+    for escaped, line in wanted.findall(entries):
+        yield parse_hash_line(escaped + line)[1] if escaped else line[66:]
 
 
 def split_folder(text: str) -> Tuple[str, str]:
@@ -1888,6 +1911,17 @@ def hold_notice(date: str, tripped: Any) -> str:
             "another computer. The dated copies before this one are as they were.\n\n"
             "If it was you: snapback.py accept --drive FOLDER\n"
             "(FOLDER is the one in which this file lies)\n")
+
+
+def part_notice(date: str) -> str:
+    """Write the notice in a dated folder that does not hold every file."""
+    return (f"This folder is not the whole of {date}: it holds the files that were new or had changed then.\n\n"
+            "What had not changed lies in the folders of earlier dates; the list of this date, SHA256SUMS, says where. Please delete\n"
+            "no dated folder by hand: later dates need what is in it.\n\n"
+            "The whole date comes back with one of these, started at the top of this drive:\n\n"
+            f"  python3 snapback.py restore {date} --drive . --to FOLDER\n"
+            f"  sh restore.sh SET/{date} FOLDER          (Linux, macOS; without Python)\n\n"
+            "SET is the name of the folder in which this one lies, FOLDER a new folder on the computer.\n")
 
 
 def marker_text(marker: Marker) -> str:
@@ -5100,6 +5134,16 @@ def prepare_drive(path: str, label: str, offline: bool, created: str, plan: Call
 # -- sets --
 
 
+def describe_expired(folder: Folder, name: str) -> Snapshot:
+    """Read the first and last line of a dated copy that was let go; whatever is wrong with them, it is none any more. Raises OSError."""
+    try:
+        with manifest_file(folder, EXPIRED) as file:
+            manifest = open_manifest(file, prove=False)
+            return Snapshot(name, State.EXPIRED, manifest.header, manifest.end)
+    except ManifestDamaged:
+        return Snapshot(name, State.EXPIRED)
+
+
 def describe(set_folder: Folder, name: str) -> Snapshot:
     """Read a dated copy's first and last line, from its manifest or the twin.
 
@@ -5107,7 +5151,10 @@ def describe(set_folder: Folder, name: str) -> Snapshot:
     """
     for is_twin in (False, True):
         try:
-            with twin_file(set_folder, name) if is_twin else manifest_file(set_folder.child(name)) as file:
+            folder = set_folder.child(name)
+            if not is_twin and folder.has(EXPIRED) and not folder.has(MANIFEST):
+                return describe_expired(folder, name)
+            with twin_file(set_folder, name) if is_twin else manifest_file(folder) as file:
                 other = b"" if is_twin else twin_first_line(set_folder, name)
                 manifest = open_manifest(file, prove=is_twin or (bool(other) and file.readline(LINE_LIMIT) != other))
                 return Snapshot(name, State.WHOLE, manifest.header, manifest.end, is_twin)
@@ -5508,6 +5555,7 @@ class Deletion:
         self.failed: Notes = []
         self.found: List[str] = []
         self.damage = ""
+        self.list = EXPIRED if self.top.has(EXPIRED) and not self.top.has(MANIFEST) else MANIFEST
 
     def run(self) -> None:
         """Remove everything that is listed. Raises ManifestDamaged, with the rest still there, or OSError for the drive."""
@@ -5531,13 +5579,13 @@ class Deletion:
             self._noting(parts, self._leave, trail, parts)
         self._noting((), self._leave, trail, ())
         if not self.failed:
-            self.top.unlink(MANIFEST)
+            self.top.unlink(self.list)
             self.set_folder.rmdir(self.name + DELETING)
 
     def _manifest_file(self) -> BinaryIO:
         """Open the manifest. Raises ManifestDamaged where there is none, OSError."""
         try:
-            return manifest_file(self.top)
+            return manifest_file(self.top, self.list)
         except FileNotFoundError as err:
             raise ManifestDamaged("it is gone") from err
 
@@ -5576,7 +5624,7 @@ class Deletion:
             return  # two workers had a part of it, and the other one removed it
         for name in folder.names():
             path = "/".join((*parts, name))
-            if path != MANIFEST and path not in self.kept:
+            if path != self.list and path not in self.kept:
                 self._noting([*parts, name], self._set_apart, folder, parts, name)
         if parts and "/".join(parts) not in self.kept:
             trail.at(parts[:-1]).rmdir(parts[-1])
@@ -5685,7 +5733,8 @@ def mark_for_deletion(set_folder: Folder, twins: Folder, name: str) -> None:
 def delete_copy(set_folder: Folder, name: str, begun: bool, workers: Workers) -> Deletion:
     """Delete one dated copy, or finish that. Raises ManifestDamaged, OSError."""
     if not begun:
-        proved_manifest(manifest_file(set_folder.child(name))).file.close()
+        folder = set_folder.child(name)
+        proved_manifest(manifest_file(folder, MANIFEST if folder.has(MANIFEST) else EXPIRED)).file.close()
         mark_for_deletion(set_folder, set_folder.child(TWINS), name)
     elif not is_folder(set_folder.stat(name + DELETING)):
         raise ManifestDamaged("it is no folder")
@@ -5703,17 +5752,74 @@ def prepare_rotation(set_folder: Folder, snapshots: Sequence[Snapshot], rotation
     return Rotated(plan, put_off=why, held=held is not None, attention=bool(why))
 
 
+def references(set_folder: Folder, by: Iterable[str], to: Collection[str]) -> Dict[str, Set[int]]:
+    """Find what the lists of some dated copies need of the folders of others: for each of those the hashes of stored paths.
+
+    Two paths of one hash can only mean that a file stays which might go. Raises ManifestDamaged where a list cannot be read.
+    """
+    needed: Dict[str, Set[int]] = {name: set() for name in to}
+    for name in by:
+        with load_manifest(set_folder, name) as manifest:
+            for entries in manifest.entries():
+                for stored in stored_paths(entries, REFERENCE):
+                    snapshot, _, path = stored[3:].partition("/")
+                    if snapshot in needed:
+                        needed[snapshot].add(hash(path))
+    return needed
+
+
+def expire(set_folder: Folder, name: str) -> None:
+    """Let a dated copy be none any more, though files of it are needed: its twin goes, and its list gets another name. Raises OSError."""
+    twins, folder = set_folder.child(TWINS), set_folder.child(name)
+    if twins.has(name + ".gz"):
+        twins.unlink(name + ".gz")
+        twins.flush()
+    folder.rename(MANIFEST, folder, EXPIRED)
+    folder.flush()
+
+
+def free_unneeded(set_folder: Folder, name: str, needed: Collection[int], pulse: Pulse) -> Notes:
+    """Remove those files of an expired dated copy that no list needs; give what could not be removed. Raises ManifestDamaged, OSError."""
+    top, failed = set_folder.child(name), []  # type: Folder, Notes
+    device, trail = top.own_stat().st_dev, Trail(top)
+    with proved_manifest(manifest_file(top, EXPIRED)) as manifest:
+        emptied: Set[Tuple[str, ...]] = set()
+        for entries in manifest.entries():
+            for path in stored_paths(entries, OWN_FILE):
+                if hash(path) in needed:
+                    continue
+                parts = plain_parts(path)
+                try:
+                    trail.at(parts[:-1], functools.partial(enter_to_clear, device)).unlink(parts[-1])
+                except (FileNotFoundError, NotADirectoryError):
+                    continue  # it went before
+                except OSError as err:
+                    if err.errno in GONE or is_read_only(err):
+                        raise
+                    failed.append(Note(f"{name}/{path}", reason(err)))
+                emptied.update(parts[:count] for count in range(1, len(parts)))
+            pulse.tell()
+    for parts in sorted(emptied, key=len, reverse=True):
+        with contextlib.suppress(OSError):  # something is still in it
+            trail.at(parts[:-1]).rmdir(parts[-1])
+    top.flush()
+    return failed
+
+
 class Rotating:
     """The rotation of a set whose lock the caller holds; what it has deleted stays known when the rest fails."""
 
     def __init__(self, drive: Drive, set_name: str, rotation: Rotation, moment: Moment) -> None:
         self.drive, self.set_name, self.rotation, self.moment = drive, set_name, rotation, moment
         self.deletions: List[Deletion] = []
+        self.expired: List[str] = []     # dated copies that are gone, though later ones need files of their folders
+        self.stuck: Notes = []           # what of those could not be removed
 
     @property
     def removed(self) -> List[str]:
         """Name the dated copies that are gone."""
-        return [one.name for one in self.deletions if not one.failed]
+        gone = [one.name for one in self.deletions if not one.failed and one.list == MANIFEST]
+        return sorted({*gone, *self.expired})
 
     @property
     def found(self) -> List[str]:
@@ -5723,7 +5829,7 @@ class Rotating:
     @property
     def failed(self) -> List[Note]:
         """Give what could not be deleted, and why."""
-        return [note for one in self.deletions for note in one.failed]
+        return [*self.stuck, *(note for one in self.deletions for note in one.failed)]
 
     def run(self, newest: Optional[Snapshot]) -> Rotated:
         """Rotate, unless something forbids it; `newest` is what the clock is held against. Raises UsageError, DriveError."""
@@ -5739,7 +5845,7 @@ class Rotating:
             with self.drive.guarded():
                 return self._carry_out(set_folder, ready.plan)
         finally:
-            if self.deletions:  # also when the rest was interrupted; a drive that went away says so itself
+            if self.deletions or self.expired:  # also when the rest was interrupted; a drive that went away says so itself
                 with contextlib.suppress(OSError):
                     append_line(set_folder, HISTORY, json.dumps({
                         "what": "rotate", "time": self.moment.now.isoformat(timespec="seconds"), "removed": self.removed,
@@ -5760,7 +5866,11 @@ class Rotating:
             return Rotated(plan, put_off=SOMEBODY_READS if names else "")
         drive.safe = "no dated copy on it was touched but those that the plan drops"
         before = free_space(drive.path)[0]
-        notes = self._delete(set_folder, names, begun, spare, sum(int(one.end.get("files", 0)) for one in present if one.name in names))
+        files = sum(int(one.end.get("files", 0)) for one in present if one.name in names)
+        if any(one.header.get("layout") == Layout.CHANGES.value for one in present):
+            notes = self._let_go(set_folder, present, names, begun, spare)
+        else:
+            notes = self._delete(set_folder, names, begun, spare, files)
         set_folder.flush()
         flush = whole_flush(drive.root)
         if flush:
@@ -5770,7 +5880,54 @@ class Rotating:
                               "is protected, or the last of its month"))
         return Rotated(plan, self.removed, max(0, free_space(drive.path)[0] - before), self.found, [*notes, *self.failed])
 
-    def _delete(self, set_folder: Folder, names: Sequence[str], begun: Collection[str], spare: Collection[str], files: int) -> Notes:
+    def _let_go(self, set_folder: Folder, present: Sequence[Snapshot], names: Sequence[str], begun: Collection[str],
+                spare: Sequence[str]) -> Notes:
+        """Delete dated copies of a set in which later ones need files of earlier ones: those of the plan, then one by one for room."""
+        at_once = [name for name in names if name not in begun and name not in spare]
+        notes = self._delete(set_folder, begun, begun, (), 0)
+        for batch in [at_once, *([name] for name in spare)]:
+            if batch != at_once and self.rotation.min_free.is_there(*settled_space(self.drive.root)):
+                break
+            if batch:
+                notes += self._let_go_together(set_folder, present, batch)
+        return notes
+
+    def _let_go_together(self, set_folder: Folder, present: Sequence[Snapshot], batch: Sequence[str]) -> Notes:
+        """Expire dated copies, all of them before the first file goes, as they may need each other's; then remove what nobody needs."""
+        gone, notes = {*batch, *self.removed}, []  # type: Set[str], Notes
+        kept = [one.name for one in present if one.state is State.WHOLE and one.name not in gone]
+        before = [one.name for one in present if one.state is State.EXPIRED and set_folder.has(one.name)]
+        expired = [one for one in self.expired if set_folder.has(one)]
+        try:
+            needed = references(set_folder, kept, {*batch, *before, *expired})
+        except ManifestDamaged as err:
+            return [Note("", f"a list is damaged ({err}), so it is not known what is needed: nothing was deleted; run: snapback.py "
+                         "verify")]
+        pulse = new_pulse(self.moment.expect(0, 0), 1)
+        for name in batch:
+            if name in read_pins(set_folder):
+                continue  # pinned a moment ago
+            self.drive.check()
+            try:
+                proved_manifest(manifest_file(set_folder.child(name))).file.close()
+            except ManifestDamaged as err:
+                notes.append(Note(name, f"its list is damaged ({err}); look at it, and delete nothing by hand: later dates may need it"))
+                continue
+            expire(set_folder, name)
+            self.expired.append(name)
+        with Workers(1, pulse, functools.partial(clear, pulse)) as workers:
+            for name in dict.fromkeys([*before, *expired, *(one for one in batch if one in self.expired)]):
+                self.drive.check()
+                try:
+                    if needed[name]:
+                        self.stuck += free_unneeded(set_folder, name, needed[name], pulse)
+                    else:
+                        self.deletions.append(delete_copy(set_folder, name, False, workers))
+                except ManifestDamaged as err:
+                    notes.append(Note(name, f"its list is damaged ({err}); what is in it stays"))
+        return notes
+
+    def _delete(self, set_folder: Folder, names: Collection[str], begun: Collection[str], spare: Collection[str], files: int) -> Notes:
         """Delete dated copies, `files` files in all; the drive is looked at again before each. Give what was left alone, and why."""
         notes: Notes = []
         pulse = new_pulse(self.moment.expect(files, 0), self.moment.jobs)
@@ -5807,6 +5964,7 @@ class Order(NamedTuple):
     rotation: Optional[Rotation] = None      # None: nothing old is deleted
     watched: bool = True             # somebody is shown how far the run is
     jobs: int = 1
+    layout: Optional[Layout] = None  # None: what suits the drive
 
 
 def has_rested(words: Mapping[str, str], rested_ns: int) -> bool:
@@ -6056,6 +6214,20 @@ def other_content(lines: Known, known: Known) -> bool:
     return parse_hash_line(lines.hash_line)[0] != parse_hash_line(known.hash_line)[0]
 
 
+class NewFolder:
+    """A folder of the new copy that is made when something is put into it; most folders of a drive without hard links stay empty."""
+
+    def __init__(self, make: Callable[[], Folder]) -> None:
+        self._make = make
+        self.folder: Optional[Folder] = None
+
+    def get(self) -> Folder:
+        """Give the folder. Raises OSError where it cannot be made."""
+        if self.folder is None:
+            self.folder = self._make()
+        return self.folder
+
+
 class Store:
     """Stores files, as each of the workers does: it knows what the drive can do."""
 
@@ -6143,7 +6315,7 @@ class Store:
         return Stored(Known(f"# type=skipped why={escape(why)} path={escape(path)}"), None, note=why)
 
     def make_special(self, new: NewFolder, name: str, line: str) -> bool:
-        """Make a link, fifo or device as its line says; False where it lives in the list alone: so it does where most folders are not made."""
+        """Make a link, fifo or device as its line says; False where it lives in the list alone, as where most folders are not made."""
         return not self.refers and make_entry(new.get(), name, line)
 
     def finish(self, parent: Folder, folder: Folder, name: str, meta: Meta) -> None:
@@ -6262,20 +6434,6 @@ class Store:
         lines = stored_lines(keep_line(without_path(line), errand.old_name), digest, stored, errand.path)
         note = f"{why}; the copy of {kept_of(line, errand.old_name)} is kept"
         return Stored(lines, Same.UNCHANGED, number(parse_keywords(line), "size"), added, note, kept=True)
-
-
-class NewFolder:
-    """A folder of the new copy that is made when something is put into it; most folders of a drive without hard links stay empty."""
-
-    def __init__(self, make: Callable[[], Folder]) -> None:
-        self._make = make
-        self.folder: Optional[Folder] = None
-
-    def get(self) -> Folder:
-        """Give the folder. Raises OSError where it cannot be made."""
-        if self.folder is None:
-            self.folder = self._make()
-        return self.folder
 
 
 class NewFolders:
@@ -6499,8 +6657,8 @@ KEPT: Stamp = (0, 0)         # stands for a file that cannot be looked at
 class Comparison:
     """Says what is to be done with a file: what the earlier copy knows of it, and whether its stored file may be linked."""
 
-    def __init__(self, order: Order, suspects: Mapping[str, int]) -> None:
-        self.order, self.suspects = order, suspects
+    def __init__(self, order: Order, suspects: Mapping[str, int], nowhere: Folder) -> None:
+        self.order, self.suspects, self.nowhere = order, suspects, nowhere
         self.origins = {source.alias: source.path for source in order.sources}
         self.mended = 0              # stored files known to be damaged, of which a good copy is stored now
         self.claims: Dict[Tuple[str, str], Stamp] = {}
@@ -6510,8 +6668,8 @@ class Comparison:
         return (WITH_CTIME and not self.order.fresh and not self.suspects and not self.order.checksum and self._same_origin(place))
 
     def errand(self, place: Place, name: str, file: SourceFile, was: Optional[Known]) -> Errand:
-        """Decide what is to be done with a file."""
-        errand = Errand(file, place.new.get(), place.of(name), leftovers=place.leftovers)
+        """Decide what is to be done with a file; where it goes to is not said yet."""
+        errand = Errand(file, self.nowhere, place.of(name), leftovers=place.leftovers)
         before, linkable = place.before, True
         if before is None or was is None or not was.hash_line:
             return errand
@@ -6677,15 +6835,16 @@ Linked = Tuple[int, str, SourceFile, Known]     # an unchanged file: where its l
 
 
 class Present:
-    """Says which stored files are there indeed, by listing each folder in which files of one folder of a source lie."""
+    """Refers to unchanged files of one folder that are there indeed, which is seen by listing each folder where they lie."""
 
     def __init__(self, before: Earlier) -> None:
-        self.before, self.snapshot = before, before.name
+        self.before = before
         self.listed: Dict[str, Dict[str, int]] = {}
+        self.files: List[os.stat_result] = []
 
-    def has(self, known: Known, size: int) -> bool:
-        """Tell whether the stored file of an entry has its size; False also for a name that takes a closer look."""
-        line = refer(known.hash_line, self.snapshot)
+    def refer(self, known: Known, info: os.stat_result, lines: List[str]) -> bool:
+        """Write the lines of a file that lies where the earlier copy says; False where it is not there, or takes a closer look."""
+        line = refer(known.hash_line, self.before.name)
         folder, _, name = line[69:].rpartition("/")
         if line[0] == "\\" or " path=" in known.line:
             return False
@@ -6693,7 +6852,11 @@ class Present:
             old = self.before.stored(known)
             found = old.folder.scan() if old else ()
             self.listed[folder] = {one: info.st_size for one, info in found if stat.S_ISREG(info.st_mode)}
-        return self.listed[folder].get(name) == size
+        if self.listed[folder].get(name) != info.st_size:
+            return False
+        lines += (known.line, line)
+        self.files.append(info)
+        return True
 
 
 class Entries:
@@ -6716,11 +6879,7 @@ class Entries:
         The loop is the hot one: of an unchanged file it makes one line, compares it with the
         earlier manifest's as text, and links the stored file; nothing is parsed.
         """
-        at_once = place.before if self.comparison.shares_at_once(place) else None
-        refers = self.run.store.refers
-        old = place.old if at_once and at_once.is_complete and not refers and self.run.store.abilities.hard_links else None
-        there = Present(at_once) if at_once and refers else None
-        referred: List[os.stat_result] = []
+        old, present = self._at_once(place)
         racy_ns = place.before.racy_after_ns if place.before else 0
         linked: List[Linked] = []
         new: List[Tuple[int, str]] = []
@@ -6741,9 +6900,7 @@ class Entries:
                     self._link(place, old, linked, lines)
                     linked = []
                 continue
-            if there and was and info.st_nlink == 1 and surely_same(info, was, racy_ns) and there.has(was, info.st_size):
-                lines += (was.line, refer(was.hash_line, there.snapshot))
-                referred.append(info)
+            if present and was and info.st_nlink == 1 and surely_same(info, was, racy_ns) and present.refer(was, info, lines):
                 continue
             moved = None if was or not place.before else self.moves.by_stat(place.before, info)
             if was is None and all_new and info.st_nlink == 1 and moved is None:
@@ -6755,32 +6912,44 @@ class Entries:
                     new, new_cost = [], 0
                 continue
             self._store(place, self.comparison.errand(place, name, SourceFile(place.source, source_name, info), was), moved, lines)
-        if referred:
-            self._refer(place, referred)
+        if present and present.files:
+            self._refer(place.of(files[0][0]), present.files)
         if linked and old:
             self._link(place, old, linked, lines)
         if new:
             self._store_new(place, new, new_cost, lines)
 
-    def _refer(self, place: Place, files: Sequence[os.stat_result]) -> None:
-        """Count unchanged files of a folder that the list refers to where they lie."""
+    def _at_once(self, place: Place) -> Tuple[Optional[Folder], Optional[Present]]:
+        """Give what unchanged files of a folder are linked to, or referred to, without a second thought."""
+        if place.before is None or not self.comparison.shares_at_once(place):
+            return None, None
+        if self.run.store.refers:
+            return None, Present(place.before)
+        return place.old if place.before.is_complete and self.run.store.abilities.hard_links else None, None
+
+    def _refer(self, path: str, files: Sequence[os.stat_result]) -> None:
+        """Count unchanged files that the list refers to where they lie; `path` is that of one of them, or of a neighbour."""
         def then() -> None:
             self.tally.plain(Same.UNCHANGED, len(files), sum(info.st_size for info in files), 0)
-            self.tally.toll.met(place.path or place.of("."), files)
-            self.run.workers.pulse.files += len(files)
+            self.tally.toll.met(path, files)
         self.run.workers.after(then)
 
     def _store(self, place: Place, errand: Errand, moved: Optional[Moved], lines: List[str]) -> None:
         """Have one file stored, be it what another name was before."""
+        single = errand.file.info.st_nlink == 1
+        unchanged = self.run.store.unchanged(errand) if self.run.store.refers and single else None
+        if unchanged:
+            lines += self.tally.stored(errand.path, unchanged, errand.known)
+            return
         if place.before and errand.same is Same.CHANGED:
             moved = self.moves.by_stat(place.before, errand.file.info)  # its name was another file's
         at = len(lines)
         lines += ("", "")
-        errand = errand._replace(moved=moved)
-        if errand.file.info.st_nlink > 1:
-            self.groups.join(place.before, errand, at, lines)
-        else:
+        errand = errand._replace(moved=moved, target=place.new.get())
+        if single:
             self._send(place, errand, at, lines)
+        else:
+            self.groups.join(place.before, errand, at, lines)
 
     def _unreadable(self, place: Place, name: str, was: Optional[Known], lines: List[str]) -> None:
         """Keep the earlier copy of an entry that cannot even be looked at, unless it was a folder then."""
@@ -6867,7 +7036,7 @@ class Entries:
             self.tally.toll.met(place.of(names[0]), [file.info for _, _, file, _ in linked])
             for one in refused:
                 at, name, file, was = linked[one]
-                errand = self.comparison.errand(place, name, file, was)
+                errand = self.comparison.errand(place, name, file, was)._replace(target=place.new.get())
                 lines[at], lines[at + 1] = self.tally.stored(errand.path, self.run.store.store(errand))  # counted as met
         links = Links(old, place.new.get(), names, sizes, times)
         self.run.workers.submit(links, then, (links.new, old, place.source), 16 * KIB * len(linked))
@@ -6910,7 +7079,7 @@ class Taking:
         self.new = NewFolders(run.target, run.store.refers)
         self.tops: List[Tuple[Source, Folder]] = []
         self.leftovers = [Trail(leftover) for leftover in leftovers]
-        self.comparison = Comparison(run.order, suspects)
+        self.comparison = Comparison(run.order, suspects, run.target)
         self.entries = Entries(run, tally, self.comparison)
         self.keeping = Keeping(run, tally, self.comparison, self.new)
         for before in earlier.values():
@@ -7183,10 +7352,11 @@ def walk_files(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
                     yield Sight(f"{path}/{name}", visit.folder, name, found, before, block.entries.get(name) if block else None)
 
 
-def could_link(before: Earlier) -> bool:
-    """Tell whether the drive had hard links when a dated copy was made."""
+def could_share(before: Earlier, layout: Optional[Layout]) -> bool:
+    """Tell whether a new dated copy is to share stored files with this one: by reference or, where the drive had them, by hard links."""
     drive = before.manifest.header.get("drive")
-    return isinstance(drive, dict) and drive.get("hard_links") is True
+    links = isinstance(drive, dict) and drive.get("hard_links") is True
+    return layout is Layout.CHANGES or links or (layout is None and not links)
 
 
 def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier: Mapping[str, Earlier],
@@ -7198,7 +7368,7 @@ def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
     files = size = total = 0
     entries, notes = [], []  # type: List[Tuple[Same, int, str]], Notes
     seen: Set[Stamp] = set()
-    moves = Moves(order, {}, all(could_link(before) for before in earlier.values()))
+    moves = Moves(order, {}, all(could_share(before, order.layout) for before in earlier.values()))
     for path, folder, name, info, before, known in walk_files(order, drive, set_folder, earlier, notes):
         if watch and files % 100 == 0:
             watch(files, total)
@@ -7297,15 +7467,18 @@ class SetRun:
         with self.drive.guarded():
             target = self.set_folder.make(name + INCOMPLETE)
             abilities = try_drive(target)
+            layout = self.order.layout or (Layout.COMPLETE if abilities.hard_links else Layout.CHANGES)
+            if layout is Layout.CHANGES:
+                write_text(target, PART_NOTICE, part_notice(name), self.set_name)
             writer = ManifestWriter(target, self.twins, name + ".gz" + INCOMPLETE)
         counts, notes = Counts(), self.notes
         try:
             pulse = new_pulse(expect(look.files, look.bytes), self.order.jobs)
-            store = Store(abilities, Care(pulse, flush is None), self.drive)
+            store = Store(abilities, layout, Care(pulse, flush is None), self.drive)
             with Workers(self.order.jobs, pulse, store.serve) as workers:
                 leftovers = open_real_folders(self.set_folder, left_behind[-MOST_LEFTOVERS:])
                 run = Run(self.order, self.drive, target, store, workers, writer, flush, counts, notes)
-                writer.add([MANIFEST_MAGIC + json.dumps(self._header(abilities, earlier.values()))])
+                writer.add([MANIFEST_MAGIC + json.dumps(self._header(store, earlier.values()))])
                 tally = Tally(run)
                 Taking(run, tally, earlier, leftovers, self.suspects).take_sources()
             facts = {**end_facts(counts), **self._judge(tally.toll)}
@@ -7324,16 +7497,16 @@ class SetRun:
         return Taken(name, self.seq, self.set_name, counts, notes + late_notes, where, settled, None, self._hold(name, facts), inside,
                      same_disk)
 
-    def _header(self, abilities: Abilities, earlier: Iterable[Earlier]) -> Dict[str, Any]:
+    def _header(self, store: Store, earlier: Iterable[Earlier]) -> Dict[str, Any]:
         taken = self.order.now.isoformat(timespec="seconds")
         shared = [] if self.order.fresh else [shares_since(before.manifest.header) for before in earlier]
-        return {**self.facts, "seq": self.seq, "taken": taken, "layout": "complete", "fresh": self.order.fresh,
+        return {**self.facts, "seq": self.seq, "taken": taken, "layout": store.layout.value, "fresh": self.order.fresh,
                 "hold_at": self.order.hold_at,
                 "shares_since": min(shared, default=taken, key=lambda text: parse_time(text) or self.order.now),
                 "sources": {source.alias: source.path for source in self.order.sources},
                 "mounts": {source.alias: mount_point(source.path) for source in self.order.sources},
                 "tags": self.order.rules.tags, "excludes": [pattern.text for pattern in self.order.rules.patterns],
-                "drive": abilities._asdict(), "version": __version__}
+                "drive": store.abilities._asdict(), "version": __version__}
 
     def _first_look(self, earlier: Mapping[str, Earlier], left_behind: Sequence[str], watch: Watch) -> Look:
         """Count the files of the run and the bytes that it will store; raise DriveError where they cannot fit.
@@ -7667,15 +7840,16 @@ class Rereading:
         self.bad: Dict[int, Tuple[Found, str]] = {}
         self.files = self.bytes = 0
 
-    def read(self, snapshot: str, folder: Folder, found: Sequence[Tuple[Suspect, os.stat_result]]) -> None:
+    def read(self, snapshot: str, folder: Folder, found: Sequence[Tuple[Suspect, os.stat_result]], shared_by_list: bool = False) -> None:
         """Have files of a folder hashed; of those that were met before, say again what was found of them."""
         to_read: List[Suspect] = []
         shared: List[Suspect] = []
         for suspect, info in found:
-            if info.st_nlink > 1 and suspect.key in self.seen:
+            may_come_again = info.st_nlink > 1 or shared_by_list
+            if may_come_again and suspect.key in self.seen:
                 shared.append(suspect)
                 continue
-            if info.st_nlink > 1:
+            if may_come_again:
                 self.seen.add(suspect.key)
             to_read.append(suspect)
             self.bytes += info.st_size
@@ -7705,13 +7879,16 @@ class Rereading:
 class Verification:
     """Reads dated copies of one set again; every stored file once, however many dates share it."""
 
-    def __init__(self, set_folder: Folder, workers: Workers, quick: bool) -> None:
+    def __init__(self, set_folder: Folder, workers: Workers, quick: bool, by_path: bool) -> None:
         self.set_folder, self.workers, self.quick = set_folder, workers, quick
         self.snapshot = ""
         self.rereading = Rereading(workers)
         self.findings = self.rereading.findings
         self.by_twin: List[str] = []     # dated copies that were checked by their second list
         self.files = self.strewn = 0
+        self.partly = False              # the dated copy at hand has not every file in its folder
+        self.by_path = by_path           # stored files are shared by reference, not by links alone
+        self.elsewhere: Dict[str, Trail] = {}
 
     def check(self, name: str) -> None:
         """Check one dated copy."""
@@ -7736,6 +7913,7 @@ class Verification:
             self.by_twin.append(name)
         else:
             self._check_twin(manifest)
+        self.partly = manifest.header.get("layout") == Layout.CHANGES.value
         with manifest:
             try:
                 self._check_blocks(Trail(folder), read_blocks(manifest.lines()))
@@ -7795,12 +7973,20 @@ class Verification:
             if err.errno in OWN_LIMITS:
                 raise
             missing = err.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+            if missing and self.partly:
+                self._check_absent(block)
+                return set()
             self._find(Found.MISSING if missing else Found.UNREADABLE, block.path, "folder: " + reason(err))
             for name, known in block.entries.items():
                 if known.hash_line:
                     self.files += 1
                     self._find(Found.MISSING, f"{block.path}/{name}", "", parse_hash_line(known.hash_line)[0])
             return set()
+        self._check_entries(folder, block, present)
+        return set(present) - (set() if block.path else {MANIFEST, PART_NOTICE})
+
+    def _check_entries(self, folder: Folder, block: Block, present: Dict[str, os.stat_result]) -> None:
+        """Check what is in a folder; `present` loses what is met."""
         to_read: List[Tuple[Suspect, os.stat_result]] = []
         for name, known in block.entries.items():
             path = f"{block.path}/{name}" if block.path else name
@@ -7811,14 +7997,29 @@ class Verification:
             self.files += 1
             if parse_hash_line(known.hash_line)[1] != path:
                 self._check_elsewhere(path, known)
+                if info is not None:
+                    present[name] = info  # what has this name here is another one's, or a stray
                 continue
             suspect = self._look(path, known, info)
             if suspect is not None and info is not None:
                 to_read.append((suspect, info))
-        self.rereading.read(self.snapshot, folder, to_read)
+        if self.by_path:
+            to_read = [(self._by_path(one, info, (self.snapshot, one.path)), info) for one, info in to_read]
+        self.rereading.read(self.snapshot, folder, to_read, self.by_path)
         self.workers.pulse.files = self.files
         self.workers.pulse.tell()
-        return set(present) - (set() if block.path else {MANIFEST, PART_NOTICE})
+
+    def _check_absent(self, block: Block) -> None:
+        """Check the files of a folder that was not needed in this dated copy: all lie elsewhere."""
+        for name, known in block.entries.items():
+            path = f"{block.path}/{name}" if block.path else name
+            if not known.hash_line:
+                continue
+            self.files += 1
+            if parse_hash_line(known.hash_line)[1] == path:
+                self._find(Found.MISSING, path, "", parse_hash_line(known.hash_line)[0])
+            else:
+                self._check_elsewhere(path, known)
 
     def _look(self, path: str, known: Known, info: Optional[os.stat_result]) -> Optional[Suspect]:
         """Compare a stored file's kind and size with the manifest; give it if its bytes are to be read."""
@@ -7836,17 +8037,27 @@ class Verification:
         return None
 
     def _check_elsewhere(self, path: str, known: Known) -> None:
-        """Check a file whose content lies in another dated copy."""
-        snapshot, parts = stored_place(parse_hash_line(known.hash_line)[1], self.snapshot)
+        """Check a file whose content lies in another dated copy, or under another of its names; once, as many dates refer to it."""
+        digest, stored = parse_hash_line(known.hash_line)
+        snapshot, parts = stored_place(stored, self.snapshot)
         try:
-            folder = self.set_folder.child(snapshot).reach(parts[:-1])
+            if snapshot not in self.elsewhere:
+                self.elsewhere[snapshot] = Trail(self.set_folder.child(snapshot))
+            folder = self.elsewhere[snapshot].at(parts[:-1])
             info = folder.stat(parts[-1])
-            suspect = self._look(path, known, info)
         except OSError as err:
-            self._find(Found.MISSING, path, reason(err), parse_hash_line(known.hash_line)[0])
+            if err.errno in OWN_LIMITS:
+                raise
+            self._find(Found.MISSING, path, reason(err), digest)
             return
+        suspect = self._look(path, known, info)
         if suspect is not None:
-            self.rereading.read(self.snapshot, folder, [(suspect._replace(name=parts[-1]), info)])
+            suspect = self._by_path(suspect._replace(name=parts[-1]), info, (snapshot, *parts))
+            self.rereading.read(self.snapshot, folder, [(suspect, info)], True)
+
+    def _by_path(self, suspect: Suspect, info: os.stat_result, parts: Iterable[str]) -> Suspect:
+        """Let a stored file with one name be known by its path, as dates share it by reference."""
+        return suspect if info.st_nlink > 1 else suspect._replace(key=hash("/".join(parts)) << 28 | int(suspect.digest[:7], 16))
 
     def _check_special(self, folder: Folder, path: str, known: Known, info: Optional[os.stat_result]) -> None:
         """Check a link, fifo or device, unless it lives in the manifest alone."""
@@ -7880,7 +8091,8 @@ def verify(drive: Drive, order: Check, watch: Watch) -> Checked:
         lock_for_reading(set_folder)
         pulse = new_pulse(watch, order.jobs)
         with Workers(order.jobs, pulse, functools.partial(read_again, pulse)) as workers:
-            run, interrupted = Verification(set_folder, workers, order.quick), False
+            by_path = any(one.header.get("layout") == Layout.CHANGES.value for one in survey(set_folder))
+            run, interrupted = Verification(set_folder, workers, order.quick, by_path), False
             try:
                 for name in order.names:
                     run.check(name)
@@ -7944,7 +8156,7 @@ def note_check(drive: Drive, order: Check, checked: Checked) -> Tuple[bool, str]
     try:
         set_folder = drive.root.child(order.set_name)
         snapshots = survey(set_folder)
-        list_damage(set_folder, order, checked, {one.name: one.seq for one in snapshots}, time)
+        list_damage(set_folder, order, checked, {one.name: one.seq for one in snapshots if one.state is not State.EXPIRED}, time)
         append_line(set_folder, HISTORY, json.dumps({
             "what": "verify", "time": time, "snapshots": checked.snapshots, "quick": order.quick, "files": checked.files,
             "read": checked.read_files, "bytes": checked.read_bytes, "damaged": len(checked.damage),
@@ -8493,7 +8705,8 @@ def ability_lines(prepared: Prepared) -> List[str]:
     return [space] if can is None else [
         space,
         "Same files:   " + ("unchanged files cost no space in later copies (hard links)" if can.hard_links else
-                            "cannot be shared between dates here (no hard links): every dated copy takes its full size"),
+                            "no hard links here, so a dated folder holds only what is new or changed then, and its list says in which "
+                            "earlier folder the rest lies"),
         "Permissions:  " + ("kept on the drive" if can.modes else "not kept by this drive; they are kept in each copy's list, "
                             "and come back when you restore"),
         "Links:        " + ("kept on the drive" if can.symlinks else "kept in each copy's list, and come back when you restore"),
@@ -9597,6 +9810,9 @@ def add_backup(parser: Parser) -> None:
     parser.add_argument("-x", "--one-file-system", action="store_true", help="do not enter other disks mounted in a source")
     parser.add_argument("--checksum", action="store_true", help="read every file, also those whose size and times are as before")
     parser.add_argument("--fresh", action="store_true", help="store every file anew, so that this copy shares nothing with earlier ones")
+    parser.add_argument("--layout", choices=[layout.value for layout in Layout],
+                        help="complete: every dated folder holds every file; changes: only what is new, and the list says where the rest "
+                             "lies (default: complete, where the drive has hard links)")
     parser.add_argument("--allow-empty", action="store_true",
                         help="a source that has become empty, or is on another disk than before, is meant to be so")
     parser.add_argument("--hold-at", metavar="PERCENT",
@@ -9695,7 +9911,7 @@ def make_order(args: argparse.Namespace, sources: Tuple[Source, ...], scene: Sce
     hold_at = HOLD_AT if args.hold_at is None else parse_hold_at(args.hold_at)
     rotation = read_rotation(args)
     return Order(sources, scene.now, plan_text, read_rules(args), args.set, args.adopt, args.checksum, args.allow_empty, args.fresh,
-                 hold_at, None if args.no_rotate else rotation, scene.watched, args.jobs)
+                 hold_at, None if args.no_rotate else rotation, scene.watched, args.jobs, Layout(args.layout) if args.layout else None)
 
 
 def look_again(drive: Drive, set_name: str, sources: Sequence[Source], now: datetime) -> Seen:
@@ -10447,7 +10663,7 @@ COMMANDS: Dict[str, Command] = {
                         run_schedule, "snapback.py schedule ~/Documents /media/usb --install"),
 }
 VALUE_OPTIONS = frozenset(("--set", "--drive", "--config", "--every", "--with", "--jobs", "--to", "--label", "--note", "--exclude",
-                           "--exclude-from", "--exclude-if-present", "--min-free", "--hold-at",
+                           "--exclude-from", "--exclude-if-present", "--min-free", "--hold-at", "--layout",
                            *(f"--keep-{rule}" for rule in Retention._fields)))
 
 
