@@ -1924,6 +1924,12 @@ def part_notice(date: str) -> str:
             "SET is the name of the folder in which this one lies, FOLDER a new folder on the computer.\n")
 
 
+def expired_notice(date: str) -> str:
+    """Write the notice in the folder of a dated copy that was let go, once nothing is in it but what later ones need."""
+    return (f"This folder is what is left of {date}, an old dated copy that was let go: it holds the files that later dates\n"
+            "need, as they had not changed since. It goes by itself when no date needs it any more; please do not delete it by hand.\n")
+
+
 def marker_text(marker: Marker) -> str:
     """Write a marker file."""
     return (f"This file marks a backup drive of snapback. Please leave it here: without it no copies are made.\n\n"
@@ -4314,12 +4320,15 @@ def proved_manifest(file: BinaryIO) -> "Manifest":
 def load_manifest(set_folder: Folder, name: str) -> "Manifest":
     """Open the proved manifest of a dated copy, or its twin. Raises ManifestDamaged where neither is whole."""
     why: Optional[Exception] = None
-    for is_twin in (False, True):
-        try:
-            return proved_manifest(twin_file(set_folder, name) if is_twin else manifest_file(set_folder.child(name)))
-        except (ManifestDamaged, OSError) as err:
-            why = why or err
-    raise ManifestDamaged(reason(why) if why else "") from why
+    try:
+        for is_twin in (False, True):
+            try:
+                return proved_manifest(twin_file(set_folder, name) if is_twin else manifest_file(set_folder.child(name)))
+            except (ManifestDamaged, OSError) as err:
+                why = why or err
+        raise ManifestDamaged(reason(why) if why else "") from why
+    finally:
+        why = None  # else the error and this frame hold each other, and with them the locks of whoever called
 
 
 class ManifestWriter:
@@ -5781,12 +5790,13 @@ def expire(set_folder: Folder, name: str) -> None:
 def free_unneeded(set_folder: Folder, name: str, needed: Collection[int], pulse: Pulse) -> Notes:
     """Remove those files of an expired dated copy that no list needs; give what could not be removed. Raises ManifestDamaged, OSError."""
     top, failed = set_folder.child(name), []  # type: Folder, Notes
-    device, trail = top.own_stat().st_dev, Trail(top)
+    device, trail = set_folder.own_stat().st_dev, Trail(top)
+    make_clearable(top, device)
     with proved_manifest(manifest_file(top, EXPIRED)) as manifest:
         emptied: Set[Tuple[str, ...]] = set()
         for entries in manifest.entries():
             for path in stored_paths(entries, OWN_FILE):
-                if hash(path) in needed:
+                if hash(path) in needed or path == EXPIRED:
                     continue
                 parts = plain_parts(path)
                 try:
@@ -5804,6 +5814,23 @@ def free_unneeded(set_folder: Folder, name: str, needed: Collection[int], pulse:
             trail.at(parts[:-1]).rmdir(parts[-1])
     top.flush()
     return failed
+
+
+def note_expired(folder: Folder, name: str) -> None:
+    """Say in the folder of an expired dated copy what it is. What is cut off here is written anew later. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        folder.unlink(PART_NOTICE)
+    fd = folder.create_file(PART_NOTICE)
+    try:
+        write_all(fd, expired_notice(name).encode())
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def nothing_to_free(set_folder: Folder, name: str) -> bool:
+    """Tell whether what was not needed of an expired dated copy is gone: its notice says so last. Raises OSError."""
+    return read_text(set_folder.child(name), PART_NOTICE) == expired_notice(name)
 
 
 class Rotating:
@@ -5861,13 +5888,15 @@ class Rotating:
         begun = [one.name[:-len(DELETING)] for one in present if one.state is State.DELETING]
         spare = [one.name for one in plan.spare if not min_free.is_there(*free_space(drive.path))]
         names = [*begun, *(one.name for one in plan.remove), *spare]
-        guard = lock_against_readers(drive, self.set_name) if names else None
+        expired = [one.name for one in present if one.state is State.EXPIRED]
+        wanted = names or any(not nothing_to_free(set_folder, name) for name in expired)
+        guard = lock_against_readers(drive, self.set_name) if wanted else None
         if guard is None:
             return Rotated(plan, put_off=SOMEBODY_READS if names else "")
         drive.safe = "no dated copy on it was touched but those that the plan drops"
         before = free_space(drive.path)[0]
         files = sum(int(one.end.get("files", 0)) for one in present if one.name in names)
-        if any(one.header.get("layout") == Layout.CHANGES.value for one in present):
+        if expired or any(one.header.get("layout") == Layout.CHANGES.value for one in present):
             notes = self._let_go(set_folder, present, names, begun, spare)
         else:
             notes = self._delete(set_folder, names, begun, spare, files)
@@ -5884,48 +5913,63 @@ class Rotating:
                 spare: Sequence[str]) -> Notes:
         """Delete dated copies of a set in which later ones need files of earlier ones: those of the plan, then one by one for room."""
         at_once = [name for name in names if name not in begun and name not in spare]
-        notes = self._delete(set_folder, begun, begun, (), 0)
-        for batch in [at_once, *([name] for name in spare)]:
-            if batch != at_once and self.rotation.min_free.is_there(*settled_space(self.drive.root)):
+        notes = [*self._delete(set_folder, begun, begun, (), 0), *self._let_go_together(set_folder, present, at_once)]
+        for name in spare:
+            if self.rotation.min_free.is_there(*settled_space(self.drive.root)):
                 break
-            if batch:
-                notes += self._let_go_together(set_folder, present, batch)
+            notes += self._let_go_together(set_folder, present, [name])
         return notes
 
-    def _let_go_together(self, set_folder: Folder, present: Sequence[Snapshot], batch: Sequence[str]) -> Notes:
+    def _let_go_together(self, set_folder: Folder, present: Sequence[Snapshot], wanted: Sequence[str]) -> Notes:
         """Expire dated copies, all of them before the first file goes, as they may need each other's; then remove what nobody needs."""
-        gone, notes = {*batch, *self.removed}, []  # type: Set[str], Notes
-        kept = [one.name for one in present if one.state is State.WHOLE and one.name not in gone]
-        before = [one.name for one in present if one.state is State.EXPIRED and set_folder.has(one.name)]
-        expired = [one for one in self.expired if set_folder.has(one)]
-        try:
-            needed = references(set_folder, kept, {*batch, *before, *expired})
-        except ManifestDamaged as err:
-            return [Note("", f"a list is damaged ({err}), so it is not known what is needed: nothing was deleted; run: snapback.py "
-                         "verify")]
-        pulse = new_pulse(self.moment.expect(0, 0), 1)
-        for name in batch:
-            if name in read_pins(set_folder):
-                continue  # pinned a moment ago
-            self.drive.check()
+        dropped, notes = [], []  # type: List[str], Notes
+        for name in wanted:
             try:
                 proved_manifest(manifest_file(set_folder.child(name))).file.close()
+                dropped.append(name)
             except ManifestDamaged as err:
                 notes.append(Note(name, f"its list is damaged ({err}); look at it, and delete nothing by hand: later dates may need it"))
+        kept = [one.name for one in present if one.state is State.WHOLE and one.name not in {*dropped, *self.removed}]
+        before = [one.name for one in present if one.state is State.EXPIRED] + self.expired
+        before = [name for name in before if set_folder.has(name)]
+        try:
+            needed = references(set_folder, kept, {*before, *dropped})
+            self._expire(set_folder, dropped, needed)
+        except ManifestDamaged as err:
+            return [*notes, Note("", f"a list is damaged ({err}), so it is not known what is needed: nothing was deleted; run: "
+                                 "snapback.py verify")]
+        self._free(set_folder, [*before, *(name for name in dropped if name in self.expired)], needed, notes)
+        return notes
+
+    def _expire(self, set_folder: Folder, dropped: Sequence[str], needed: Dict[str, Set[int]]) -> None:
+        """Let dated copies be none any more, but those that were pinned a moment ago; what these need is added to `needed`."""
+        for name in dropped:
+            self.drive.check()
+            if name not in read_pins(set_folder):
+                expire(set_folder, name)
+                self.expired.append(name)
                 continue
-            expire(set_folder, name)
-            self.expired.append(name)
+            for folder, paths in references(set_folder, [name], needed).items():
+                needed[folder] |= paths
+
+    def _free(self, set_folder: Folder, names: Sequence[str], needed: Mapping[str, Collection[int]], notes: Notes) -> None:
+        """Remove of expired dated copies what nobody needs; `notes` gets what was left alone, and why."""
+        pulse = new_pulse(self.moment.expect(0, 0), 1)
         with Workers(1, pulse, functools.partial(clear, pulse)) as workers:
-            for name in dict.fromkeys([*before, *expired, *(one for one in batch if one in self.expired)]):
+            for name in names:
                 self.drive.check()
                 try:
-                    if needed[name]:
-                        self.stuck += free_unneeded(set_folder, name, needed[name], pulse)
-                    else:
+                    if not needed[name]:
                         self.deletions.append(delete_copy(set_folder, name, False, workers))
+                        continue
+                    stuck = free_unneeded(set_folder, name, needed[name], pulse)
+                    self.stuck += stuck
                 except ManifestDamaged as err:
+                    stuck = []
                     notes.append(Note(name, f"its list is damaged ({err}); what is in it stays"))
-        return notes
+                if not stuck:
+                    with contextlib.suppress(OSError):  # then a later run looks again
+                        note_expired(set_folder.child(name), name)
 
     def _delete(self, set_folder: Folder, names: Collection[str], begun: Collection[str], spare: Collection[str], files: int) -> Notes:
         """Delete dated copies, `files` files in all; the drive is looked at again before each. Give what was left alone, and why."""
