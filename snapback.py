@@ -6400,10 +6400,15 @@ class Store:
         line = file_line(info) + xattr_words(parse_xattrs(parse_keywords(known.line)))
         return Stored(stored_lines(line, parse_hash_line(known.hash_line)[0], stored, errand.path), Same.UNCHANGED, info.st_size)
 
+    def _may_be_touched(self, errand: Errand) -> bool:
+        """Tell whether a file with another time may have the same bytes, which then need not be stored again."""
+        words = parse_keywords(errand.known.line) if errand.known else {}
+        return self.refers and errand.same is Same.CHANGED and errand.linkable and words.get("size") == str(errand.file.info.st_size)
+
     def _linked(self, errand: Errand) -> Optional[Stored]:
         """Store a file whose content is that of the earlier copy; None where it has to be copied."""
         known, info = errand.known, errand.file.info
-        if known is None or errand.same is not Same.DOUBTFUL:
+        if known is None or not (errand.same is Same.DOUBTFUL or self._may_be_touched(errand)):
             return self.unchanged(errand)
         seen = examine(errand.file, self.care.pulse)
         line = file_line(info) + xattr_words(seen.xattrs)
@@ -6755,8 +6760,8 @@ class Moves:
 
     FEW_NAMES = 16       # of one file, each of which looks through all that it had
 
-    def __init__(self, order: Order, suspects: Mapping[str, int], can_share: bool) -> None:
-        self.suspects, self.can_share = suspects, can_share
+    def __init__(self, order: Order, suspects: Mapping[str, int], can_share: bool, refers: bool) -> None:
+        self.suspects, self.can_share, self.refers = suspects, can_share, refers
         self.origins = {source.alias: source.path for source in order.sources if source.is_folder}
         self.indexes: Dict[str, Index] = {}
         self.tops: Dict[str, Trail] = {}
@@ -6811,7 +6816,7 @@ class Moves:
                 return False  # it is kept under its name
         except OSError as err:
             return err.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-        if str(info.st_size) == words.get("size") and info.st_size >= LARGE_FILE:
+        if str(info.st_size) == words.get("size") and (self.refers or info.st_size >= LARGE_FILE):
             return False  # its content may be as before, and then what is stored serves that name
         return (str(info.st_size), time_text(info.st_mtime_ns)) != (words.get("size"), words.get("time"))
 
@@ -6912,7 +6917,7 @@ class Entries:
 
     def __init__(self, run: Run, tally: Tally, comparison: Comparison) -> None:
         self.run, self.tally, self.comparison = run, tally, comparison
-        self.moves = Moves(run.order, comparison.suspects, run.store.can_share() and not run.order.fresh)
+        self.moves = Moves(run.order, comparison.suspects, run.store.can_share() and not run.order.fresh, run.store.refers)
         self.groups = Groups(run, tally)
         self.unseen: Set[str] = set()    # files that cannot be looked at, until they are met again among the folders
 
@@ -7412,7 +7417,7 @@ def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
     files = size = total = 0
     entries, notes = [], []  # type: List[Tuple[Same, int, str]], Notes
     seen: Set[Stamp] = set()
-    moves = Moves(order, {}, all(could_share(before, order.layout) for before in earlier.values()))
+    moves = Moves(order, {}, all(could_share(before, order.layout) for before in earlier.values()), order.layout is Layout.CHANGES)
     for path, folder, name, info, before, known in walk_files(order, drive, set_folder, earlier, notes):
         if watch and files % 100 == 0:
             watch(files, total)
