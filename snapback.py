@@ -3817,6 +3817,30 @@ def try_drive(folder: Folder) -> Abilities:
         remove_tree(folder, name)
 
 
+def folded(name: str) -> str:
+    """Give what names share that a drive may take for one.
+
+    >>> folded("Docs.") == folded("docs")
+    True
+    """
+    return name.casefold().rstrip(". ")
+
+
+def takes_for_one(folder: Folder, name: str, other: str) -> bool:
+    """Tell whether a drive takes two names for one, by trying it in a new folder, which is removed again. Raises OSError."""
+    passing = unique_name("trial", "names")
+    trial = folder.make(passing)
+    try:
+        os.close(trial.create_file(name))
+        return trial.has(other)
+    except OSError as err:
+        if err.errno not in NAME_REFUSED:
+            raise
+        return False
+    finally:
+        remove_tree(folder, passing)
+
+
 def system_lock(fd: int, shared: bool = False) -> None:
     """Lock a descriptor without waiting; the system lets go of it when the process dies. Raises OSError."""
     if WINDOWS:
@@ -6523,6 +6547,19 @@ class NewFolders:
         return self.trail.at(path.split("/")[:-1])
 
 
+class Names:
+    """The names that came so far in one folder of the new copy; the drive would take some for one, were both in the same date's folder."""
+
+    def __init__(self, target: Folder) -> None:
+        self.target = target
+        self.first: Dict[str, str] = {}
+
+    def is_taken(self, name: str) -> bool:
+        """Tell whether a name that came before is the same to the drive. Raises OSError."""
+        first = self.first.setdefault(folded(name), name)
+        return first != name and takes_for_one(self.target, first, name)
+
+
 class Place(NamedTuple):
     """A folder of a source, its counterpart in the new copy, and in the earlier one."""
 
@@ -6533,6 +6570,7 @@ class Place(NamedTuple):
     old: Optional[Folder] = None
     leftovers: Tuple[Folder, ...] = ()
     unreadable: Mapping[str, OSError] = {}
+    taken: FrozenSet[str] = frozenset()      # names that the drive would take for others
 
     def of(self, name: str) -> str:
         """Give the path of an entry."""
@@ -7002,6 +7040,9 @@ class Entries:
 
     def _unreadable(self, place: Place, name: str, was: Optional[Known], lines: List[str]) -> None:
         """Keep the earlier copy of an entry that cannot even be looked at, unless it was a folder then."""
+        if name in place.taken:
+            lines.append(self.tally.skipped(place.of(name), NO_SUCH_NAME))
+            return
         why = source_error(place.unreadable[name]).why
         if was is None or was.line.startswith("# type=skipped ") or place.before is None:
             return  # it is met again among the folders
@@ -7128,6 +7169,7 @@ class Taking:
         self.new = NewFolders(run.target, run.store.refers)
         self.tops: List[Tuple[Source, Folder]] = []
         self.leftovers = [Trail(leftover) for leftover in leftovers]
+        self.names: List[Names] = []     # of the folders on the way, where a drive without hard links takes names for one
         self.comparison = Comparison(run.order, suspects, run.target)
         self.entries = Entries(run, tally, self.comparison)
         self.keeping = Keeping(run, tally, self.comparison, self.new)
@@ -7199,13 +7241,13 @@ class Taking:
 
     def _make(self, path: str, before: Optional[Earlier]) -> Optional[NewFolder]:
         """Make a folder in the copy; None where the drive cannot hold its name."""
-        if not self.run.store.can_name(path.rpartition("/")[2]):
+        name = path.rpartition("/")[2]
+        if not self.run.store.can_name(name) or (self.names and self.names[-1].is_taken(name)):
             return None
         block = before.at(path) if before else None
         try:
             return self.new.folder(path, block is not None and block.line.startswith(DIR_LINE))
         except OSError as err:
-            name = path.rpartition("/")[2]
             made = err.errno != errno.EEXIST and self.new.parent(path).has(name)
             if made or "/" not in path or not name_refused(err, self.run.drive.is_there):
                 raise
@@ -7213,6 +7255,8 @@ class Taking:
 
     def _leave(self, path: str, meta: Meta) -> None:
         """Finish a folder of the copy when all is in it."""
+        if self.names:
+            self.names.pop()
         folder = self.new.find(path)
         if folder:
             name = path.rpartition("/")[2]
@@ -7248,8 +7292,13 @@ class Taking:
             if isinstance(why, FileNotFoundError):
                 raise SourceGone(f"the disk of {show(place.source.path)} answers no more: no dated copy was made, and every earlier "
                                  "one is untouched; check it and run the same command: it carries on") from why
+        if self.run.store.refers and not self.run.store.abilities.case_sensitive:
+            names = Names(self.run.target)
+            self.names.append(names)
+            place = place._replace(taken=frozenset(name for name, info in visit.files
+                                                   if (info is None or stat.S_ISREG(info.st_mode)) and names.is_taken(name)))
         place = place._replace(unreadable=visit.unreadable)
-        self.entries.take(place, [(name, info, name) for name, info in visit.files], known, lines)
+        self.entries.take(place, [(name, None if name in place.taken else info, name) for name, info in visit.files], known, lines)
         self.run.workers.after(functools.partial(self.tally.emit, lines))
         return meta_from(visit.info, xattrs)
 
