@@ -6264,6 +6264,7 @@ class Stored(NamedTuple):
     kept: bool = False
     rot: bool = False                # other bytes, though size and times are as before
     moved: bool = False              # it was only moved: what was stored of it has one more name
+    missing: str = ""                # the dated copy whose folder should have had its content
 
 
 class StoredNew(NamedTuple):
@@ -6477,6 +6478,9 @@ class Store:
             line = re.sub(r" size=\d+ ", f" size={copied.size} ", line, count=1) + " changing"
         lines = Known(line, hash_line(copied.digest, errand.path))
         same = how_same(line, copied.digest, errand.known)
+        missing = ""
+        if self.refers and errand.known and errand.linkable and not other_content(lines, errand.known):
+            missing = stored_place(parse_hash_line(errand.known.hash_line)[1], errand.old_name)[0]
         if copied.changing:
             return Stored(lines, same, copied.size, added, "kept changing while it was read")
         if errand.moved and not other_content(lines, errand.moved.known):
@@ -6484,7 +6488,7 @@ class Store:
         if errand.rot and same is Same.CHANGED:
             return Stored(lines, same, copied.size, added, "has other content though its size and times are as before: its disk may be "
                           f"failing; the earlier version is in the dated copy {errand.old_name}", rot=True)
-        return Stored(lines, same, copied.size, added)
+        return Stored(lines, same, copied.size, added, missing=missing)
 
     def keep(self, errand: Errand, why: str) -> Stored:
         """Keep the earlier copy of a file that cannot be read now, or note that there is none."""
@@ -6597,6 +6601,7 @@ class Tally:
     def __init__(self, run: Run) -> None:
         self.run, self.toll = run, Toll(run.order.now)
         self.moved: List[Tuple[Optional[Earlier], str, Known]] = []
+        self.missing: Dict[str, int] = {}        # dated copies, and how many files that had not changed are not in their folders
         self.rotten: List[Tuple[str, str, str]] = []     # dated copy, path and checksum of what suspected rot replaced
 
     def stored(self, path: str, result: Stored, known: Optional[Known] = None) -> Known:
@@ -6612,6 +6617,8 @@ class Tally:
             counts.bytes += result.size
         counts.kept += result.kept
         counts.moved += result.moved
+        if result.missing:
+            self.missing[result.missing] = self.missing.get(result.missing, 0) + 1
         counts.added += result.added
         self.run.workers.pulse.files += 1
         if result.note:
@@ -7195,6 +7202,10 @@ class Taking:
             if before_one and not before_one._is_left_out(path):  # then it was never counted as lost
                 self.tally.toll.found_again(path, known)
         self.run.counts.mended = self.comparison.mended
+        self.run.notes.extend(
+            Note("", f"{count_text(count, 'file')} that had not changed {'was' if count == 1 else 'were'} stored again, as the folder of "
+                 f"{name} no longer has {'it' if count == 1 else 'them'}: what other dates need of it is gone; run: snapback.py verify")
+            for name, count in sorted(self.tally.missing.items()))
 
     def _take_file(self, source: Source, lines: List[str]) -> None:
         parent, name = Folder.top(parent_path(source.path)), path_parts(source.path)[-1]
