@@ -7316,7 +7316,8 @@ class Taking:
     def _leftover_folders(self, parts: Sequence[str]) -> Tuple[Folder, ...]:
         """Open the folders of interrupted runs; where a drive miscounts a file's names, none is safe to take from."""
         found = []
-        for trail in self.leftovers if self.run.store.abilities.counts_links else ():
+        can = self.run.store.abilities
+        for trail in self.leftovers if can.counts_links or not can.hard_links else ():
             with contextlib.suppress(OSError):
                 found.append(trail.at(parts))
         return tuple(found)

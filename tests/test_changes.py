@@ -22,7 +22,7 @@ from typing import Callable, Dict, Iterator, List, Sequence, Tuple
 import pytest
 
 import snapback
-from conftest import Mount, User, command, thinned
+from conftest import MIB, Mount, User, command, thinned
 from faults import Call, Fault, Hit, watched
 from test_rotation import deletions, nothing_changes, reseal, said
 from trees import Outcome, Twin, ask, awkward_tree, dates, differences, later, remove_tree, stock_check, twin, without
@@ -32,6 +32,13 @@ pytestmark = pytest.mark.needs("linux")
 START = datetime(2030, 1, 1, 12, tzinfo=timezone.utc)  # later than any file here, so that none is young
 LAYOUTS = ["changes", "complete"]
 NOTICE = "NOT-THE-WHOLE-DATE.txt"
+
+
+FAULTS = [errno.EIO, errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOENT]
+
+
+class KilledError(BaseException):
+    """No call comes after it."""
 
 
 def date(day: float) -> str:
@@ -265,6 +272,21 @@ def test_one_stored_file_never_serves_two_names(box: Box) -> None:
     assert len(set(lines)) == len(lines) == 5
 
 
+@pytest.mark.parametrize("size", [100, 17 * MIB])
+def test_a_file_that_came_in_the_place_of_one_that_moved_away_has_its_own_content(either: Box, size: int) -> None:
+    """With the same bytes, and another time: what is stored could serve both names, as each for itself has a right to it."""
+    (either.source / "one").write_bytes(b"1" * size)
+    either.take(0)
+    (either.source / "one").rename(either.source / "moved")
+    (either.source / "one").write_bytes(b"1" * size)
+    os.utime(either.source / "one", (1_600_000_000, 1_600_000_000))
+    new = either.take(1)
+    places = [line.split("  ", 1)[1] for line in (new / "SHA256SUMS").read_text().splitlines() if not line.startswith("#")]
+    stored = [os.path.realpath(new / place) for place in places]
+    assert len({os.stat(path).st_ino for path in stored}) == 5
+    either.sound(date(0), date(1))
+
+
 # --- Every date, whatever the run was like ------
 
 
@@ -325,6 +347,63 @@ def test_what_is_asked_of_a_run_holds_in_this_layout(box: Box, words: Sequence[s
         box.sound(date(1), date(2))
     else:
         box.sound(date(0), date(1), date(2))
+
+
+@pytest.mark.needs("sha256sum")
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("kind", ["tmpfs", "exfat"])
+def test_what_a_killed_run_had_stored_is_not_stored_again(mounted: Callable[..., Mount], in_memory: Path, kind: str) -> None:
+    box = Box(in_memory, mounted(kind).path)
+    box.take(0)
+    for nth in range(5):
+        (box.source / "sub" / f"new {nth}").write_bytes(b"%d" % nth * 50_000)
+
+    def kill(call: Call) -> None:
+        if call.name in ("rename", "replace") and call.path == f"{box.a_set}/{date(1)}":
+            raise KilledError
+
+    with pytest.raises(KilledError), watched(kill):
+        box.back_up(1, "--no-rotate")
+    gc.collect()
+    assert box.whole() == [date(0)]
+    outcome = box.back_up(2, "--no-rotate", "--json")
+    facts = json.loads(outcome.out)
+    assert (outcome.code, facts["data_added"], facts["files_new"], facts["files_unmodified"]) == (0, 0, 5, 4)
+    box.was[date(2)] = twin(box.source)
+    box.sound(date(0), date(2))
+    assert not list(box.a_set.glob("*.incomplete"))
+
+
+@pytest.mark.needs("sha256sum")
+def test_whichever_call_fails_in_a_run_every_earlier_date_is_whole_and_the_next_run_is(box: Box) -> None:
+    box.take(0)
+    (box.source / "sub" / "two").write_bytes(b"of day one")
+    (box.source / "one").rename(box.source / "moved")
+    (box.source / "new").mkdir()
+    (box.source / "new" / "new").write_bytes(b"new")
+    kept = box.drive.with_name("kept")
+    subprocess.run(["cp", "-a", box.drive, kept], check=True)
+    count = Hit(Fault(str(box.drive), 0, errno.EIO))
+    with watched(count):
+        assert box.back_up(1, "--no-rotate").code == 0
+    numbers, found = itertools.cycle(FAULTS), []  # type: Iterator[int], List[str]
+    for nth in thinned(range(1, count.met + 1, 11), 3):
+        remove_tree(box.drive)
+        subprocess.run(["cp", "-a", kept, box.drive], check=True)
+        hit = Hit(Fault(str(box.drive), nth, next(numbers)))
+        with watched(hit):
+            outcome = box.back_up(1, "--no-rotate")
+        if outcome.code not in (0, 1, 3, 75) or "Traceback" in outcome.err:
+            found.append(f"{hit.fault}: {outcome}")
+        box.was[date(1)] = box.was[date(2)] = twin(box.source)
+        again = box.back_up(2, "--no-rotate")
+        if again.code != 0 or date(2) not in box.whole():
+            found.append(f"{hit.fault}: the next run: {again}")
+        for name in box.whole():
+            found += [f"{hit.fault}: {line}" for line in stock_check(box.a_set / name)]
+            if not (name == date(1) and outcome.code == 3):
+                found += [f"{hit.fault}: {line}" for line in differences(box.restored(name), box.was[name])]
+    assert found == []
 
 
 def test_a_dry_run_says_what_is_then_stored(either: Box) -> None:
@@ -655,13 +734,6 @@ def test_a_complete_date_that_was_let_go_goes_with_the_last_that_needs_it(box: B
 
 
 # --- Whichever call fails ------
-
-FAULTS = [errno.EIO, errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ENOENT]
-
-
-class KilledError(BaseException):
-    """No call comes after it."""
-
 
 def broken_rotation(box: Box, hook: Callable[[Call], None]) -> List[str]:
     """Rotate with a hook before each call; complain about what is then wrong, and unless the next run finishes."""
