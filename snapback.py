@@ -5870,7 +5870,7 @@ class Rotating:
     def removed(self) -> List[str]:
         """Name the dated copies that are gone."""
         gone = [one.name for one in self.deletions if not one.failed and one.list == MANIFEST]
-        return sorted({*gone, *self.expired})
+        return list(dict.fromkeys([*self.expired, *gone]))
 
     @property
     def found(self) -> List[str]:
