@@ -3464,6 +3464,18 @@ def write_text(folder: Folder, name: str, text: str, owner: str) -> None:
     folder.flush()
 
 
+def write_again(folder: Folder, name: str, text: str) -> None:
+    """Write a text file in the place of another, with no passing name that could stay; what is cut off has to show that. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        folder.unlink(name)
+    fd = folder.create_file(name)
+    try:
+        write_all(fd, text.encode())
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def append_line(folder: Folder, name: str, line: str) -> None:
     """Add a line to a file of the set, on a line of its own even if the last one was torn by a power cut."""
     fd = os.open(folder.at(name), os.O_RDWR | os.O_APPEND | os.O_CREAT | NOFOLLOW | BINARY, 0o600, dir_fd=folder.fd)
@@ -5840,18 +5852,6 @@ def free_unneeded(set_folder: Folder, name: str, needed: Collection[int], pulse:
     return failed
 
 
-def note_expired(folder: Folder, name: str) -> None:
-    """Say in the folder of an expired dated copy what it is. What is cut off here is written anew later. Raises OSError."""
-    with contextlib.suppress(FileNotFoundError):
-        folder.unlink(PART_NOTICE)
-    fd = folder.create_file(PART_NOTICE)
-    try:
-        write_all(fd, expired_notice(name).encode())
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def nothing_to_free(set_folder: Folder, name: str) -> bool:
     """Tell whether what was not needed of an expired dated copy is gone: its notice says so last. Raises OSError."""
     return read_text(set_folder.child(name), PART_NOTICE) == expired_notice(name)
@@ -5993,7 +5993,7 @@ class Rotating:
                     notes.append(Note(name, f"its list is damaged ({err}); what is in it stays"))
                 if not stuck:
                     with contextlib.suppress(OSError):  # then a later run looks again
-                        note_expired(set_folder.child(name), name)
+                        write_again(set_folder.child(name), PART_NOTICE, expired_notice(name))
 
     def _delete(self, set_folder: Folder, names: Collection[str], begun: Collection[str], spare: Collection[str], files: int) -> Notes:
         """Delete dated copies, `files` files in all; the drive is looked at again before each. Give what was left alone, and why."""
@@ -7462,11 +7462,10 @@ def walk_files(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
                     yield Sight(f"{path}/{name}", visit.folder, name, found, before, block.entries.get(name) if block else None)
 
 
-def could_share(before: Earlier, layout: Optional[Layout]) -> bool:
-    """Tell whether a new dated copy is to share stored files with this one: by reference or, where the drive had them, by hard links."""
+def had_links(before: Earlier) -> bool:
+    """Tell whether the drive had hard links when a dated copy was made."""
     drive = before.manifest.header.get("drive")
-    links = isinstance(drive, dict) and drive.get("hard_links") is True
-    return layout is Layout.CHANGES or links or (layout is None and not links)
+    return isinstance(drive, dict) and drive.get("hard_links") is True
 
 
 def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier: Mapping[str, Earlier],
@@ -7478,7 +7477,9 @@ def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
     files = size = total = 0
     entries, notes = [], []  # type: List[Tuple[Same, int, str]], Notes
     seen: Set[Stamp] = set()
-    moves = Moves(order, {}, all(could_share(before, order.layout) for before in earlier.values()), order.layout is Layout.CHANGES)
+    links = all(had_links(before) for before in earlier.values())
+    refers = order.layout is Layout.CHANGES or (order.layout is None and not links)
+    moves = Moves(order, {}, links or refers, refers)
     for path, folder, name, info, before, known in walk_files(order, drive, set_folder, earlier, notes):
         if watch and files % 100 == 0:
             watch(files, total)

@@ -603,6 +603,16 @@ def test_what_nothing_needs_any_more_goes_whole_and_strays_go_to_found(box: Box)
     box.sound(date(6))
 
 
+@pytest.mark.needs("sha256sum")
+def test_for_room_dates_go_one_by_one_and_the_kept_ones_stay_whole(box: Box) -> None:
+    lived_in(box)
+    outcome = box.rotate(9, "--keep-last", "5", "--min-free", "900T")
+    said(outcome, 3, "which is less than --min-free asks for")
+    assert box.whole() == [date(4)]
+    assert box.stored(date(0)) == sorted(["SHA256SUMS.expired", NOTICE, *needed_of(box, date(0))])
+    box.sound(date(4))
+
+
 def test_a_held_set_lets_nothing_go(box: Box) -> None:
     for nth in range(200):
         (box.source / f"file {nth}").write_bytes(b"%d" % nth)
