@@ -792,7 +792,10 @@ def test_whatever_happens_in_a_rotation_no_date_that_is_shown_lacks_a_file(box: 
             except OSError as err:
                 raise KilledError from err
 
-        found += [f"{hit.fault}: {line}" for line in broken_rotation(box, kill if how == "is killed" else hit)]
+        complaints = broken_rotation(box, kill if how == "is killed" else hit)
+        if hit.fault.number == errno.ENOENT:  # then it says of a file that this went before: a later run that drops a date frees it
+            complaints = [line for line in complaints if not line.startswith("not freed")]
+        found += [f"{hit.fault}: {line}" for line in complaints]
     assert found == []
 
 
