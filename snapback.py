@@ -115,6 +115,8 @@ LATEST = "latest"
 PART_NOTICE = "NOT-THE-WHOLE-DATE.txt"   # says what a dated folder is that does not hold every file
 PLAN = "READ-ME-FIRST.txt"
 PLAN_TITLE = "READ ME FIRST: how to get files back from this drive"
+RESTORER = "restore.sh"
+RESTORER_TITLE = "#!/bin/sh\n# Brings a whole date back from this drive, without Python"
 TOOL = "snapback.py"
 INCOMPLETE = ".incomplete"
 DELETING = ".deleting"
@@ -5093,16 +5095,25 @@ def check_place(path: str, sources: Sequence[str], offline: bool, anyway: bool) 
                                  "another disk")
 
 
-def furnish(root: Folder, plan: str, owner: str) -> List[str]:
+class Papers(NamedTuple):
+    """What lies on a drive for a bad day: the recovery plan, and the script that needs no Python."""
+
+    plan: str
+    restorer: str
+
+
+def furnish(root: Folder, papers: Papers, owner: str) -> List[str]:
     """Put the tool and the recovery plan on a drive; say what is left alone because snapback did not write it."""
     notes = []
     remove_unique(root, owner)
-    present = read_text(root, PLAN)
-    if present != plan:
-        if (present or PLAN_TITLE).startswith(PLAN_TITLE) and (present is not None or not root.has(PLAN)):
-            write_text(root, PLAN, plan, owner)
+    for name, title, text in ((PLAN, PLAN_TITLE, papers.plan), (RESTORER, RESTORER_TITLE, papers.restorer)):
+        present = read_text(root, name)
+        if present == text:
+            continue
+        if (present or title).startswith(title) and (present is not None or not root.has(name)):
+            write_text(root, name, text, owner)
         else:
-            notes.append(f"{PLAN} on the drive was not written by snapback; it was left alone")
+            notes.append(f"{name} on the drive was not written by snapback; it was left alone")
     own = own_text()
     present = read_text(root, TOOL, 4 * MIB)
     if present is None and not root.has(TOOL):
@@ -5114,7 +5125,7 @@ def furnish(root: Folder, plan: str, owner: str) -> List[str]:
     return notes
 
 
-def prepare_drive(path: str, label: str, offline: bool, created: str, plan: Callable[[Marker], str]) -> Prepared:
+def prepare_drive(path: str, label: str, offline: bool, created: str, papers: Callable[[Marker], Papers]) -> Prepared:
     """Make a marker (unless there is one), put the tool and the plan there, and try what the drive can do."""
     root = Folder.top(path)
     marker, made = read_marker(root), False
@@ -5125,7 +5136,7 @@ def prepare_drive(path: str, label: str, offline: bool, created: str, plan: Call
         abilities = try_drive(root)
         name = " ".join(show(label).split()) or show(path_parts(path)[-1] if path_parts(path) else "drive")
         marker, made = Marker(new_id(), name[:100], created, offline), True
-        notes = furnish(root, plan(marker), "init")
+        notes = furnish(root, papers(marker), "init")
         write_text(root, MARKER, marker_text(marker), "init")  # last: it alone makes the folder a drive
     free, total = free_space(path)
     return Prepared(marker, made, abilities, free, total, tuple(notes), bool(disks_of(path) & system_disks()))
@@ -5953,7 +5964,7 @@ class Order(NamedTuple):
 
     sources: Tuple[Source, ...]
     now: datetime
-    plan: Callable[[Marker], str]    # writes the recovery plan
+    papers: Callable[[Marker], Papers]   # writes what lies on a drive for a bad day
     rules: Rules = Rules()
     set_name: str = ""
     adopt: bool = False
@@ -7593,8 +7604,8 @@ class SetRun:
             self._mend_twins()
             self._remove_leftovers(left_behind)
             if self.drive.marker:
-                plan = self.order.plan(self.drive.marker)
-                notes += [Note("", text) for text in furnish(self.drive.root, plan, self.set_name)]
+                papers = self.order.papers(self.drive.marker)
+                notes += [Note("", text) for text in furnish(self.drive.root, papers, self.set_name)]
             self.set_folder.flush()
             if flush:
                 flush.finish()
@@ -8637,23 +8648,28 @@ def plan_text(marker: Marker) -> str:
 
 This drive ({show(marker.label)}) holds dated copies of folders, made by snapback.
 Each computer has a folder here, and in it each date has a folder, such as
-2026-11-22_231507 (22 November 2026, 23:15:07). Every dated folder is a whole
-copy: plain folders and files, nothing is packed or hidden.
+2026-11-22_231507 (22 November 2026, 23:15:07), with plain folders and files:
+nothing is packed or hidden. A dated folder is a whole copy, unless there is a
+file {PART_NOTICE} in it: then it has only what was new
+or changed then, and the rest lies in the folders of earlier dates.
 
 TO GET ONE FILE BACK
-  Open the folder of the computer, then the folder of the date, and copy the
-  file to the computer before you open it. Please do not change or delete
-  anything in the dated folders: several dates share the same file.
+  Open the folder of the computer, then the folder of the date (or, if it is
+  not there, of an earlier one), and copy the file to the computer before you
+  open it. Please do not change or delete anything in the dated folders:
+  several dates share the same file.
 
   If a folder will not open, it belongs to another user: open it as administrator.
 
 TO GET EVERYTHING BACK
-  Copy the folder inside the dated folder to the computer, with any file
-  manager. On Linux or macOS, with its dates and permissions, in a terminal:
-      cp -a DATED-FOLDER/Documents ~/Documents-restored
-  Or with Python 3.8 or newer, which checks every file on the way:
+  With Python 3.8 or newer, which checks every file on the way:
       python3 snapback.py list --drive .
       python3 snapback.py restore latest --drive . --to ~/restored
+  Without Python, on Linux or macOS (COMPUTER and DATE are folders here):
+      sh restore.sh COMPUTER/DATE ~/restored
+  Where the dated folder is a whole copy, any file manager will do as well or,
+  with its dates and permissions, in a terminal:
+      cp -a DATED-FOLDER/Documents ~/Documents-restored
 
 TO CHECK THAT THE COPIES ARE READABLE
       cd DATED-FOLDER
@@ -8664,6 +8680,98 @@ IF YOU SUSPECT RANSOMWARE
   Do not attach this drive to the infected computer. Use another computer to
   read it, and copy what you need from a date before the trouble began.
 """
+
+
+RESTORE_SCRIPT = RESTORER_TITLE + r""": sh restore.sh SET/DATE NEW-FOLDER
+# It copies the files of the date, wherever on the drive they lie, and checks them where sha256sum or shasum is there.
+# Owners, extended attributes and hard links come back with snapback.py alone.
+
+LC_ALL=C
+export LC_ALL
+date=${1%/} to=$2
+list=$date/SHA256SUMS
+if [ $# != 2 ] || [ ! -f "$list" ]; then
+    echo "usage: sh restore.sh SET/DATE NEW-FOLDER   (a dated folder with its list SHA256SUMS, and where the files are to go)" >&2
+    exit 2
+fi
+if [ -e "$to" ]; then
+    echo "$to is there already; name a new folder" >&2
+    exit 2
+fi
+case $date in */*) ;; *) date=./$date ;; esac
+set_folder=${date%/*} files=0 bad=0
+if command -v sha256sum > /dev/null; then sum=sha256sum
+elif command -v shasum > /dev/null; then sum='shasum -a 256'
+else sum=; fi
+
+# Gives in $text what stands behind a word of a line: \ooo is a byte.
+word() {
+    case $line in *" $1="*) ;; *) text=; return ;; esac
+    text=${line##*" $1="}
+    text=${text%% *}
+    case $text in *\\*)
+        text=$(printf '%s' "$text" | sed 's/\\\([0-3][0-7][0-7]\)/\\0\1/g')
+        text=$(printf '%bx' "$text")
+        text=${text%x} ;;
+    esac
+}
+
+# Refuses a path that would lead elsewhere.
+plain() {
+    case "/$1/" in *//* | */./* | */../*) echo "not restored, as its path leads elsewhere: $1" >&2; bad=$((bad + 1)); return 1 ;; esac
+}
+
+mkdir -p "$to" || exit 1
+own= mode= time=
+while IFS= read -r line; do
+    case $line in
+    '# type=dir '*)
+        word path
+        plain "$text" && mkdir -p "$to/$text" ;;
+    '# type=link '*)
+        word path; path=$text
+        word link
+        plain "$path" && ln -s "$text" "$to/$path" ;;
+    '# type=file '*)
+        word mode; mode=$text
+        word time; time=$text
+        word path; own=$text ;;
+    '#'*) ;;
+    *)
+        stored=${line#*  }
+        digest=${line%%  *}
+        case $line in \\*) stored=$(printf '%bx' "$stored"); stored=${stored%x} digest=${digest#?} ;; esac
+        case $stored in
+        ../*/*) place=${stored#../}; path=${place#*/}; place=${place%%/*} ;;
+        *) place=${date##*/} path=$stored ;;
+        esac
+        from=$set_folder/$place/$path
+        plain "$place/$path" || continue
+        [ -z "$own" ] || path=$own
+        plain "$path" || continue
+        if [ -L "$from" ] || ! cp -p -- "$from" "$to/$path"; then
+            echo "MISSING: $path" >&2
+            bad=$((bad + 1))
+            continue
+        fi
+        chmod "$mode" "$to/$path" 2> /dev/null
+        touch -d "@$time" "$to/$path" 2> /dev/null
+        files=$((files + 1))
+        if [ -n "$sum" ]; then
+            is=$($sum < "$to/$path")
+            [ "${is%% *}" = "$digest" ] || { echo "DAMAGED: $path" >&2; bad=$((bad + 1)); }
+        fi ;;
+    esac
+done < "$list"
+if [ $bad != 0 ]; then echo "NOT OK - $files files were copied to $to, and $bad are missing or damaged" >&2; exit 4; fi
+if [ -n "$sum" ]; then echo "OK - $files files were copied to $to, and every checksum was right"
+else echo "$files files were copied to $to; nothing here can check them"; fi
+"""
+
+
+def write_papers(marker: Marker) -> Papers:
+    """Write what lies on a drive for a bad day."""
+    return Papers(plan_text(marker), RESTORE_SCRIPT)
 
 
 def span_text(seconds: float) -> str:
@@ -9883,7 +9991,7 @@ def init_for_backup(place: str, sources: Sequence[str], dry_run: bool, now: date
         raise UsageError(f"{show(place)} is no drive yet, so a dry run has nothing to compare with; first run: "
                          f"snapback.py init {shell_word(place)}")
     try:
-        prepare_drive(where, "", False, now.isoformat(timespec="seconds"), plan_text)
+        prepare_drive(where, "", False, now.isoformat(timespec="seconds"), write_papers)
     except OSError as err:
         raise not_preparable(place, err) from err
     return True
@@ -9910,7 +10018,7 @@ def make_order(args: argparse.Namespace, sources: Tuple[Source, ...], scene: Sce
     """Read the options of `backup` into an order. Raises UsageError."""
     hold_at = HOLD_AT if args.hold_at is None else parse_hold_at(args.hold_at)
     rotation = read_rotation(args)
-    return Order(sources, scene.now, plan_text, read_rules(args), args.set, args.adopt, args.checksum, args.allow_empty, args.fresh,
+    return Order(sources, scene.now, write_papers, read_rules(args), args.set, args.adopt, args.checksum, args.allow_empty, args.fresh,
                  hold_at, None if args.no_rotate else rotation, scene.watched, args.jobs, Layout(args.layout) if args.layout else None)
 
 
@@ -10172,7 +10280,7 @@ def run_init(args: argparse.Namespace, scene: Scene) -> Answer:
     where = whole_path(args.dir)
     try:
         check_place(where, (), args.offline, args.anyway)
-        prepared = prepare_drive(where, args.label, args.offline, scene.now.isoformat(timespec="seconds"), plan_text)
+        prepared = prepare_drive(where, args.label, args.offline, scene.now.isoformat(timespec="seconds"), write_papers)
     except OSError as err:
         raise not_preparable(args.dir, err) from err
     remember_drive(where, prepared.marker)
