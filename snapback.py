@@ -331,7 +331,7 @@ class Counts:
         self.files: Dict[Same, int] = dict.fromkeys(Same, 0)
         self.dirs: Dict[Same, int] = dict.fromkeys(Same, 0)
         self.bytes = self.added = self.other = self.sockets = self.excluded = self.gone = self.kept = self.skipped = 0
-        self.mended = self.moved = 0
+        self.mended = self.moved = self.occupied = 0
 
     @property
     def total_files(self) -> int:
@@ -1859,7 +1859,7 @@ def parse_end(line: str) -> Dict[str, Any]:
     """Read a manifest's last line; raise ManifestDamaged where something is missing or has another type."""
     end = parse_json_line(line, END_MAGIC)
     counts = [end.get(word) for word in ("files", "dirs", "bytes")] + [end.get(word, 0) for word in (
-        "added", "skipped", "kept", "gone", "excluded", "sockets", "other", "new", "changed")]
+        "added", "occupied", "skipped", "kept", "gone", "excluded", "sockets", "other", "new", "changed")]
     if not all(type(count) is int and 0 <= count <= COUNT_LIMIT for count in counts) or not isinstance(end.get("sha256"), str):
         raise ManifestDamaged("its last line is not complete")
     return end
@@ -3517,6 +3517,13 @@ def free_space(path: str) -> Tuple[int, int]:
     """Give the free and the total bytes of the disk that holds `path`."""
     usage = shutil.disk_usage(path)
     return usage.free, usage.total
+
+
+def cluster_size(path: str) -> int:
+    """Give the bytes that the smallest file takes on the disk that holds `path`, as far as the system tells: large ones on exFAT."""
+    with contextlib.suppress(OSError, AttributeError):  # Windows does not tell
+        return os.statvfs(path).f_frsize or 4096
+    return 4096
 
 
 def used_on_disks(paths: Iterable[str]) -> Dict[int, int]:
@@ -6115,9 +6122,12 @@ class Earlier:
     def stored(self, known: Known, for_moves: bool = False) -> Optional[StoredFile]:
         """Find the stored file of an entry, in this dated copy or an earlier one; `for_moves`: away from where the walk is.
 
-        None where a person has removed its folder; whether the file is there is not looked at.
+        None where a person has removed its folder, or the list leads elsewhere; whether the file is there is not looked at.
         """
-        snapshot, parts = stored_place(parse_hash_line(known.hash_line)[1], self.name)
+        try:
+            snapshot, parts = stored_place(parse_hash_line(known.hash_line)[1], self.name)
+        except ManifestDamaged:
+            return None
         folder = self._open(snapshot, parts[:-1], for_moves)
         return StoredFile(folder, parts[-1], "/".join(("..", snapshot, *parts))) if folder else None
 
@@ -6210,11 +6220,12 @@ class Stored(NamedTuple):
 
 
 class StoredNew(NamedTuple):
-    """What became of new files: two lines for each, the bytes of those that made no trouble, and of the others, by place."""
+    """What became of new files: two lines for each, the bytes of those that made no trouble and the room they take, and the others."""
 
     lines: List[str]
     bytes: int
-    others: List[Tuple[int, Stored]]
+    occupied: int
+    others: List[Tuple[int, Stored]]     # by place
 
 
 NO_SUCH_NAME = "the drive cannot hold a name like this, or takes it for another one"
@@ -6245,6 +6256,7 @@ class Store:
     def __init__(self, abilities: Abilities, layout: Layout, care: Care, drive: Drive) -> None:
         self.abilities, self.layout, self.care, self.drive = abilities, layout, care, drive
         self.refers = layout is Layout.CHANGES
+        self.cluster = cluster_size(drive.path)
 
     def serve(self, piece: Union[Errand, NewFiles, Links]) -> Union[Stored, StoredNew, List[int]]:
         """Do a piece of work: store a file, or new files, or link unchanged ones and tell which could not be (by place)."""
@@ -6279,7 +6291,7 @@ class Store:
     def store_new(self, piece: NewFiles) -> StoredNew:
         """Store files of which nothing is known; each that is not small and plain has an errand of its own."""
         lines: List[str] = []
-        others, size = [], 0
+        others, size, occupied = [], 0, 0
         for at, name in enumerate(piece.names):
             path = f"{piece.path}/{name}"
             small = self._store_small(piece, name)
@@ -6289,9 +6301,14 @@ class Store:
                 lines += stored.lines
             else:
                 size += small.info.st_size
+                occupied += self.room(small.info.st_size)
                 lines.append(file_line(small.info) + xattr_words(small.xattrs) if small.xattrs else file_line(small.info))
                 lines.append(hash_line(hashlib.sha256(small.data).hexdigest(), path))
-        return StoredNew(lines, size, others)
+        return StoredNew(lines, size, occupied, others)
+
+    def room(self, size: int) -> int:
+        """Give the bytes that a file of this size takes on the drive, whose clusters are whole."""
+        return -(-size // self.cluster) * self.cluster
 
     def _store_small(self, piece: NewFiles, name: str) -> Optional[Small]:
         """Store a small file that makes no trouble; None, and nothing is left, for any other. Raises OSError for the drive."""
@@ -6537,6 +6554,7 @@ class Tally:
         counts.kept += result.kept
         counts.moved += result.moved
         counts.added += result.added
+        counts.occupied += self.run.store.room(result.added)
         self.run.workers.pulse.files += 1
         if result.note:
             self.run.notes.append(Note(path, result.note))
@@ -6552,11 +6570,12 @@ class Tally:
         if result.rot and errand.known:
             self.rotten.append((errand.old_name, errand.path, parse_hash_line(errand.known.hash_line)[0]))
 
-    def plain(self, same: Same, files: int, size: int, added: int) -> None:
+    def plain(self, same: Same, files: int, size: int, added: int, occupied: int = 0) -> None:
         """Count files that made no trouble: new ones that were stored, or unchanged ones that were linked."""
         self.run.counts.files[same] += files
         self.run.counts.bytes += size
         self.run.counts.added += added
+        self.run.counts.occupied += occupied
         self.run.workers.pulse.files += files
 
     def skipped(self, path: str, why: str, of_dir: bool = False) -> str:
@@ -7030,7 +7049,7 @@ class Entries:
         def then(result: StoredNew) -> None:
             for nth, (at, _) in enumerate(new):
                 lines[at], lines[at + 1] = result.lines[2 * nth], result.lines[2 * nth + 1]
-            self.tally.plain(Same.NEW, len(new) - len(result.others), result.bytes, result.bytes)
+            self.tally.plain(Same.NEW, len(new) - len(result.others), result.bytes, result.bytes, result.occupied)
             for nth, stored in result.others:
                 self.tally.stored(place.of(names[nth]), self._shared(place, names[nth], stored))
         piece = NewFiles(place.source, place.new.get(), place.path, names)
@@ -7415,7 +7434,7 @@ def tree_size(top: Folder) -> int:
 def end_facts(counts: Counts) -> Dict[str, Any]:
     """Give what a manifest's last line and the history say of a run."""
     return {"files": counts.total_files, "dirs": sum(counts.dirs.values()), "bytes": counts.bytes, "other": counts.other,
-            "new": counts.files[Same.NEW], "changed": counts.files[Same.CHANGED], "added": counts.added,
+            "new": counts.files[Same.NEW], "changed": counts.files[Same.CHANGED], "added": counts.added, "occupied": counts.occupied,
             "skipped": counts.skipped, "kept": counts.kept, "gone": counts.gone, "excluded": counts.excluded,
             "sockets": counts.sockets}
 
@@ -9028,7 +9047,7 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
             if one.state is State.WHOLE:
                 end = one.end
                 lines.append(f"  {one.name:<20} {end['files']:>10,} {size_text(end['bytes']):>8} "
-                             f"{size_text(end.get('added', 0)):>8}  {age_text(taken, now)}"
+                             f"{size_text(end.get('occupied', end.get('added', 0))):>8}  {age_text(taken, now)}"
                              + (f"; {', '.join(map(show, sorted(one.sources)))}" if len(groups) > 1 else "")
                              + ("; some files could not be read" if end.get("skipped") or end.get("kept") else "")
                              + (f"; {bad[one.name]:,} found damaged" if one.name in bad else "")
@@ -9039,7 +9058,7 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
                 lines.append(f"  {one.name:<20}  {one.state.value}")
             facts.append({"set": name, "snapshot": one.name, "state": one.state.value, "seq": one.seq,
                           "taken": one.header.get("taken"), "files": one.end.get("files"), "bytes": one.end.get("bytes"),
-                          "added": one.end.get("added"), "skipped": one.end.get("skipped"), "kept": one.end.get("kept"),
+                          **{word: one.end.get(word) for word in ("added", "occupied", "skipped", "kept")},
                           "damaged": bad.get(one.name, 0), "pinned": pins.get(one.name), "sources": dict(one.sources)})
     problems = [line for name, listed in sets.items() for line in damage_lines(name, listed)]
     lines += [f"{name}: older dated copies have damaged files; the newest has none that is known: restore from it, and delete the "
