@@ -1926,6 +1926,12 @@ def part_notice(date: str) -> str:
             "SET is the name of the folder in which this one lies, FOLDER a new folder on the computer.\n")
 
 
+def expired_notice(date: str) -> str:
+    """Write the notice in the folder of a dated copy that was let go, once nothing is in it but what later ones need."""
+    return (f"This folder is what is left of {date}, an old dated copy that was let go: it holds the files that later dates\n"
+            "need, as they had not changed since. It goes by itself when no date needs it any more; please do not delete it by hand.\n")
+
+
 def marker_text(marker: Marker) -> str:
     """Write a marker file."""
     return (f"This file marks a backup drive of snapback. Please leave it here: without it no copies are made.\n\n"
@@ -3820,6 +3826,30 @@ def try_drive(folder: Folder) -> Abilities:
         remove_tree(folder, name)
 
 
+def folded(name: str) -> str:
+    """Give what names share that a drive may take for one.
+
+    >>> folded("Docs.") == folded("docs")
+    True
+    """
+    return name.casefold().rstrip(". ")
+
+
+def takes_for_one(folder: Folder, name: str, other: str) -> bool:
+    """Tell whether a drive takes two names for one, by trying it in a new folder, which is removed again. Raises OSError."""
+    passing = unique_name("trial", "names")
+    trial = folder.make(passing)
+    try:
+        os.close(trial.create_file(name))
+        return trial.has(other)
+    except OSError as err:
+        if err.errno not in NAME_REFUSED:
+            raise
+        return False
+    finally:
+        remove_tree(folder, passing)
+
+
 def system_lock(fd: int, shared: bool = False) -> None:
     """Lock a descriptor without waiting; the system lets go of it when the process dies. Raises OSError."""
     if WINDOWS:
@@ -4323,12 +4353,15 @@ def proved_manifest(file: BinaryIO) -> "Manifest":
 def load_manifest(set_folder: Folder, name: str) -> "Manifest":
     """Open the proved manifest of a dated copy, or its twin. Raises ManifestDamaged where neither is whole."""
     why: Optional[Exception] = None
-    for is_twin in (False, True):
-        try:
-            return proved_manifest(twin_file(set_folder, name) if is_twin else manifest_file(set_folder.child(name)))
-        except (ManifestDamaged, OSError) as err:
-            why = why or err
-    raise ManifestDamaged(reason(why) if why else "") from why
+    try:
+        for is_twin in (False, True):
+            try:
+                return proved_manifest(twin_file(set_folder, name) if is_twin else manifest_file(set_folder.child(name)))
+            except (ManifestDamaged, OSError) as err:
+                why = why or err
+        raise ManifestDamaged(reason(why) if why else "") from why
+    finally:
+        why = None  # else the error and this frame hold each other, and with them the locks of whoever called
 
 
 class ManifestWriter:
@@ -5799,12 +5832,13 @@ def expire(set_folder: Folder, name: str) -> None:
 def free_unneeded(set_folder: Folder, name: str, needed: Collection[int], pulse: Pulse) -> Notes:
     """Remove those files of an expired dated copy that no list needs; give what could not be removed. Raises ManifestDamaged, OSError."""
     top, failed = set_folder.child(name), []  # type: Folder, Notes
-    device, trail = top.own_stat().st_dev, Trail(top)
+    device, trail = set_folder.own_stat().st_dev, Trail(top)
+    make_clearable(top, device)
     with proved_manifest(manifest_file(top, EXPIRED)) as manifest:
         emptied: Set[Tuple[str, ...]] = set()
         for entries in manifest.entries():
             for path in stored_paths(entries, OWN_FILE):
-                if hash(path) in needed:
+                if hash(path) in needed or path == EXPIRED:
                     continue
                 parts = plain_parts(path)
                 try:
@@ -5822,6 +5856,23 @@ def free_unneeded(set_folder: Folder, name: str, needed: Collection[int], pulse:
             trail.at(parts[:-1]).rmdir(parts[-1])
     top.flush()
     return failed
+
+
+def note_expired(folder: Folder, name: str) -> None:
+    """Say in the folder of an expired dated copy what it is. What is cut off here is written anew later. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        folder.unlink(PART_NOTICE)
+    fd = folder.create_file(PART_NOTICE)
+    try:
+        write_all(fd, expired_notice(name).encode())
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def nothing_to_free(set_folder: Folder, name: str) -> bool:
+    """Tell whether what was not needed of an expired dated copy is gone: its notice says so last. Raises OSError."""
+    return read_text(set_folder.child(name), PART_NOTICE) == expired_notice(name)
 
 
 class Rotating:
@@ -5879,13 +5930,15 @@ class Rotating:
         begun = [one.name[:-len(DELETING)] for one in present if one.state is State.DELETING]
         spare = [one.name for one in plan.spare if not min_free.is_there(*free_space(drive.path))]
         names = [*begun, *(one.name for one in plan.remove), *spare]
-        guard = lock_against_readers(drive, self.set_name) if names else None
+        expired = [one.name for one in present if one.state is State.EXPIRED]
+        wanted = names or any(not nothing_to_free(set_folder, name) for name in expired)
+        guard = lock_against_readers(drive, self.set_name) if wanted else None
         if guard is None:
             return Rotated(plan, put_off=SOMEBODY_READS if names else "")
         drive.safe = "no dated copy on it was touched but those that the plan drops"
         before = free_space(drive.path)[0]
         files = sum(int(one.end.get("files", 0)) for one in present if one.name in names)
-        if any(one.header.get("layout") == Layout.CHANGES.value for one in present):
+        if expired or any(one.header.get("layout") == Layout.CHANGES.value for one in present):
             notes = self._let_go(set_folder, present, names, begun, spare)
         else:
             notes = self._delete(set_folder, names, begun, spare, files)
@@ -5902,48 +5955,63 @@ class Rotating:
                 spare: Sequence[str]) -> Notes:
         """Delete dated copies of a set in which later ones need files of earlier ones: those of the plan, then one by one for room."""
         at_once = [name for name in names if name not in begun and name not in spare]
-        notes = self._delete(set_folder, begun, begun, (), 0)
-        for batch in [at_once, *([name] for name in spare)]:
-            if batch != at_once and self.rotation.min_free.is_there(*settled_space(self.drive.root)):
+        notes = [*self._delete(set_folder, begun, begun, (), 0), *self._let_go_together(set_folder, present, at_once)]
+        for name in spare:
+            if self.rotation.min_free.is_there(*settled_space(self.drive.root)):
                 break
-            if batch:
-                notes += self._let_go_together(set_folder, present, batch)
+            notes += self._let_go_together(set_folder, present, [name])
         return notes
 
-    def _let_go_together(self, set_folder: Folder, present: Sequence[Snapshot], batch: Sequence[str]) -> Notes:
+    def _let_go_together(self, set_folder: Folder, present: Sequence[Snapshot], wanted: Sequence[str]) -> Notes:
         """Expire dated copies, all of them before the first file goes, as they may need each other's; then remove what nobody needs."""
-        gone, notes = {*batch, *self.removed}, []  # type: Set[str], Notes
-        kept = [one.name for one in present if one.state is State.WHOLE and one.name not in gone]
-        before = [one.name for one in present if one.state is State.EXPIRED and set_folder.has(one.name)]
-        expired = [one for one in self.expired if set_folder.has(one)]
-        try:
-            needed = references(set_folder, kept, {*batch, *before, *expired})
-        except ManifestDamaged as err:
-            return [Note("", f"a list is damaged ({err}), so it is not known what is needed: nothing was deleted; run: snapback.py "
-                         "verify")]
-        pulse = new_pulse(self.moment.expect(0, 0), 1)
-        for name in batch:
-            if name in read_pins(set_folder):
-                continue  # pinned a moment ago
-            self.drive.check()
+        dropped, notes = [], []  # type: List[str], Notes
+        for name in wanted:
             try:
                 proved_manifest(manifest_file(set_folder.child(name))).file.close()
+                dropped.append(name)
             except ManifestDamaged as err:
                 notes.append(Note(name, f"its list is damaged ({err}); look at it, and delete nothing by hand: later dates may need it"))
+        kept = [one.name for one in present if one.state is State.WHOLE and one.name not in {*dropped, *self.removed}]
+        before = [one.name for one in present if one.state is State.EXPIRED] + self.expired
+        before = [name for name in before if set_folder.has(name)]
+        try:
+            needed = references(set_folder, kept, {*before, *dropped})
+            self._expire(set_folder, dropped, needed)
+        except ManifestDamaged as err:
+            return [*notes, Note("", f"a list is damaged ({err}), so it is not known what is needed: nothing was deleted; run: "
+                                 "snapback.py verify")]
+        self._free(set_folder, [*before, *(name for name in dropped if name in self.expired)], needed, notes)
+        return notes
+
+    def _expire(self, set_folder: Folder, dropped: Sequence[str], needed: Dict[str, Set[int]]) -> None:
+        """Let dated copies be none any more, but those that were pinned a moment ago; what these need is added to `needed`."""
+        for name in dropped:
+            self.drive.check()
+            if name not in read_pins(set_folder):
+                expire(set_folder, name)
+                self.expired.append(name)
                 continue
-            expire(set_folder, name)
-            self.expired.append(name)
+            for folder, paths in references(set_folder, [name], needed).items():
+                needed[folder] |= paths
+
+    def _free(self, set_folder: Folder, names: Sequence[str], needed: Mapping[str, Collection[int]], notes: Notes) -> None:
+        """Remove of expired dated copies what nobody needs; `notes` gets what was left alone, and why."""
+        pulse = new_pulse(self.moment.expect(0, 0), 1)
         with Workers(1, pulse, functools.partial(clear, pulse)) as workers:
-            for name in dict.fromkeys([*before, *expired, *(one for one in batch if one in self.expired)]):
+            for name in names:
                 self.drive.check()
                 try:
-                    if needed[name]:
-                        self.stuck += free_unneeded(set_folder, name, needed[name], pulse)
-                    else:
+                    if not needed[name]:
                         self.deletions.append(delete_copy(set_folder, name, False, workers))
+                        continue
+                    stuck = free_unneeded(set_folder, name, needed[name], pulse)
+                    self.stuck += stuck
                 except ManifestDamaged as err:
+                    stuck = []
                     notes.append(Note(name, f"its list is damaged ({err}); what is in it stays"))
-        return notes
+                if not stuck:
+                    with contextlib.suppress(OSError):  # then a later run looks again
+                        note_expired(set_folder.child(name), name)
 
     def _delete(self, set_folder: Folder, names: Collection[str], begun: Collection[str], spare: Collection[str], files: int) -> Notes:
         """Delete dated copies, `files` files in all; the drive is looked at again before each. Give what was left alone, and why."""
@@ -6217,6 +6285,7 @@ class Stored(NamedTuple):
     kept: bool = False
     rot: bool = False                # other bytes, though size and times are as before
     moved: bool = False              # it was only moved: what was stored of it has one more name
+    missing: str = ""                # the dated copy whose folder should have had its content
 
 
 class StoredNew(NamedTuple):
@@ -6384,10 +6453,15 @@ class Store:
         line = file_line(info) + xattr_words(parse_xattrs(parse_keywords(known.line)))
         return Stored(stored_lines(line, parse_hash_line(known.hash_line)[0], stored, errand.path), Same.UNCHANGED, info.st_size)
 
+    def _may_be_touched(self, errand: Errand) -> bool:
+        """Tell whether a file with another time may have the same bytes, which then need not be stored again."""
+        words = parse_keywords(errand.known.line) if errand.known else {}
+        return self.refers and errand.same is Same.CHANGED and errand.linkable and words.get("size") == str(errand.file.info.st_size)
+
     def _linked(self, errand: Errand) -> Optional[Stored]:
         """Store a file whose content is that of the earlier copy; None where it has to be copied."""
         known, info = errand.known, errand.file.info
-        if known is None or errand.same is not Same.DOUBTFUL:
+        if known is None or not (errand.same is Same.DOUBTFUL or self._may_be_touched(errand)):
             return self.unchanged(errand)
         seen = examine(errand.file, self.care.pulse)
         line = file_line(info) + xattr_words(seen.xattrs)
@@ -6432,6 +6506,9 @@ class Store:
             line = re.sub(r" size=\d+ ", f" size={copied.size} ", line, count=1) + " changing"
         lines = Known(line, hash_line(copied.digest, errand.path))
         same = how_same(line, copied.digest, errand.known)
+        missing = ""
+        if self.refers and errand.known and errand.linkable and not other_content(lines, errand.known):
+            missing = stored_place(parse_hash_line(errand.known.hash_line)[1], errand.old_name)[0]
         if copied.changing:
             return Stored(lines, same, copied.size, added, "kept changing while it was read")
         if errand.moved and not other_content(lines, errand.moved.known):
@@ -6439,7 +6516,7 @@ class Store:
         if errand.rot and same is Same.CHANGED:
             return Stored(lines, same, copied.size, added, "has other content though its size and times are as before: its disk may be "
                           f"failing; the earlier version is in the dated copy {errand.old_name}", rot=True)
-        return Stored(lines, same, copied.size, added)
+        return Stored(lines, same, copied.size, added, missing=missing)
 
     def keep(self, errand: Errand, why: str) -> Stored:
         """Keep the earlier copy of a file that cannot be read now, or note that there is none."""
@@ -6502,6 +6579,19 @@ class NewFolders:
         return self.trail.at(path.split("/")[:-1])
 
 
+class Names:
+    """The names that came so far in one folder of the new copy; the drive would take some for one, were both in the same date's folder."""
+
+    def __init__(self, target: Folder) -> None:
+        self.target = target
+        self.first: Dict[str, str] = {}
+
+    def is_taken(self, name: str) -> bool:
+        """Tell whether a name that came before is the same to the drive. Raises OSError."""
+        first = self.first.setdefault(folded(name), name)
+        return first != name and takes_for_one(self.target, first, name)
+
+
 class Place(NamedTuple):
     """A folder of a source, its counterpart in the new copy, and in the earlier one."""
 
@@ -6512,6 +6602,7 @@ class Place(NamedTuple):
     old: Optional[Folder] = None
     leftovers: Tuple[Folder, ...] = ()
     unreadable: Mapping[str, OSError] = {}
+    taken: FrozenSet[str] = frozenset()      # names that the drive would take for others
 
     def of(self, name: str) -> str:
         """Give the path of an entry."""
@@ -6538,6 +6629,7 @@ class Tally:
     def __init__(self, run: Run) -> None:
         self.run, self.toll = run, Toll(run.order.now)
         self.moved: List[Tuple[Optional[Earlier], str, Known]] = []
+        self.missing: Dict[str, int] = {}        # dated copies, and how many files that had not changed are not in their folders
         self.rotten: List[Tuple[str, str, str]] = []     # dated copy, path and checksum of what suspected rot replaced
 
     def stored(self, path: str, result: Stored, known: Optional[Known] = None) -> Known:
@@ -6553,6 +6645,8 @@ class Tally:
             counts.bytes += result.size
         counts.kept += result.kept
         counts.moved += result.moved
+        if result.missing:
+            self.missing[result.missing] = self.missing.get(result.missing, 0) + 1
         counts.added += result.added
         counts.occupied += self.run.store.room(result.added)
         self.run.workers.pulse.files += 1
@@ -6741,8 +6835,8 @@ class Moves:
 
     FEW_NAMES = 16       # of one file, each of which looks through all that it had
 
-    def __init__(self, order: Order, suspects: Mapping[str, int], can_share: bool) -> None:
-        self.suspects, self.can_share = suspects, can_share
+    def __init__(self, order: Order, suspects: Mapping[str, int], can_share: bool, refers: bool) -> None:
+        self.suspects, self.can_share, self.refers = suspects, can_share, refers
         self.origins = {source.alias: source.path for source in order.sources if source.is_folder}
         self.indexes: Dict[str, Index] = {}
         self.tops: Dict[str, Trail] = {}
@@ -6797,7 +6891,7 @@ class Moves:
                 return False  # it is kept under its name
         except OSError as err:
             return err.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-        if str(info.st_size) == words.get("size") and info.st_size >= LARGE_FILE:
+        if str(info.st_size) == words.get("size") and (self.refers or info.st_size >= LARGE_FILE):
             return False  # its content may be as before, and then what is stored serves that name
         return (str(info.st_size), time_text(info.st_mtime_ns)) != (words.get("size"), words.get("time"))
 
@@ -6898,7 +6992,7 @@ class Entries:
 
     def __init__(self, run: Run, tally: Tally, comparison: Comparison) -> None:
         self.run, self.tally, self.comparison = run, tally, comparison
-        self.moves = Moves(run.order, comparison.suspects, run.store.can_share() and not run.order.fresh)
+        self.moves = Moves(run.order, comparison.suspects, run.store.can_share() and not run.order.fresh, run.store.refers)
         self.groups = Groups(run, tally)
         self.unseen: Set[str] = set()    # files that cannot be looked at, until they are met again among the folders
 
@@ -6983,6 +7077,9 @@ class Entries:
 
     def _unreadable(self, place: Place, name: str, was: Optional[Known], lines: List[str]) -> None:
         """Keep the earlier copy of an entry that cannot even be looked at, unless it was a folder then."""
+        if name in place.taken:
+            lines.append(self.tally.skipped(place.of(name), NO_SUCH_NAME))
+            return
         why = source_error(place.unreadable[name]).why
         if was is None or was.line.startswith("# type=skipped ") or place.before is None:
             return  # it is met again among the folders
@@ -7109,6 +7206,7 @@ class Taking:
         self.new = NewFolders(run.target, run.store.refers)
         self.tops: List[Tuple[Source, Folder]] = []
         self.leftovers = [Trail(leftover) for leftover in leftovers]
+        self.names: List[Names] = []     # of the folders on the way, where a drive without hard links takes names for one
         self.comparison = Comparison(run.order, suspects, run.target)
         self.entries = Entries(run, tally, self.comparison)
         self.keeping = Keeping(run, tally, self.comparison, self.new)
@@ -7134,6 +7232,10 @@ class Taking:
             if before_one and not before_one._is_left_out(path):  # then it was never counted as lost
                 self.tally.toll.found_again(path, known)
         self.run.counts.mended = self.comparison.mended
+        self.run.notes.extend(
+            Note("", f"{count_text(count, 'file')} that had not changed {'was' if count == 1 else 'were'} stored again, as the folder of "
+                 f"{name} no longer has {'it' if count == 1 else 'them'}: what other dates need of it is gone; run: snapback.py verify")
+            for name, count in sorted(self.tally.missing.items()))
 
     def _take_file(self, source: Source, lines: List[str]) -> None:
         parent, name = Folder.top(parent_path(source.path)), path_parts(source.path)[-1]
@@ -7180,13 +7282,13 @@ class Taking:
 
     def _make(self, path: str, before: Optional[Earlier]) -> Optional[NewFolder]:
         """Make a folder in the copy; None where the drive cannot hold its name."""
-        if not self.run.store.can_name(path.rpartition("/")[2]):
+        name = path.rpartition("/")[2]
+        if not self.run.store.can_name(name) or (self.names and self.names[-1].is_taken(name)):
             return None
         block = before.at(path) if before else None
         try:
             return self.new.folder(path, block is not None and block.line.startswith(DIR_LINE))
         except OSError as err:
-            name = path.rpartition("/")[2]
             made = err.errno != errno.EEXIST and self.new.parent(path).has(name)
             if made or "/" not in path or not name_refused(err, self.run.drive.is_there):
                 raise
@@ -7194,6 +7296,8 @@ class Taking:
 
     def _leave(self, path: str, meta: Meta) -> None:
         """Finish a folder of the copy when all is in it."""
+        if self.names:
+            self.names.pop()
         folder = self.new.find(path)
         if folder:
             name = path.rpartition("/")[2]
@@ -7229,15 +7333,21 @@ class Taking:
             if isinstance(why, FileNotFoundError):
                 raise SourceGone(f"the disk of {show(place.source.path)} answers no more: no dated copy was made, and every earlier "
                                  "one is untouched; check it and run the same command: it carries on") from why
+        if self.run.store.refers and not self.run.store.abilities.case_sensitive:
+            names = Names(self.run.target)
+            self.names.append(names)
+            place = place._replace(taken=frozenset(name for name, info in visit.files
+                                                   if (info is None or stat.S_ISREG(info.st_mode)) and names.is_taken(name)))
         place = place._replace(unreadable=visit.unreadable)
-        self.entries.take(place, [(name, info, name) for name, info in visit.files], known, lines)
+        self.entries.take(place, [(name, None if name in place.taken else info, name) for name, info in visit.files], known, lines)
         self.run.workers.after(functools.partial(self.tally.emit, lines))
         return meta_from(visit.info, xattrs)
 
     def _leftover_folders(self, parts: Sequence[str]) -> Tuple[Folder, ...]:
         """Open the folders of interrupted runs; where a drive miscounts a file's names, none is safe to take from."""
         found = []
-        for trail in self.leftovers if self.run.store.abilities.counts_links else ():
+        can = self.run.store.abilities
+        for trail in self.leftovers if can.counts_links or not can.hard_links else ():
             with contextlib.suppress(OSError):
                 found.append(trail.at(parts))
         return tuple(found)
@@ -7398,7 +7508,7 @@ def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
     files = size = total = 0
     entries, notes = [], []  # type: List[Tuple[Same, int, str]], Notes
     seen: Set[Stamp] = set()
-    moves = Moves(order, {}, all(could_share(before, order.layout) for before in earlier.values()))
+    moves = Moves(order, {}, all(could_share(before, order.layout) for before in earlier.values()), order.layout is Layout.CHANGES)
     for path, folder, name, info, before, known in walk_files(order, drive, set_folder, earlier, notes):
         if watch and files % 100 == 0:
             watch(files, total)
