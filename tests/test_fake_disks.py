@@ -317,6 +317,10 @@ def test_an_attached_drive_goes_on_where_it_was(computer: Computer, stick: str) 
     assert len(dates("/media/stick/annas-laptop")) == 2
 
 
+def marker_id(path: str) -> str:
+    return next(line[4:] for line in read(path + "/snapback-marker.txt").decode().splitlines() if line.startswith("id: "))
+
+
 # --- Drives in each other's place ------
 
 
@@ -871,6 +875,18 @@ def test_a_folder_that_only_sounds_like_a_synchronised_one_is_fine(computer: Com
         assert on_fake("init", folder).code == 0
 
 
+def test_init_says_what_to_do_next(computer: Computer, stick: str) -> None:
+    section = f"Its section in snapback.ini, for runs by themselves:  [drive {marker_id(stick)}]"
+    assert on_fake("init", stick).out.splitlines()[-2:] == [f"Next, make a dated copy:  snapback.py backup ~/Documents {stick}", section]
+    computer.back_up(computer.documents, stick)
+    there = f"It has dated copies already:  snapback.py list --drive {stick}"
+    assert on_fake("init", stick).out.splitlines()[-2:] == [there, section]
+    os.unlink(stick + "/snapback-marker.txt")
+    *_, has_copies, section = on_fake("init", stick).out.splitlines()
+    instead = f"for runs by themselves, in the place of the one it had:  [drive {marker_id(stick)}]"
+    assert (has_copies, section.endswith(instead)) == (there, True)
+
+
 def test_init_changes_nothing_where_there_is_a_marker(computer: Computer, stick: str) -> None:
     computer.back_up(computer.documents, stick)
     with nothing_changes():
@@ -1028,6 +1044,18 @@ def test_a_dry_run_says_all_and_writes_nothing_at_all(computer: Computer, stick:
         second = on_fake("backup", "-n", computer.documents, stick)
     lines = [line for line in second.out.splitlines() if "Documents/" in line]
     assert (second.code, lines) == (0, ["changed        10 B  Documents/letter.txt"])
+
+
+def test_a_dry_run_of_a_first_copy_of_many_files_says_what_is_in_which_folder(computer: Computer, stick: str) -> None:
+    for nth in range(30):
+        computer.write(f"/home/anna/Music/album/disc/{nth}", "12")
+    computer.write("/home/anna/Music/song", "1")
+    said = on_fake("backup", "-n", "/home/anna/Music", stick).out.splitlines()
+    assert said[:-1] == ["new             1 B  Music/: 1 file", "new            60 B  Music/album/: 30 files",
+                         "All files are new; add --json to see all"]  # fmt: skip
+    computer.back_up("/home/anna/Music", stick)
+    computer.write("/home/anna/Music/other", "1")
+    assert on_fake("backup", "-n", "/home/anna/Music", stick).out.splitlines()[:-1] == ["new             1 B  Music/other"]
 
 
 def test_a_dry_run_leaves_out_what_is_excluded_and_the_drive(computer: Computer) -> None:

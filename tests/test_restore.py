@@ -109,6 +109,10 @@ def test_the_list_of_dates_names_the_folders_only_where_they_differ(tmp_path: Pa
     (tmp_path / "Pictures").mkdir()
     back_up(drive, tmp_path / "Pictures")
     assert re.findall("; (Documents|Pictures)", ask("list", "--drive", drive).out) == ["Documents", "Pictures"]
+    (tmp_path / "old" / "Documents").mkdir(parents=True)
+    back_up(drive, tmp_path / "old" / "Documents")
+    named = [line.rpartition("; ")[2] for line in ask("list", "--drive", drive).out.splitlines()[2:]]
+    assert named == [f"Documents={tmp_path}/Documents", "Pictures", f"Documents={tmp_path}/old/Documents"]
 
 
 def refused(outcome: Outcome, code: int, *about: str) -> None:
