@@ -3499,6 +3499,16 @@ def write_text(folder: Folder, name: str, text: str, owner: str) -> None:
     folder.flush()
 
 
+def write_new(folder: Folder, name: str, text: str) -> None:
+    """Write a text file that is not there yet, under its own name: nothing else is left of it when that is interrupted. Raises OSError."""
+    fd = folder.create_file(name)
+    try:
+        write_all(fd, text.encode("utf-8", "surrogateescape"))
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def append_line(folder: Folder, name: str, line: str) -> None:
     """Add a line to a file of the set, on a line of its own even if the last one was torn by a power cut."""
     fd = os.open(folder.at(name), os.O_RDWR | os.O_APPEND | os.O_CREAT | NOFOLLOW | BINARY, 0o600, dir_fd=folder.fd)
@@ -5956,12 +5966,7 @@ def note_expired(folder: Folder, name: str) -> None:
     """Say in the folder of an expired dated copy what it is. What is cut off here is written anew later. Raises OSError."""
     with contextlib.suppress(FileNotFoundError):
         folder.unlink(PART_NOTICE)
-    fd = folder.create_file(PART_NOTICE)
-    try:
-        write_all(fd, expired_notice(name).encode())
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    write_new(folder, PART_NOTICE, expired_notice(name))
 
 
 def nothing_to_free(set_folder: Folder, name: str) -> bool:

@@ -725,12 +725,12 @@ def test_a_complete_date_that_was_let_go_goes_with_the_last_that_needs_it(box: B
     box.take(1)
     assert box.rotate(2, "--keep-last", "1").code == 0
     assert box.states() == {date(0): snapback.State.EXPIRED.value, date(1): "whole"}
-    box.take(3, "--layout", "complete", "--fresh")
-    assert box.rotate(4, "--keep-last", "1").code == 0
-    assert box.states() == {date(3): "whole"}
-    box.take(5, "--layout", "complete")
-    assert box.rotate(6, "--keep-last", "1").code == 0
-    box.sound(date(5))
+    for day in (3, 4):
+        box.take(day, "--layout", "complete", "--fresh")
+    nothing_left(box, date(1))  # by hand: no date of this layout is left
+    assert box.rotate(5, "--keep-last", "1").code == 0
+    assert box.states() == {date(4): "whole"}
+    box.sound(date(4))
 
 
 # --- Whichever call fails ------
@@ -919,7 +919,7 @@ def test_folders_that_differ_by_case_alone_are_never_merged_and_each_run_says_so
         assert {"Docs/in", "Docs/only in 0", "sub/\u00c9t\u00e9/in", "Letter", "stra\u00dfe", "strasse"} <= restored
         for _, other in twins:
             assert not list((box.a_set / date(day)).rglob("only in 1")), other
-        for one, other in twins:  # both change, so both would have a folder in this date
+        for one, other in twins if day > 0 else ():  # both change, so both would have a folder in this date
             for nth, name in enumerate((one, other)):
                 (box.source / name / "in").write_bytes(b"in %d on day %d" % (nth, day))
     assert ask("verify", "--drive", box.drive).code == 0
