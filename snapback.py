@@ -7466,6 +7466,7 @@ class Taken(NamedTuple):
     hold: str = ""                   # why the set is on hold
     inside: Tuple[str, ...] = ()     # sources that the drive lies in
     same_disk: bool = False          # as a source: the drive cannot be unplugged without it
+    full_size: bool = False          # as was asked for, unchanged files were copied again, since the drive has no hard links
 
 
 @contextlib.contextmanager
@@ -7734,7 +7735,7 @@ class SetRun:
         where = join_path(self.drive.path, self.set_name, name)
         inside = tuple(source.path for source in self.order.sources if is_inside(self.drive.path, source.path))
         return Taken(name, self.seq, self.set_name, counts, notes + late_notes, where, settled, None, self._hold(name, facts), inside,
-                     same_disk)
+                     same_disk, store.layout is Layout.COMPLETE and not abilities.hard_links)
 
     def _header(self, store: Store, earlier: Iterable[Earlier]) -> Dict[str, Any]:
         taken = self.order.now.isoformat(timespec="seconds")
@@ -9194,6 +9195,9 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str, eject
     if any(count for count, _ in asides):
         lines.append("; ".join(f"{count:,} {words}" for count, words in asides if count))
     lines += [f"{label} lies inside {show(source)}: nothing that is on it was copied" for source in taken.inside]
+    if taken.full_size:
+        lines.append(f"{label} has no hard links, so each whole dated copy takes its full size there; without --layout complete only what "
+                     "has changed would")
     lines += rotated_lines(taken.rotated) if taken.rotated else []
     if schedule:
         lines += ["From now on, by hand or from cron:", "  " + schedule]
