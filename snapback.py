@@ -113,15 +113,17 @@ SETTINGS = "snapback.ini"        # on the computer
 LOCK = "lock"
 LATEST = "latest"
 PART_NOTICE = "NOT-THE-WHOLE-DATE.txt"   # says what a dated folder is that does not hold every file
-PLAN = "READ-ME-FIRST.txt"
-PLAN_TITLE = "READ ME FIRST: how to get files back from this drive"
+RECOVERY = "READ-ME-FIRST.txt"
+RECOVERY_TITLE = "READ ME FIRST: how to get files back from this drive"
+RESTORER = "restore.sh"
+RESTORER_TITLE = "#!/bin/sh\n# Brings a whole date back from this drive, without Python"
 TOOL = "snapback.py"
 INCOMPLETE = ".incomplete"
 DELETING = ".deleting"
 
 # Names that stand at the top of a drive, in the set's way or on Windows' list of devices.
 TOP_NAMES = frozenset(name.casefold() for name in (
-    MARKER, PLAN, TOOL, "GET-FILES-BACK.html", "restore.sh", "Snapback.cmd", "Snapback.command", "python"))
+    MARKER, RECOVERY, TOOL, "GET-FILES-BACK.html", "restore.sh", "Snapback.cmd", "Snapback.command", "python"))
 DEVICE_NAMES = frozenset(["con", "prn", "aux", "nul", "conin$", "conout$", *(
     port + digit for port in ("com", "lpt") for digit in "123456789\u00b9\u00b2\u00b3")])
 
@@ -170,10 +172,18 @@ class DriveError(SnapbackError):
         return error
 
 
+class TooSmall(DriveError):
+    """What is to be copied does not fit on the drive; nothing of it was."""
+
+
 class DriveAbsent(SnapbackError):
     """There is no marked drive where one was named."""
 
     code = Exit.ABSENT
+
+
+class MarkerGone(DriveAbsent):
+    """Dated copies are where a drive was named, but no marker: nobody unplugged it."""
 
 
 class Locked(SnapbackError):
@@ -329,7 +339,7 @@ class Counts:
         self.files: Dict[Same, int] = dict.fromkeys(Same, 0)
         self.dirs: Dict[Same, int] = dict.fromkeys(Same, 0)
         self.bytes = self.added = self.other = self.sockets = self.excluded = self.gone = self.kept = self.skipped = 0
-        self.mended = self.moved = 0
+        self.mended = self.moved = self.occupied = 0
 
     @property
     def total_files(self) -> int:
@@ -1212,6 +1222,15 @@ def is_due(taken: Optional[datetime], every: Duration, now: datetime) -> bool:
     return is_past(taken, every, now + early) or (taken is not None and taken - now > AHEAD)
 
 
+def is_fresh_due(shares_since: datetime, fresh_every: Duration, now: datetime) -> bool:
+    """Tell whether it is time for a copy that shares nothing with earlier ones; a date in the future is no reason to wait.
+
+    >>> is_fresh_due(datetime(2026, 11, 21), Duration(), datetime(2026, 11, 22))
+    False
+    """
+    return any(fresh_every) and (is_past(shares_since, fresh_every, now) or shares_since - now > AHEAD)
+
+
 # --- 7. Policy: comparison, and what may be a drive --------------------------------------------
 
 
@@ -1857,7 +1876,7 @@ def parse_end(line: str) -> Dict[str, Any]:
     """Read a manifest's last line; raise ManifestDamaged where something is missing or has another type."""
     end = parse_json_line(line, END_MAGIC)
     counts = [end.get(word) for word in ("files", "dirs", "bytes")] + [end.get(word, 0) for word in (
-        "added", "skipped", "kept", "gone", "excluded", "sockets", "other", "new", "changed")]
+        "added", "occupied", "skipped", "kept", "gone", "excluded", "sockets", "other", "new", "changed")]
     if not all(type(count) is int and 0 <= count <= COUNT_LIMIT for count in counts) or not isinstance(end.get("sha256"), str):
         raise ManifestDamaged("its last line is not complete")
     return end
@@ -1999,6 +2018,8 @@ class Seen(NamedTuple):
     checked: str = ""                    # when the copies were last verified
     hold: str = ""                       # why the set is on hold
     damaged: int = 0                     # files of the newest dated copy that a check found damaged
+    skipped: int = 0                     # files and folders that could not be read or stored, and are not in it
+    kept: int = 0                        # files that could not be read, of which it has an earlier content
     unguarded: bool = False              # the tripwire was off when it was made
     offline: bool = False
     same_disk: bool = False              # as what is copied
@@ -2586,6 +2607,9 @@ class Trail:
         return folder
 
 
+# -- paths --
+
+
 def stamp(info: os.stat_result) -> Stamp:
     """Give what tells one file or folder from all others while it is mounted."""
     return info.st_dev, info.st_ino
@@ -2652,9 +2676,14 @@ def expand_path(text: str, base: str) -> str:
     return os.path.normpath(os.path.join(base, path))
 
 
+def full_path(path: str) -> str:
+    """Give the absolute path without looking at anything that lies there."""
+    return os.path.abspath(os.path.expanduser(path))
+
+
 def plain_name(path: str) -> str:
     """Give the last name of a path as a person wrote it, before links are resolved."""
-    return os.path.basename(os.path.abspath(os.path.expanduser(path)))
+    return os.path.basename(full_path(path))
 
 
 def parent_path(path: str) -> str:
@@ -2679,6 +2708,9 @@ def trace_upwards(path: str) -> List[Tuple[str, Sequence[str]]]:
         if os.path.dirname(path) == path:
             return trace[::-1]
         path = os.path.dirname(path)
+
+
+# -- bytes, metadata and entries of a folder --
 
 
 def reason(err: Exception) -> str:
@@ -3387,6 +3419,9 @@ def name_refused(err: OSError, drive_is_there: Callable[[], bool]) -> bool:
     return err.errno in NAME_REFUSED and drive_is_there()
 
 
+# -- small texts --
+
+
 def read_text(folder: Folder, name: str, limit: int = HEAD_LIMIT) -> Optional[str]:
     """Read a small text file; None where there is none or it is larger than `limit` bytes. Raises OSError."""
     try:
@@ -3464,13 +3499,11 @@ def write_text(folder: Folder, name: str, text: str, owner: str) -> None:
     folder.flush()
 
 
-def write_again(folder: Folder, name: str, text: str) -> None:
-    """Write a text file in the place of another, with no passing name that could stay; what is cut off has to show that. Raises OSError."""
-    with contextlib.suppress(FileNotFoundError):
-        folder.unlink(name)
+def write_new(folder: Folder, name: str, text: str) -> None:
+    """Write a text file that is not there yet, under its own name: nothing else is left of it when that is interrupted. Raises OSError."""
     fd = folder.create_file(name)
     try:
-        write_all(fd, text.encode())
+        write_all(fd, text.encode("utf-8", "surrogateescape"))
         os.fsync(fd)
     finally:
         os.close(fd)
@@ -3529,10 +3562,20 @@ def point_latest(set_folder: Folder, name: str, owner: str) -> None:
         set_folder.rename(unique, set_folder, LATEST)
 
 
+# -- what is mounted, and on which disks --
+
+
 def free_space(path: str) -> Tuple[int, int]:
     """Give the free and the total bytes of the disk that holds `path`."""
     usage = shutil.disk_usage(path)
     return usage.free, usage.total
+
+
+def cluster_size(path: str) -> int:
+    """Give the bytes that the smallest file takes on the disk that holds `path`, as far as the system tells: large ones on exFAT."""
+    with contextlib.suppress(OSError, AttributeError):  # Windows does not tell
+        return os.statvfs(path).f_frsize or 4096
+    return 4096
 
 
 def used_on_disks(paths: Iterable[str]) -> Dict[int, int]:
@@ -3645,13 +3688,26 @@ def is_ours(folder: str, name: str) -> bool:
         return False
 
 
+def is_open_to_all(folder: str) -> bool:
+    """Tell whether anybody may make files in a folder but nobody take away another's, as in /tmp, which may be a disk of its own."""
+    try:
+        return not WINDOWS and os.stat(folder).st_mode & (stat.S_ISVTX | stat.S_IWOTH) == stat.S_ISVTX | stat.S_IWOTH
+    except OSError:
+        return False
+
+
 def local_places(all_mounts: Sequence[Mounted]) -> Iterator[str]:
-    """Give where a drive may lie: the top of each local disk, and our own folders directly below it that are no other disk."""
+    """Give where a drive may lie: the top of each local disk, and our own folders directly below it that are no other disk.
+
+    What lies below a network's disk is not looked at either, as the way there leads over it; but for the system's own top.
+    """
     tops = {one.place for one in all_mounts}
+    servers = [one.place for one in all_mounts if one.place != "/" and is_network(one)]
     for mount in all_mounts:
-        if is_network(mount) or mount.kind in PSEUDO_KINDS:
+        if is_network(mount) or mount.kind in PSEUDO_KINDS or any(is_inside(parent_path(mount.place), one) for one in servers):
             continue
-        yield mount.place
+        if not is_open_to_all(mount.place) or is_ours(mount.place, MARKER):
+            yield mount.place
         with contextlib.suppress(OSError):
             for entry in os.scandir(mount.place):
                 # the name is looked up first: to look at the top of a dead server's disk may take for ever
@@ -3691,6 +3747,12 @@ def may_hang(path: str, all_mounts: Sequence[Mounted]) -> bool:
             or leads_through_link(path))
 
 
+def leads_to_server(path: str, all_mounts: Sequence[Mounted]) -> bool:
+    """Tell whether a path is known to lead over a network's disk, or a link may lead there where one is mounted."""
+    servers = [one for one in all_mounts if is_network(one) and one.place != "/"]  # without that one nothing runs anyway
+    return any(is_inside(path, one.place) for one in servers) or (bool(servers) and leads_through_link(path))
+
+
 def disks_of(path: str) -> Set[str]:
     """Name the disks that hold a path: its device and, where Linux tells, the whole disks below it; btrfs hides them behind a number."""
     device = os.stat(path).st_dev
@@ -3700,9 +3762,28 @@ def disks_of(path: str) -> Set[str]:
     return found | disks_behind(mount_entry(path)[1])
 
 
+def mounted_beside(path: str) -> List[str]:
+    """List the other places where something of the disk of `path`, a mount point, is mounted, as far as Linux tells."""
+    own = {disk for one in mounts() if one.place == path for disk in disks_below(one.number) | disks_behind(one.device)}
+    return [one.place for one in mounts() if one.place != path and own & (disks_below(one.number) | disks_behind(one.device))]
+
+
+def system_disks() -> Set[str]:
+    """Give the disks of this computer's own system and home, which no offline drive can be on."""
+    places = (os.environ.get("SYSTEMDRIVE", "C:") + os.sep if WINDOWS else "/", os.path.expanduser("~"))
+    found: Set[str] = set()
+    for place in places:
+        with contextlib.suppress(OSError):  # a home folder that cannot be looked at is on no drive that can be written to
+            found |= disks_of(place)
+    return found
+
+
 def mount_kind(path: str) -> str:
     """Name the type of file system that holds `path`, from Linux' list of mounts; empty elsewhere."""
     return mount_entry(path)[0]
+
+
+# -- flushing --
 
 
 class Flushing:
@@ -3766,6 +3847,13 @@ def whole_flush(root: Folder) -> Optional[Flushing]:
     return Flushing(flush) if hasattr(libc, "syncfs") else None
 
 
+def flush_drive(path: str) -> None:
+    """Flush a whole drive, where the system has a call that can be trusted. Raises OSError when the drive failed."""
+    flushing = whole_flush(Folder.top(path))
+    if flushing:
+        flushing.finish()
+
+
 def settled_space(root: Folder) -> Tuple[int, int]:
     """Give the free and the total bytes of a drive when all counts that was removed there. Raises OSError.
 
@@ -3790,6 +3878,9 @@ def flush_hard(fd: int) -> None:
         import fcntl
         with contextlib.suppress(OSError):
             fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # type: ignore[attr-defined,unused-ignore]
+
+
+# -- what a drive can do --
 
 
 def takes_name(folder: Folder, name: str) -> bool:
@@ -3853,6 +3944,9 @@ def takes_for_one(folder: Folder, name: str, other: str) -> bool:
         remove_tree(folder, passing)
 
 
+# -- locks --
+
+
 def system_lock(fd: int, shared: bool = False) -> None:
     """Lock a descriptor without waiting; the system lets go of it when the process dies. Raises OSError."""
     if WINDOWS:
@@ -3907,6 +4001,9 @@ def unlock(fd: int) -> None:
     close_read(fd)
 
 
+# -- this computer, and its record of drives --
+
+
 def host_name() -> str:
     """Give this computer's name."""
     return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "computer")
@@ -3934,26 +4031,21 @@ def machine_id() -> str:
     return hashlib.sha256(f"snapback {identity or 'host ' + host_name()}".encode()).hexdigest()[:32]
 
 
+def own_folder(variable: str, on_windows: str, on_others: str) -> str:
+    """Give the folder where this platform's programs of one user keep something: what a variable names, else the usual one."""
+    if MACOS:
+        return os.path.expanduser("~/Library/Application Support/snapback")
+    return os.path.join(os.environ.get(variable) or os.path.expanduser(on_windows if WINDOWS else on_others), "snapback")
+
+
 def configuration_path() -> str:
-    """Give the path where this platform's programs of one user keep their settings."""
-    if WINDOWS:
-        base = os.environ.get("APPDATA") or os.path.expanduser("~\\AppData\\Roaming")
-    elif MACOS:
-        base = os.path.expanduser("~/Library/Application Support")
-    else:
-        base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    return os.path.join(base, "snapback", SETTINGS)
+    """Give the path of this user's settings."""
+    return os.path.join(own_folder("APPDATA" if WINDOWS else "XDG_CONFIG_HOME", "~\\AppData\\Roaming", "~/.config"), SETTINGS)
 
 
 def state_path() -> str:
     """Give the path of the local record of drives; it is a convenience, never needed."""
-    if WINDOWS:
-        base = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~\\AppData\\Local")
-    elif MACOS:
-        base = os.path.expanduser("~/Library/Application Support")
-    else:
-        base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return os.path.join(base, "snapback", "drives.json")
+    return os.path.join(own_folder("LOCALAPPDATA" if WINDOWS else "XDG_STATE_HOME", "~\\AppData\\Local", "~/.local/state"), "drives.json")
 
 
 def read_record() -> Dict[str, Any]:
@@ -4003,6 +4095,9 @@ def note_seen(drive_id: str, seen: Seen) -> None:
         record = read_record()
         kept = record.get("seen")
         write_record({**record, "seen": {**(kept if isinstance(kept, dict) else {}), drive_id: seen._asdict()}})
+
+
+# -- the program and its surroundings --
 
 
 def terminal_width(stream: TextIO) -> int:
@@ -4064,29 +4159,6 @@ def current_folder() -> str:
         return os.getcwd()
     except OSError:
         return ""
-
-
-def system_disks() -> Set[str]:
-    """Give the disks of this computer's own system and home, which no offline drive can be on."""
-    places = (os.environ.get("SYSTEMDRIVE", "C:") + os.sep if WINDOWS else "/", os.path.expanduser("~"))
-    found: Set[str] = set()
-    for place in places:
-        with contextlib.suppress(OSError):  # a home folder that cannot be looked at is on no drive that can be written to
-            found |= disks_of(place)
-    return found
-
-
-def mounted_beside(path: str) -> List[str]:
-    """List the other places where something of the disk of `path`, a mount point, is mounted, as far as Linux tells."""
-    own = {disk for one in mounts() if one.place == path for disk in disks_below(one.number) | disks_behind(one.device)}
-    return [one.place for one in mounts() if one.place != path and own & (disks_below(one.number) | disks_behind(one.device))]
-
-
-def flush_drive(path: str) -> None:
-    """Flush a whole drive, where the system has a call that can be trusted. Raises OSError when the drive failed."""
-    flushing = whole_flush(Folder.top(path))
-    if flushing:
-        flushing.finish()
 
 
 def find_program(name: str) -> str:
@@ -5073,7 +5145,7 @@ def open_drive(path: str) -> Drive:
                          "untouched; put it back from another place, or remove it and run: snapback.py init "
                          + shell_word(path))
     if info is not None and is_folder(info) and list_sets(Folder.top(where))[0]:
-        raise DriveAbsent(marker_gone(path))
+        raise MarkerGone(marker_gone(path))
     if known:
         raise DriveAbsent(f"the drive {show(known.get('label', ''))} is not attached at {show(path)}: nothing was copied; "
                           "attach it and run the same command")
@@ -5111,6 +5183,7 @@ class Prepared(NamedTuple):
     total: int
     notes: Tuple[str, ...]
     same_disk: bool                  # as this computer's own files
+    has_copies: bool
 
 
 def check_place(path: str, sources: Sequence[str], offline: bool, anyway: bool) -> None:
@@ -5138,16 +5211,25 @@ def check_place(path: str, sources: Sequence[str], offline: bool, anyway: bool) 
                                  "another disk")
 
 
-def furnish(root: Folder, plan: str, owner: str) -> List[str]:
+class Papers(NamedTuple):
+    """What lies on a drive for a bad day: the recovery plan, and the script that needs no Python."""
+
+    plan: str
+    restorer: str
+
+
+def furnish(root: Folder, papers: Papers, owner: str) -> List[str]:
     """Put the tool and the recovery plan on a drive; say what is left alone because snapback did not write it."""
     notes = []
     remove_unique(root, owner)
-    present = read_text(root, PLAN)
-    if present != plan:
-        if (present or PLAN_TITLE).startswith(PLAN_TITLE) and (present is not None or not root.has(PLAN)):
-            write_text(root, PLAN, plan, owner)
+    for name, title, text in ((RECOVERY, RECOVERY_TITLE, papers.plan), (RESTORER, RESTORER_TITLE, papers.restorer)):
+        present = read_text(root, name)
+        if present == text:
+            continue
+        if (present or title).startswith(title) and (present is not None or not root.has(name)):
+            write_text(root, name, text, owner)
         else:
-            notes.append(f"{PLAN} on the drive was not written by snapback; it was left alone")
+            notes.append(f"{name} on the drive was not written by snapback; it was left alone")
     own = own_text()
     present = read_text(root, TOOL, 4 * MIB)
     if present is None and not root.has(TOOL):
@@ -5159,7 +5241,7 @@ def furnish(root: Folder, plan: str, owner: str) -> List[str]:
     return notes
 
 
-def prepare_drive(path: str, label: str, offline: bool, created: str, plan: Callable[[Marker], str]) -> Prepared:
+def prepare_drive(path: str, label: str, offline: bool, created: str, papers: Callable[[Marker], Papers]) -> Prepared:
     """Make a marker (unless there is one), put the tool and the plan there, and try what the drive can do."""
     root = Folder.top(path)
     marker, made = read_marker(root), False
@@ -5170,10 +5252,10 @@ def prepare_drive(path: str, label: str, offline: bool, created: str, plan: Call
         abilities = try_drive(root)
         name = " ".join(show(label).split()) or show(path_parts(path)[-1] if path_parts(path) else "drive")
         marker, made = Marker(new_id(), name[:100], created, offline), True
-        notes = furnish(root, plan(marker), "init")
+        notes = furnish(root, papers(marker), "init")
         write_text(root, MARKER, marker_text(marker), "init")  # last: it alone makes the folder a drive
     free, total = free_space(path)
-    return Prepared(marker, made, abilities, free, total, tuple(notes), bool(disks_of(path) & system_disks()))
+    return Prepared(marker, made, abilities, free, total, tuple(notes), bool(disks_of(path) & system_disks()), any(list_sets(root)))
 
 
 # -- sets --
@@ -5282,10 +5364,11 @@ PATIENCE_FOR_SERVERS = 10        # seconds that a network's disk may take to ans
 
 
 class Search(NamedTuple):
-    """Where drives were found, by their ids, and why one could not be looked for."""
+    """Where drives were found, by their ids, why one could not be looked for, and what keeps one that is there from being used."""
 
     places: Mapping[str, Sequence[str]]
     silent: Mapping[str, str]
+    broken: Mapping[str, str] = {}
 
 
 def marked(path: str) -> Optional[Tuple[str, Stamp]]:
@@ -5298,10 +5381,25 @@ def marked(path: str) -> Optional[Tuple[str, Stamp]]:
         return None
 
 
+def why_broken(place: str) -> str:
+    """Say what is wrong with a drive that was seen at a place and is still there; empty where nothing is, or it was unplugged.
+
+    A marker that cannot be read, is damaged, or is gone from beside dated copies is nobody's absence.
+    """
+    try:
+        open_drive(place)
+    except (DriveError, MarkerGone) as err:
+        return str(err)
+    except (SnapbackError, ValueError):  # the latter: the local record holds what is no path
+        return ""
+    return ""
+
+
 def find_drives(wanted: Mapping[str, str]) -> Search:
     """Look for marked drives: `wanted` gives of each id a path to look at first, or an empty text.
 
-    What is mounted in two places is found once.
+    What is mounted in two places is found once. One that is found nowhere may be broken, there or where it was
+    seen last, unless to look there could wake a server, or mount again what was ejected.
     """
     all_mounts, silent = mounts(), {}  # type: List[Mounted], Dict[str, str]
     places: List[str] = []
@@ -5315,14 +5413,28 @@ def find_drives(wanted: Mapping[str, str]) -> Search:
         drive = marked(place)
         if drive and drive[0] in wanted:
             found.setdefault(drive[0], {}).setdefault(drive[1], place)
-    return Search({drive_id: list(tops.values()) for drive_id, tops in found.items()}, silent)
+    broken: Dict[str, str] = {}
+    seen = {drive_id: one.path for drive_id, one in seen_drives().items() if one.path and not may_hang(one.path, all_mounts)}
+    for drive_id in wanted.keys() - found.keys() - silent.keys():
+        why = (wanted[drive_id] and why_broken(wanted[drive_id])) or (drive_id in seen and why_broken(seen[drive_id]))
+        if why:
+            broken[drive_id] = why
+    return Search({drive_id: list(tops.values()) for drive_id, tops in found.items()}, silent, broken)
+
+
+def open_found(drive_id: str, place: str) -> Drive:
+    """Open a drive where it was found. Raises DriveAbsent where another one is by now: work on other drives may have taken hours."""
+    drive = open_drive(place)
+    if drive.marker is None or drive.marker.id != drive_id:
+        raise DriveAbsent(f"another drive, {drive.label}, is now at {show(place)}")
+    return drive
 
 
 def the_only_place(label: str, places: Sequence[str]) -> str:
     """Give where a drive is attached. Raises UsageError where two have its id, as one was cloned: which is meant cannot be known."""
     if len(places) > 1:
         raise UsageError(f"two drives have the id of {label}: {show(places[0])} and {show(places[1])}; one is a clone of the other, so "
-                         f"nothing was copied to either; unplug one or, to make it a drive of its own, remove its {MARKER} and run: "
+                         f"neither is used; unplug one or, to make it a drive of its own, remove its {MARKER} and run: "
                          "snapback.py init")
     return places[0]
 
@@ -5729,11 +5841,9 @@ def plan_of(set_folder: Folder, snapshots: Sequence[Snapshot], rotation: Rotatio
     return Plan([*damaged, *plan.keep], plan.remove, spare, damaged)
 
 
-def held_text(held: Snapshot, set_path: str) -> str:
-    """Say that a set is on hold, and what to do."""
-    return (f"on hold since {held.name}: {tripped_text(held.end.get('tripped'))}; this looks like ransomware or a big reorganisation: "
-            "nothing old is deleted; if it was not you, unplug this drive and look at READ-ME-FIRST.txt; if it was you, run: "
-            f"snapback.py accept --drive {shell_word(set_path)}")
+def held_text(held: Snapshot) -> str:
+    """Say why a set is on hold."""
+    return f"on hold since {held.name}: {tripped_text(held.end.get('tripped'))}"
 
 
 def why_put_off(set_folder: Folder, snapshots: Sequence[Snapshot], newest: Optional[Snapshot], now: datetime) -> str:
@@ -5793,7 +5903,7 @@ def prepare_rotation(set_folder: Folder, snapshots: Sequence[Snapshot], rotation
     """Plan a rotation, and say what forbids it now. Raises UsageError, OSError."""
     plan = plan_of(set_folder, snapshots, rotation, now)
     held = held_by(snapshots, read_accepted(set_folder))
-    why = held_text(held, set_folder.path) if held else why_put_off(set_folder, snapshots, newest, now)
+    why = held_text(held) if held else why_put_off(set_folder, snapshots, newest, now)
     return Rotated(plan, put_off=why, held=held is not None, attention=bool(why))
 
 
@@ -5850,6 +5960,13 @@ def free_unneeded(set_folder: Folder, name: str, needed: Collection[int], pulse:
             trail.at(parts[:-1]).rmdir(parts[-1])
     top.flush()
     return failed
+
+
+def note_expired(folder: Folder, name: str) -> None:
+    """Say in the folder of an expired dated copy what it is. What is cut off here is written anew later. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        folder.unlink(PART_NOTICE)
+    write_new(folder, PART_NOTICE, expired_notice(name))
 
 
 def nothing_to_free(set_folder: Folder, name: str) -> bool:
@@ -5993,7 +6110,7 @@ class Rotating:
                     notes.append(Note(name, f"its list is damaged ({err}); what is in it stays"))
                 if not stuck:
                     with contextlib.suppress(OSError):  # then a later run looks again
-                        write_again(set_folder.child(name), PART_NOTICE, expired_notice(name))
+                        note_expired(set_folder.child(name), name)
 
     def _delete(self, set_folder: Folder, names: Collection[str], begun: Collection[str], spare: Collection[str], files: int) -> Notes:
         """Delete dated copies, `files` files in all; the drive is looked at again before each. Give what was left alone, and why."""
@@ -6021,7 +6138,7 @@ class Order(NamedTuple):
 
     sources: Tuple[Source, ...]
     now: datetime
-    plan: Callable[[Marker], str]    # writes the recovery plan
+    papers: Callable[[Marker], Papers]   # writes what lies on a drive for a bad day
     rules: Rules = Rules()
     set_name: str = ""
     adopt: bool = False
@@ -6172,9 +6289,12 @@ class Earlier:
     def stored(self, known: Known, for_moves: bool = False) -> Optional[StoredFile]:
         """Find the stored file of an entry, in this dated copy or an earlier one; `for_moves`: away from where the walk is.
 
-        None where a person has removed its folder; whether the file is there is not looked at.
+        None where a person has removed its folder, or the list leads elsewhere; whether the file is there is not looked at.
         """
-        snapshot, parts = stored_place(parse_hash_line(known.hash_line)[1], self.name)
+        try:
+            snapshot, parts = stored_place(parse_hash_line(known.hash_line)[1], self.name)
+        except ManifestDamaged:
+            return None
         folder = self._open(snapshot, parts[:-1], for_moves)
         return StoredFile(folder, parts[-1], "/".join(("..", snapshot, *parts))) if folder else None
 
@@ -6268,11 +6388,12 @@ class Stored(NamedTuple):
 
 
 class StoredNew(NamedTuple):
-    """What became of new files: two lines for each, the bytes of those that made no trouble, and of the others, by place."""
+    """What became of new files: two lines for each, the bytes of those that made no trouble and the room they take, and the others."""
 
     lines: List[str]
     bytes: int
-    others: List[Tuple[int, Stored]]
+    occupied: int
+    others: List[Tuple[int, Stored]]     # by place
 
 
 NO_SUCH_NAME = "the drive cannot hold a name like this, or takes it for another one"
@@ -6303,6 +6424,7 @@ class Store:
     def __init__(self, abilities: Abilities, layout: Layout, care: Care, drive: Drive) -> None:
         self.abilities, self.layout, self.care, self.drive = abilities, layout, care, drive
         self.refers = layout is Layout.CHANGES
+        self.cluster = cluster_size(drive.path)
 
     def serve(self, piece: Union[Errand, NewFiles, Links]) -> Union[Stored, StoredNew, List[int]]:
         """Do a piece of work: store a file, or new files, or link unchanged ones and tell which could not be (by place)."""
@@ -6337,7 +6459,7 @@ class Store:
     def store_new(self, piece: NewFiles) -> StoredNew:
         """Store files of which nothing is known; each that is not small and plain has an errand of its own."""
         lines: List[str] = []
-        others, size = [], 0
+        others, size, occupied = [], 0, 0
         for at, name in enumerate(piece.names):
             path = f"{piece.path}/{name}"
             small = self._store_small(piece, name)
@@ -6347,9 +6469,14 @@ class Store:
                 lines += stored.lines
             else:
                 size += small.info.st_size
+                occupied += self.room(small.info.st_size)
                 lines.append(file_line(small.info) + xattr_words(small.xattrs) if small.xattrs else file_line(small.info))
                 lines.append(hash_line(hashlib.sha256(small.data).hexdigest(), path))
-        return StoredNew(lines, size, others)
+        return StoredNew(lines, size, occupied, others)
+
+    def room(self, size: int) -> int:
+        """Give the bytes that a file of this size takes on the drive, whose clusters are whole."""
+        return -(-size // self.cluster) * self.cluster
 
     def _store_small(self, piece: NewFiles, name: str) -> Optional[Small]:
         """Store a small file that makes no trouble; None, and nothing is left, for any other. Raises OSError for the drive."""
@@ -6620,6 +6747,7 @@ class Tally:
         if result.missing:
             self.missing[result.missing] = self.missing.get(result.missing, 0) + 1
         counts.added += result.added
+        counts.occupied += self.run.store.room(result.added)
         self.run.workers.pulse.files += 1
         if result.note:
             self.run.notes.append(Note(path, result.note))
@@ -6635,11 +6763,12 @@ class Tally:
         if result.rot and errand.known:
             self.rotten.append((errand.old_name, errand.path, parse_hash_line(errand.known.hash_line)[0]))
 
-    def plain(self, same: Same, files: int, size: int, added: int) -> None:
+    def plain(self, same: Same, files: int, size: int, added: int, occupied: int = 0) -> None:
         """Count files that made no trouble: new ones that were stored, or unchanged ones that were linked."""
         self.run.counts.files[same] += files
         self.run.counts.bytes += size
         self.run.counts.added += added
+        self.run.counts.occupied += occupied
         self.run.workers.pulse.files += files
 
     def skipped(self, path: str, why: str, of_dir: bool = False) -> str:
@@ -6658,7 +6787,7 @@ class Tally:
         self.run.workers.pulse.tell()
 
 
-class Group:
+class LinkGroup:
     """The names of one hard-linked file: the path of the first in the copy, how many are still to come, and its lines once stored."""
 
     def __init__(self, first: str, names: int) -> None:
@@ -6666,7 +6795,7 @@ class Group:
         self.lines: Optional[Known] = None
 
 
-class Groups:
+class LinkGroups:
     """The names of hard-linked files, met one by one: the first is stored, the others are linked to it.
 
     A group is forgotten when its last name was met, so only those with names elsewhere take memory.
@@ -6674,7 +6803,7 @@ class Groups:
 
     def __init__(self, run: Run, tally: Tally) -> None:
         self.run, self.tally = run, tally
-        self.open: Dict[Tuple[int, ...], Group] = {}
+        self.open: Dict[Tuple[int, ...], LinkGroup] = {}
 
     def join(self, before: Optional[Earlier], errand: Errand, at: int, lines: List[str]) -> None:
         """Store the first name of a group, or link a further one when the first is done."""
@@ -6693,16 +6822,16 @@ class Groups:
                 lines[at], lines[at + 1] = self.tally.stored(errand.path, result, errand.known)
             self.run.workers.after(further, keeps=len(errand.folders))
 
-    def meet(self, info: os.stat_result, path: str) -> Group:
+    def meet(self, info: os.stat_result, path: str) -> LinkGroup:
         """Find or open the group of a name; its times are part of the key, as a deleted file's inode is soon another's."""
         key = (*stamp(info), info.st_mode, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
-        group = self.open.setdefault(key, Group(path, info.st_nlink))
+        group = self.open.setdefault(key, LinkGroup(path, info.st_nlink))
         group.left -= 1
         if group.left <= 0:
             del self.open[key]
         return group
 
-    def _linked(self, group: Group, errand: Errand) -> Optional[Stored]:
+    def _linked(self, group: LinkGroup, errand: Errand) -> Optional[Stored]:
         lines = group.lines
         if lines is None:
             return None
@@ -6715,7 +6844,7 @@ class Groups:
         moved = errand.moved is not None and not other_content(lines, errand.moved.known)
         return Stored(stored_lines(lines.line, digest, stored, errand.path), same, errand.file.info.st_size, moved=moved)
 
-    def link(self, group: Group, folder: Folder, name: str) -> bool:
+    def link(self, group: LinkGroup, folder: Folder, name: str) -> bool:
         """Give the group's first entry in this copy a further name; False where the drive refuses."""
         *folders, first = group.first.split("/")
         try:
@@ -6963,7 +7092,7 @@ class Entries:
     def __init__(self, run: Run, tally: Tally, comparison: Comparison) -> None:
         self.run, self.tally, self.comparison = run, tally, comparison
         self.moves = Moves(run.order, comparison.suspects, run.store.can_share() and not run.order.fresh, run.store.refers)
-        self.groups = Groups(run, tally)
+        self.link_groups = LinkGroups(run, tally)
         self.unseen: Set[str] = set()    # files that cannot be looked at, until they are met again among the folders
 
     def take(self, place: Place, files: Sequence[Tuple[str, Optional[os.stat_result], str]], known: Dict[str, Known],
@@ -7043,7 +7172,7 @@ class Entries:
         if single:
             self._send(place, errand, at, lines)
         else:
-            self.groups.join(place.before, errand, at, lines)
+            self.link_groups.join(place.before, errand, at, lines)
 
     def _unreadable(self, place: Place, name: str, was: Optional[Known], lines: List[str]) -> None:
         """Keep the earlier copy of an entry that cannot even be looked at, unless it was a folder then."""
@@ -7116,7 +7245,7 @@ class Entries:
         def then(result: StoredNew) -> None:
             for nth, (at, _) in enumerate(new):
                 lines[at], lines[at + 1] = result.lines[2 * nth], result.lines[2 * nth + 1]
-            self.tally.plain(Same.NEW, len(new) - len(result.others), result.bytes, result.bytes)
+            self.tally.plain(Same.NEW, len(new) - len(result.others), result.bytes, result.bytes, result.occupied)
             for nth, stored in result.others:
                 self.tally.stored(place.of(names[nth]), self._shared(place, names[nth], stored))
         piece = NewFiles(place.source, place.new.get(), place.path, names)
@@ -7160,8 +7289,8 @@ class Entries:
             return
         line = special_line(kind, place.of(name), info, words + xattr_words(entry_xattrs(file.folder, file.name)))
         self.run.counts.other += 1
-        group = self.groups.meet(info, place.of(name)) if info.st_nlink > 1 else None
-        if (self.run.store.refers or group is None or group.first == place.of(name) or not self.groups.link(
+        group = self.link_groups.meet(info, place.of(name)) if info.st_nlink > 1 else None
+        if (self.run.store.refers or group is None or group.first == place.of(name) or not self.link_groups.link(
                 group, place.new.get(), name)) and not self.run.store.make_special(place.new, name, line):
             line = optional_line(line)
         lines.append(line)
@@ -7337,6 +7466,7 @@ class Taken(NamedTuple):
     hold: str = ""                   # why the set is on hold
     inside: Tuple[str, ...] = ()     # sources that the drive lies in
     same_disk: bool = False          # as a source: the drive cannot be unplugged without it
+    full_size: bool = False          # as was asked for, unchanged files were copied again, since the drive has no hard links
 
 
 @contextlib.contextmanager
@@ -7397,8 +7527,8 @@ def check_sources_beside(drive: Drive, set_name: str, sources: Sequence[Source])
 
 def refuse_unmounted(source: Source, before: Earlier) -> None:
     """Raise SourceGone where a source lay on a disk of its own, and its mount point is none now: that disk is not attached."""
-    mounts = before.manifest.header.get("mounts")
-    then = mounts.get(source.alias) if isinstance(mounts, dict) else None
+    noted = before.manifest.header.get("mounts")
+    then = noted.get(source.alias) if isinstance(noted, dict) else None
     if isinstance(then, str) and before.sources.get(source.alias) == source.path and then != mount_point(source.path) and is_inside(
             then, mount_point(source.path)):
         raise SourceGone(f"{show(source.path)} was on the disk mounted at {show(then)} when {before.name} was made, and no disk is mounted "
@@ -7515,7 +7645,7 @@ def tree_size(top: Folder) -> int:
 def end_facts(counts: Counts) -> Dict[str, Any]:
     """Give what a manifest's last line and the history say of a run."""
     return {"files": counts.total_files, "dirs": sum(counts.dirs.values()), "bytes": counts.bytes, "other": counts.other,
-            "new": counts.files[Same.NEW], "changed": counts.files[Same.CHANGED], "added": counts.added,
+            "new": counts.files[Same.NEW], "changed": counts.files[Same.CHANGED], "added": counts.added, "occupied": counts.occupied,
             "skipped": counts.skipped, "kept": counts.kept, "gone": counts.gone, "excluded": counts.excluded,
             "sockets": counts.sockets}
 
@@ -7606,7 +7736,7 @@ class SetRun:
         where = join_path(self.drive.path, self.set_name, name)
         inside = tuple(source.path for source in self.order.sources if is_inside(self.drive.path, source.path))
         return Taken(name, self.seq, self.set_name, counts, notes + late_notes, where, settled, None, self._hold(name, facts), inside,
-                     same_disk)
+                     same_disk, store.layout is Layout.COMPLETE and not abilities.hard_links)
 
     def _header(self, store: Store, earlier: Iterable[Earlier]) -> Dict[str, Any]:
         taken = self.order.now.isoformat(timespec="seconds")
@@ -7634,7 +7764,7 @@ class SetRun:
         look = look_ahead(self.order, self.drive, self.set_folder, earlier, watch)
         reusable = sum(map(tree_size, open_real_folders(self.set_folder, left_behind)))
         if look.bytes > free + reusable:
-            raise DriveError(f"this copy does not fit on the drive {self.drive.where}: it needs {size_text(look.bytes)} and "
+            raise TooSmall(f"this copy does not fit on the drive {self.drive.where}: it needs {size_text(look.bytes)} and "
                              f"{size_text(free)} are free; nothing was copied, and every earlier dated copy is untouched; make "
                              f"room, leave something out (--exclude), or take a larger drive{self._way_to_room()}")
         return look
@@ -7658,7 +7788,8 @@ class SetRun:
             notice = hold_notice(held.name, held.end.get("tripped"))
             if read_text(self.set_folder, HOLD_NOTICE) != notice:
                 write_text(self.set_folder, HOLD_NOTICE, notice, self.set_name)
-        return held_text(held, self.set_folder.path)
+        return held_text(held) if held.name == name else (
+            f"on hold since {held.name}, as much was lost at once ({HOLD_NOTICE} there says what)")
 
     def _way_to_room(self) -> str:
         """Say how a stricter policy would make room; nothing is deleted for that unless a person says so."""
@@ -7704,8 +7835,8 @@ class SetRun:
             self._mend_twins()
             self._remove_leftovers(left_behind)
             if self.drive.marker:
-                plan = self.order.plan(self.drive.marker)
-                notes += [Note("", text) for text in furnish(self.drive.root, plan, self.set_name)]
+                papers = self.order.papers(self.drive.marker)
+                notes += [Note("", text) for text in furnish(self.drive.root, papers, self.set_name)]
             self.set_folder.flush()
             if flush:
                 flush.finish()
@@ -7878,10 +8009,11 @@ def see_drive(drive: Drive, set_name: str, sources: Sequence[Source], before: Se
     snapshots = survey(folder)
     held, wanted = held_by(snapshots, read_accepted(folder)), {source.alias: source.path for source in sources}
     newest = newest_whole(one for one in snapshots if not wanted or one.sources == wanted)
-    seen = seen._replace(checked=last_check(folder), hold=held_text(held, folder.path) if held else "", pace=pace_of(snapshots))
+    seen = seen._replace(checked=last_check(folder), hold=held_text(held) if held else "", pace=pace_of(snapshots))
     if newest:
         damaged = damaged_in(read_text(folder, DAMAGED_LIST, 64 * MIB) or "").get(newest.name, 0)
         seen = seen._replace(snapshot=newest.name, taken=str(newest.header["taken"]), damaged=damaged,
+                             skipped=int(newest.end.get("skipped", 0)), kept=int(newest.end.get("kept", 0)),
                              unguarded=newest.header.get("hold_at") == 0)
     return seen
 
@@ -8400,7 +8532,7 @@ class Landing:
     def __init__(self, set_folder: Folder, target: Folder, wish: Wish, workers: Workers) -> None:
         self.set_folder, self.target, self.wish, self.workers = set_folder, target, wish, workers
         self.stored: Dict[str, Trail] = {}
-        self.groups: Dict[Tuple[str, ...], str] = {}
+        self.first_of: Dict[Tuple[str, ...], str] = {}     # of each hard-linked file the path of its first name
         self.spoilt: Set[str] = set()
         self.kept_folder = ""            # with a slash behind it: all that is in it is older, which has been said
         self.findings: List[Finding] = []
@@ -8415,12 +8547,12 @@ class Landing:
             return
         words = parse_keywords(known.line)
         self.note_kept(path, words)
-        group = self._group(words, known)
-        if group in self.groups:
-            self.workers.after(functools.partial(self._link, self.groups[group], folder, path, known, neighbours), keeps=1)
+        key = self._link_key(words, known)
+        if key in self.first_of:
+            self.workers.after(functools.partial(self._link, self.first_of[key], folder, path, known, neighbours), keeps=1)
             return
-        if group:
-            self.groups[group] = path
+        if key:
+            self.first_of[key] = path
         self._first(folder, path, known, neighbours)
 
     def _first(self, folder: Folder, path: str, known: Known, neighbours: Mapping[str, Known], at_once: bool = False) -> None:
@@ -8456,7 +8588,7 @@ class Landing:
         if "kept" in words and not (self.kept_folder and path.startswith(self.kept_folder)):
             self.kept_folder = path + "/"
 
-    def _group(self, words: Mapping[str, str], known: Known) -> Tuple[str, ...]:
+    def _link_key(self, words: Mapping[str, str], known: Known) -> Tuple[str, ...]:
         """Give what the names of one hard-linked file have in common; empty for a file with one name."""
         if "nlink" not in words:
             return ()
@@ -8742,29 +8874,34 @@ def drives_answer(answers: Mapping[str, Tuple[str, Answer]]) -> Answer:
         for drive_id, (label, answer) in answers.items()]})
 
 
-def plan_text(marker: Marker) -> str:
+def recovery_text(marker: Marker) -> str:
     """Write the recovery plan: plain words, for a bad day, on a strange computer."""
-    return f"""{PLAN_TITLE}
+    return f"""{RECOVERY_TITLE}
 
 This drive ({show(marker.label)}) holds dated copies of folders, made by snapback.
 Each computer has a folder here, and in it each date has a folder, such as
-2026-11-22_231507 (22 November 2026, 23:15:07). Every dated folder is a whole
-copy: plain folders and files, nothing is packed or hidden.
+2026-11-22_231507 (22 November 2026, 23:15:07), with plain folders and files:
+nothing is packed or hidden. A dated folder is a whole copy, unless there is a
+file {PART_NOTICE} in it: then it has only what was new
+or changed then, and the rest lies in the folders of earlier dates.
 
 TO GET ONE FILE BACK
-  Open the folder of the computer, then the folder of the date, and copy the
-  file to the computer before you open it. Please do not change or delete
-  anything in the dated folders: several dates share the same file.
+  Open the folder of the computer, then the folder of the date (or, if it is
+  not there, of an earlier one), and copy the file to the computer before you
+  open it. Please do not change or delete anything in the dated folders:
+  several dates share the same file.
 
   If a folder will not open, it belongs to another user: open it as administrator.
 
 TO GET EVERYTHING BACK
-  Copy the folder inside the dated folder to the computer, with any file
-  manager. On Linux or macOS, with its dates and permissions, in a terminal:
-      cp -a DATED-FOLDER/Documents ~/Documents-restored
-  Or with Python 3.8 or newer, which checks every file on the way:
+  With Python 3.8 or newer, which checks every file on the way:
       python3 snapback.py list --drive .
       python3 snapback.py restore latest --drive . --to ~/restored
+  Without Python, on Linux or macOS (COMPUTER and DATE are folders here):
+      sh restore.sh COMPUTER/DATE ~/restored
+  Where the dated folder is a whole copy, any file manager will do as well or,
+  with its dates and permissions, in a terminal:
+      cp -a DATED-FOLDER/Documents ~/Documents-restored
 
 TO CHECK THAT THE COPIES ARE READABLE
       cd DATED-FOLDER
@@ -8775,6 +8912,98 @@ IF YOU SUSPECT RANSOMWARE
   Do not attach this drive to the infected computer. Use another computer to
   read it, and copy what you need from a date before the trouble began.
 """
+
+
+RESTORE_SCRIPT = RESTORER_TITLE + r""": sh restore.sh SET/DATE NEW-FOLDER
+# It copies the files of the date, wherever on the drive they lie, and checks them where sha256sum or shasum is there.
+# Owners, extended attributes and hard links come back with snapback.py alone.
+
+LC_ALL=C
+export LC_ALL
+date=${1%/} to=$2
+list=$date/SHA256SUMS
+if [ $# != 2 ] || [ ! -f "$list" ]; then
+    echo "usage: sh restore.sh SET/DATE NEW-FOLDER   (a dated folder with its list SHA256SUMS, and where the files are to go)" >&2
+    exit 2
+fi
+if [ -e "$to" ]; then
+    echo "$to is there already; name a new folder" >&2
+    exit 2
+fi
+case $date in */*) ;; *) date=./$date ;; esac
+set_folder=${date%/*} files=0 bad=0
+if command -v sha256sum > /dev/null; then sum=sha256sum
+elif command -v shasum > /dev/null; then sum='shasum -a 256'
+else sum=; fi
+
+# Gives in $text what stands behind a word of a line: \ooo is a byte.
+word() {
+    case $line in *" $1="*) ;; *) text=; return ;; esac
+    text=${line##*" $1="}
+    text=${text%% *}
+    case $text in *\\*)
+        text=$(printf '%s' "$text" | sed 's/\\\([0-3][0-7][0-7]\)/\\0\1/g')
+        text=$(printf '%bx' "$text")
+        text=${text%x} ;;
+    esac
+}
+
+# Refuses a path that would lead elsewhere.
+plain() {
+    case "/$1/" in *//* | */./* | */../*) echo "not restored, as its path leads elsewhere: $1" >&2; bad=$((bad + 1)); return 1 ;; esac
+}
+
+mkdir -p "$to" || exit 1
+own= mode= time=
+while IFS= read -r line; do
+    case $line in
+    '# type=dir '*)
+        word path
+        plain "$text" && mkdir -p "$to/$text" ;;
+    '# type=link '*)
+        word path; path=$text
+        word link
+        plain "$path" && ln -s "$text" "$to/$path" ;;
+    '# type=file '*)
+        word mode; mode=$text
+        word time; time=$text
+        word path; own=$text ;;
+    '#'*) ;;
+    *)
+        stored=${line#*  }
+        digest=${line%%  *}
+        case $line in \\*) stored=$(printf '%bx' "$stored"); stored=${stored%x} digest=${digest#?} ;; esac
+        case $stored in
+        ../*/*) place=${stored#../}; path=${place#*/}; place=${place%%/*} ;;
+        *) place=${date##*/} path=$stored ;;
+        esac
+        from=$set_folder/$place/$path
+        plain "$place/$path" || continue
+        [ -z "$own" ] || path=$own
+        plain "$path" || continue
+        if [ -L "$from" ] || ! cp -p -- "$from" "$to/$path"; then
+            echo "MISSING: $path" >&2
+            bad=$((bad + 1))
+            continue
+        fi
+        chmod "$mode" "$to/$path" 2> /dev/null
+        touch -d "@$time" "$to/$path" 2> /dev/null
+        files=$((files + 1))
+        if [ -n "$sum" ]; then
+            is=$($sum < "$to/$path")
+            [ "${is%% *}" = "$digest" ] || { echo "DAMAGED: $path" >&2; bad=$((bad + 1)); }
+        fi ;;
+    esac
+done < "$list"
+if [ $bad != 0 ]; then echo "NOT OK - $files files were copied to $to, and $bad are missing or damaged" >&2; exit 4; fi
+if [ -n "$sum" ]; then echo "OK - $files files were copied to $to, and every checksum was right"
+else echo "$files files were copied to $to; nothing here can check them"; fi
+"""
+
+
+def write_papers(marker: Marker) -> Papers:
+    """Write what lies on a drive for a bad day."""
+    return Papers(recovery_text(marker), RESTORE_SCRIPT)
 
 
 def span_text(seconds: float) -> str:
@@ -8800,13 +9029,13 @@ def age_text(taken: Optional[datetime], now: datetime) -> str:
 
     >>> now = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
     >>> [age_text(now - timedelta(seconds=one), now) for one in (30, 3599.7, 3900, 90000)]
-    ['now', '59 min ago', '1 h 5 min ago', '1 day 1 h ago']
+    ['just now', '59 min ago', '1 h 5 min ago', '1 day 1 h ago']
     """
     if taken is None:
         return "?"
     seconds = (now - taken).total_seconds()
     if seconds < 60:
-        return "in the future" if seconds < -60 else "now"
+        return "in the future" if seconds < -60 else "just now"
     return span_text(seconds if seconds >= 3600 else seconds // 60 * 60) + " ago"
 
 
@@ -8835,9 +9064,10 @@ def init_answer(prepared: Prepared, path: str, unheard: Sequence[str]) -> Answer
     if prepared.same_disk:
         lines.append("Same disk:    it is on the disk of this computer's own files: copies there help against mistakes, not when that "
                      "disk dies")
-    if prepared.made:
-        lines += ["", f"Next, make the first dated copy:  snapback.py backup ~/Documents {shell_word(path)}",
-                  f"Its section in {SETTINGS}, for runs by themselves:  [drive {prepared.marker.id}]"]
+    instead = ", in the place of the one it had" if prepared.made and prepared.has_copies else ""
+    lines += ["", f"It has dated copies already:  snapback.py list --drive {shell_word(path)}" if prepared.has_copies else
+              f"Next, make a dated copy:  snapback.py backup ~/Documents {shell_word(path)}",
+              f"Its section in {SETTINGS}, for runs by themselves{instead}:  [drive {prepared.marker.id}]"]
     problems = [*prepared.notes, *(f"{option} had no effect, as the drive keeps what its marker says; to change that, edit {MARKER} there"
                                    for option in unheard)]
     return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
@@ -8857,10 +9087,29 @@ def note_lines(notes: Notes, all_are: str) -> List[str]:
     return [*lines, f"... and {rest:,} more; {all_are}"] if rest > 0 else lines
 
 
-def plan_lines(plan: Plan) -> List[str]:
-    """Write a plan, each dated copy with its reasons."""
-    rows = [("keep", plan.keep), ("delete", plan.remove), ("spare", plan.spare)]
-    return [f"{word:<7} {one.name:<20}  {'; '.join(one.reasons)}" for word, verdicts in rows for one in verdicts]
+def group_names(snapshots: Iterable[Snapshot]) -> Dict[str, str]:
+    """Name the sources of each dated copy, with their paths where the names alone do not tell the groups; empty if there is one group.
+
+    >>> old, new = (Snapshot(path, State.WHOLE, {"sources": {"Documents": path}}) for path in ("/old", "/new"))
+    >>> group_names([old]), group_names([old, new])["/new"]
+    ({}, 'Documents=/new')
+    """
+    groups = {one.name: frozenset(one.sources.items()) for one in snapshots if one.sources}
+    names = Counter(frozenset(alias for alias, _path in group) for group in set(groups.values()))
+    if sum(names.values()) < 2:
+        return {}
+    return {name: ", ".join(show(alias if names[frozenset(dict(group))] == 1 else f"{alias}={path}") for alias, path in sorted(group))
+            for name, group in groups.items()}
+
+
+def plan_lines(plan: Plan, groups: Mapping[str, str]) -> List[str]:
+    """Write a plan, each dated copy once with its reasons and, where there are several groups, its sources."""
+    spare = {one.name: one.reasons for one in plan.spare}
+    rows = [("keep", one.name, one.reasons) for one in plan.keep if one.name not in spare]
+    rows += [("delete", one.name, one.reasons) for one in plan.remove]
+    rows += [("spare", one.name, (*one.reasons, *spare[one.name])) for one in plan.keep if one.name in spare]
+    return [f"{word:<7} {name:<20}  {'; '.join([*reasons, *([f'of {groups[name]}'] if name in groups else [])])}"
+            for word, name, reasons in rows]
 
 
 def plan_facts(plan: Plan) -> Dict[str, Any]:
@@ -8888,16 +9137,28 @@ def rotated_notes(done: Rotated) -> Notes:
     return [*put_off, *broken, *damaged, *failed]
 
 
-def rotate_answer(done: Rotated, dry_run: bool) -> Answer:
-    """Report a rotation, or what it would do."""
-    lines = plan_lines(done.plan)
+def hold_cure(set_path: str) -> List[str]:
+    """Say what to do about a hold."""
+    return [f"if that was not you, it may be ransomware: unplug this drive, and read {RECOVERY} on another computer",
+            f"if it was you, run: snapback.py accept --drive {shell_word(set_path)}"]
+
+
+def hold_lines(hold: str, set_path: str) -> List[str]:
+    """Say that a set is on hold, and what to do."""
+    return [f"{hold}; nothing old is deleted", *hold_cure(set_path)]
+
+
+def rotate_answer(done: Rotated, snapshots: Sequence[Snapshot], set_path: str, dry_run: bool) -> Answer:
+    """Report a rotation of these dated copies, or what it would do."""
+    lines = plan_lines(done.plan, group_names(snapshots))
     if dry_run:
-        go, stay = len(done.plan.remove), len(done.plan.keep)
-        lines.append(f"By the rules {go} would go and {stay} stay; nothing is deleted now." if done.put_off else
-                     f"Would delete {go} and keep {stay}; nothing was deleted.")
+        go, stay, spare = len(done.plan.remove), len(done.plan.keep), len(done.plan.spare)
+        only = f", of which {spare} only while enough is free" if spare else ""
+        lines.append(f"By the rules {go} would go and {stay} stay{only}; nothing is deleted now." if done.put_off else
+                     f"Would delete {go} and keep {stay}{only}; nothing was deleted.")
     else:
         lines += rotated_lines(done) or ["Nothing was deleted."]
-    problems = note_lines(rotated_notes(done), ALL_IN_JSON)
+    problems = note_lines(rotated_notes(done), ALL_IN_JSON) + (hold_cure(set_path) if done.held else [])
     return Answer(Exit.HELD if done.held else Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
         **plan_facts(done.plan), "dry_run": dry_run, "removed": done.removed, "freed": done.freed, "found": done.found,
         "put_off": done.put_off, "failed": [note._asdict() for note in done.notes]})
@@ -8935,6 +9196,9 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str, eject
     if any(count for count, _ in asides):
         lines.append("; ".join(f"{count:,} {words}" for count, words in asides if count))
     lines += [f"{label} lies inside {show(source)}: nothing that is on it was copied" for source in taken.inside]
+    if taken.full_size:
+        lines.append(f"{label} has no hard links, so each whole dated copy takes its full size there; without --layout complete only what "
+                     "has changed would")
     lines += rotated_lines(taken.rotated) if taken.rotated else []
     if schedule:
         lines += ["From now on, by hand or from cron:", "  " + schedule]
@@ -8954,13 +9218,26 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str, eject
             end = f"OK - you can rely on this copy, but what is said above needs attention; {unplug}"
     problems = note_lines(taken.notes, f"all are named in its list, {MANIFEST}") + note_lines(old, ALL_IN_JSON)
     if taken.hold:
-        problems.append(taken.hold)
+        problems += hold_lines(taken.hold, parent_path(taken.path))
         end = f"ON HOLD - the dated copy was made, and every earlier one is untouched; {unplug}"
     facts = backup_facts(taken, seconds)
     if ejected:
         facts.update(ejected=ejected[0], safe_to_unplug=ejected[0])
     code = Exit.HELD if taken.hold else Exit.ATTENTION if problems else Exit.DONE
     return Answer(code, lines if problems else [*lines, end], [*problems, end] if problems else (), facts)
+
+
+def top_folders(entries: Iterable[Tuple[Same, int, str]]) -> List[str]:
+    """Add up what would be copied, for each source and each folder directly in it.
+
+    >>> top_folders([(Same.NEW, 1, "a/b/c"), (Same.NEW, 2, "a/b/d/e"), (Same.NEW, 3, "a/f")])
+    ['new             3 B  a/: 1 file', 'new             3 B  a/b/: 2 files']
+    """
+    found: Dict[str, List[int]] = {}
+    for _same, size, path in entries:
+        found.setdefault("/".join(path.split("/")[:-1][:2]), []).append(size)
+    return [f"{Same.NEW.value:<10} {size_text(sum(sizes)):>8}  {show(folder + '/') if folder else 'sources that are files'}: "
+            f"{count_text(len(sizes), 'file')}" for folder, sizes in sorted(found.items())]
 
 
 def preview_answer(look: Look, set_name: str, label: str, free: int) -> Answer:
@@ -8970,6 +9247,8 @@ def preview_answer(look: Look, set_name: str, label: str, free: int) -> Answer:
     new = sum(1 for same, _, _ in look.entries if same is Same.NEW)
     changed = sum(1 for same, _, _ in look.entries if same is Same.CHANGED)
     doubtful = len(look.entries) - new - changed
+    if new == look.files and new > NOTES_SHOWN:  # a first copy: who asks wants to see the folders, not all files
+        lines = [*top_folders(look.entries), "All files are new; " + ALL_IN_JSON]
     lines.append(f"Would copy {size_text(look.bytes)} to {label}, set {set_name}: {new:,} new and {changed:,} changed of "
                  f"{count_text(look.files, 'file')} ({size_text(look.total)})"
                  + (f"; {doubtful:,} would be read again, to see whether they changed" if doubtful else "") + ". Nothing was written.")
@@ -8997,7 +9276,7 @@ class Listed(NamedTuple):
     snapshots: Sequence[Snapshot]
     bad: Mapping[str, int]
     pins: Mapping[str, str]
-    hold: str = ""                   # why the set is on hold
+    hold: Sequence[str] = ()         # that the set is on hold, and what to do
 
 
 def newest_is_bad(listed: Listed) -> bool:
@@ -9012,8 +9291,7 @@ def damage_lines(name: str, listed: Listed) -> List[str]:
              "what you need" for one in listed.snapshots if one.state is State.DAMAGED]
     lines += [f"{name}/{one.name}: its list is damaged, and its second list serves; put it back, in the set's folder, with: "
               f"{put_back(one.name)}" for one in listed.snapshots if one.by_twin]
-    if listed.hold:
-        lines.append(f"{name}: {listed.hold}")
+    lines += [f"{name}: {line}" for line in listed.hold]
     if newest_is_bad(listed):
         lines.append(f"{name}: a check found damaged files, which the next backup stores anew if the source still has them")
     return lines
@@ -9023,7 +9301,7 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
     """Report the dated copies of each set on a drive."""
     lines, facts = [], []  # type: List[str], List[Dict[str, Any]]
     for name, (snapshots, bad, pins, _hold) in sets.items():
-        groups = {frozenset(one.sources) for one in snapshots if one.sources}
+        groups = group_names(snapshots)
         lines.append(f"{name} on {drive}")
         lines.append(f"  {'date':<20} {'files':>10} {'size':>8} {'new':>8}  age")
         for one in snapshots:
@@ -9031,8 +9309,8 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
             if one.state is State.WHOLE:
                 end = one.end
                 lines.append(f"  {one.name:<20} {end['files']:>10,} {size_text(end['bytes']):>8} "
-                             f"{size_text(end.get('added', 0)):>8}  {age_text(taken, now)}"
-                             + (f"; {', '.join(map(show, sorted(one.sources)))}" if len(groups) > 1 else "")
+                             f"{size_text(end.get('occupied', end.get('added', 0))):>8}  {age_text(taken, now)}"
+                             + (f"; {groups[one.name]}" if one.name in groups else "")
                              + ("; some files could not be read" if end.get("skipped") or end.get("kept") else "")
                              + (f"; {bad[one.name]:,} found damaged" if one.name in bad else "")
                              + ("; pinned" if one.name in pins else ""))
@@ -9042,7 +9320,7 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
                 lines.append(f"  {one.name:<20}  {one.state.value}")
             facts.append({"set": name, "snapshot": one.name, "state": one.state.value, "seq": one.seq,
                           "taken": one.header.get("taken"), "files": one.end.get("files"), "bytes": one.end.get("bytes"),
-                          "added": one.end.get("added"), "skipped": one.end.get("skipped"), "kept": one.end.get("kept"),
+                          **{word: one.end.get(word) for word in ("added", "occupied", "skipped", "kept")},
                           "damaged": bad.get(one.name, 0), "pinned": pins.get(one.name), "sources": dict(one.sources)})
     problems = [line for name, listed in sets.items() for line in damage_lines(name, listed)]
     lines += [f"{name}: older dated copies have damaged files; the newest has none that is known: restore from it, and delete the "
@@ -9088,6 +9366,10 @@ def drive_troubles(one: DriveStatus, now: datetime) -> List[str]:
             "if that was you, attach it and run: snapback.py accept"))
     if seen.damaged:
         troubles.append(f"{count_text(seen.damaged, 'damaged file')} in its newest copy: {cure}")
+    for count, what in ((seen.skipped, "not in its newest copy"), (seen.kept, "only as before in its newest copy")):
+        if count:
+            troubles.append(f"{count_text(count, 'file or folder', 'files and folders')} {'is' if count == 1 else 'are'} {what}, as they "
+                            "could not be read or stored; which ones, and why, says: snapback.py backup")
     if seen.total and seen.free * 20 < seen.total:
         troubles.append(f"only {size_text(seen.free)} of {size_text(seen.total)} are free")
     return [f"{one.label}: {trouble}" for trouble in troubles]
@@ -9111,7 +9393,8 @@ def status_lines(one: DriveStatus, now: datetime) -> List[str]:
     stays = [f"  attached     for {span_text((now - since).total_seconds())}, so no offline drive: unplug it between copies"
              ] if since and seen.offline and one.attached and not is_offline(one, now) else []
     newest = f"{seen.snapshot}, {age_text(parse_time(seen.taken), now)}" if seen.snapshot else "none that is known here"
-    checked = age_text(parse_time(seen.checked), now) if seen.checked else "never: run snapback.py verify, which reads everything again"
+    cure = f": run snapback.py verify --drive {shell_word(seen.path)}" if one.attached else ": attach it and run snapback.py verify"
+    checked = age_text(parse_time(seen.checked), now) if seen.checked else f"never{cure if seen.snapshot else ''}"
     return [f"{one.label}{' (offline)' if seen.offline else ''}: {where}", *stays, f"  newest copy  {newest}", f"  last check   {checked}",
             f"  space        {space_text(seen)}", *(["  tripwire     off: much lost at once holds nothing"] if seen.unguarded else [])]
 
@@ -9135,9 +9418,10 @@ def three_two_one(drives: Sequence[DriveStatus], now: datetime) -> List[str]:
 def status_answer(drives: Sequence[DriveStatus], now: datetime, unguarded: bool) -> Answer:
     """Say whether a person is safe: 0 good, 3 attention, 1 bad."""
     troubles = [line for one in drives for line in drive_troubles(one, now)]
-    young = [one for one in drives if has_copy(one) and not is_past(parse_time(one.seen.taken), one.remind_after, now)]
+    taken = {one.id: parse_time(one.seen.taken) for one in drives if has_copy(one)}
+    young = [one for one in drives if not is_past(taken.get(one.id), one.remind_after, now) and (taken[one.id] or now) - now <= AHEAD]
     code = Exit.FAILED if not young else Exit.ATTENTION if troubles else Exit.DONE
-    newest = max(young, key=lambda one: one.seen.snapshot, default=None)
+    newest = max(young, key=lambda one: taken[one.id] or now, default=None)
     safe = "Safe, but see below" if troubles else "Safe"
     first = "NOT SAFE: there is no recent dated copy" if newest is None else (
         f"{safe}: newest dated copy {age_text(parse_time(newest.seen.taken), now)}, on {newest.label}")
@@ -9549,20 +9833,20 @@ def put_entry(place: str, texts: Mapping[str, str]) -> str:
     return "".join(text for name, text in earlier.items())
 
 
-def take_entry(place: str, names: Iterable[str]) -> bool:
-    """Remove files that `put_entry` wrote; tell whether there were any. Raises OSError."""
+def own_entries(place: str, names: Iterable[str]) -> List[str]:
+    """Name the files in a scheduler's folder that `put_entry` wrote; somebody else may have one of the same name. Raises OSError."""
     if not is_real_folder(whole_path(place)):
-        return False
+        return []
     folder = Folder.top(whole_path(place))
-    own = [name for name in names if folder.has(name) and OWN in (read_text(folder, name) or "")]
-    for name in own:
+    files = [name for name, info in folder.scan() if stat.S_ISREG(info.st_mode)]
+    return [name for name in names if name in files and OWN in (read_text(folder, name) or "")]
+
+
+def take_entries(place: str, names: Iterable[str]) -> None:
+    """Remove files that `put_entry` wrote. Raises OSError."""
+    folder = Folder.top(whole_path(place))
+    for name in names:
         folder.unlink(name)
-    return bool(own)
-
-
-def has_entry(place: str, name: str) -> bool:
-    """Tell whether there is such a file in a scheduler's folder. Raises OSError."""
-    return is_taken(join_path(whole_path(place), name))
 
 
 def units_place() -> str:
@@ -9583,12 +9867,13 @@ def install_units(schedule: Schedule) -> str:
 
 def remove_units() -> bool:
     """Take our units out of this user's systemd; tell whether there were any. Raises ScheduleError, OSError."""
-    if not has_entry(units_place(), TIMER) and not has_entry(units_place(), SERVICE):
-        return False
-    ask_scheduler(["systemctl", "--user", "disable", "--now", TIMER])
-    taken = take_entry(units_place(), (SERVICE, TIMER))
-    ask_scheduler(["systemctl", "--user", "daemon-reload"])
-    return taken
+    own = own_entries(units_place(), (SERVICE, TIMER))
+    if TIMER in own:
+        ask_scheduler(["systemctl", "--user", "disable", "--now", TIMER])
+    if own:
+        take_entries(units_place(), own)
+        ask_scheduler(["systemctl", "--user", "daemon-reload"])
+    return bool(own)
 
 
 AGENTS_PLACE = "~/Library/LaunchAgents"
@@ -9616,8 +9901,11 @@ def install_agent(schedule: Schedule) -> str:
 
 def remove_agent() -> bool:
     """Take our agent out of this user's launchd; tell whether there was one. Raises OSError."""
-    run_program(Call(["launchctl", "bootout", f"gui/{user_number()}/snapback"]), ASKING)
-    return take_entry(AGENTS_PLACE, (AGENT,))
+    own = own_entries(AGENTS_PLACE, (AGENT,))
+    if own:
+        run_program(Call(["launchctl", "bootout", f"gui/{user_number()}/snapback"]), ASKING)
+        take_entries(AGENTS_PLACE, own)
+    return bool(own)
 
 
 def task_name() -> str:
@@ -9892,6 +10180,22 @@ def read_rotation(args: argparse.Namespace) -> Rotation:
     return Rotation(parse_retention(said), Space() if args.min_free is None else parse_space(args.min_free))
 
 
+def said_over(args: argparse.Namespace, otherwise: Rotation) -> Rotation:
+    """Read the options of retention; where none says what to keep, that is as in `otherwise`. Raises UsageError."""
+    said = read_rotation(args)
+    if any(getattr(args, f"keep_{word}") is not None for word in Retention._fields):
+        return said
+    return Rotation(otherwise.retention, otherwise.min_free if args.min_free is None else said.min_free)
+
+
+def rotation_on(drive: Drive, args: argparse.Namespace) -> Rotation:
+    """Give the rotation of a drive whose folders were named: what a person's settings keep there nobody deletes. Raises UsageError."""
+    read_rotation(args)  # wrong words are wrong whatever else is so
+    path = "" if any(getattr(args, f"keep_{word}") is not None for word in Retention._fields) else find_settings(args.config)
+    drives = load_settings(path).drives if path else ()
+    return said_over(args, next((one.rotation for one in drives if drive.marker and one.id == drive.marker.id), Rotation()))
+
+
 def add_config(parser: Parser) -> None:
     """Declare the option that names the settings."""
     parser.add_argument("--config", default="", metavar="FILE", help=f"the settings (default: {SETTINGS} of this user)")
@@ -9955,8 +10259,11 @@ def read_rules(args: argparse.Namespace) -> Rules:
 
 
 def read_sources(words: Sequence[str]) -> Tuple[Source, ...]:
-    """Read the words before the drive: paths, or NAME=PATH."""
-    pairs = [split_alias(word, "") for word in words]
+    """Read the words before the drive: paths, or NAME=PATH. Raises UsageError, SourceGone."""
+    pairs, all_mounts = [split_alias(word, "") for word in words], mounts()
+    for _alias, path in pairs:
+        if leads_to_server(full_path(path), all_mounts) and not answers(full_path(path), PATIENCE_FOR_SERVERS):
+            raise SourceGone(f"{show(path)} does not answer: no dated copy was made; its server may be switched off")
     named = give_aliases([(alias or plain_name(path), whole_path(path)) for alias, path in pairs])
     sources = []
     for alias, path in named:
@@ -9994,7 +10301,7 @@ def init_for_backup(place: str, sources: Sequence[str], dry_run: bool, now: date
         raise UsageError(f"{show(place)} is no drive yet, so a dry run has nothing to compare with; first run: "
                          f"snapback.py init {shell_word(place)}")
     try:
-        prepare_drive(where, "", False, now.isoformat(timespec="seconds"), plan_text)
+        prepare_drive(where, "", False, now.isoformat(timespec="seconds"), write_papers)
     except OSError as err:
         raise not_preparable(place, err) from err
     return True
@@ -10021,8 +10328,17 @@ def make_order(args: argparse.Namespace, sources: Tuple[Source, ...], scene: Sce
     """Read the options of `backup` into an order. Raises UsageError."""
     hold_at = HOLD_AT if args.hold_at is None else parse_hold_at(args.hold_at)
     rotation = read_rotation(args)
-    return Order(sources, scene.now, plan_text, read_rules(args), args.set, args.adopt, args.checksum, args.allow_empty, args.fresh,
-                 hold_at, None if args.no_rotate else rotation, scene.watched, args.jobs, Layout(args.layout) if args.layout else None)
+    return Order(sources, scene.now, write_papers, read_rules(args), set_name=args.set, adopt=args.adopt, checksum=args.checksum,
+                 allow_empty=args.allow_empty, fresh=args.fresh, hold_at=hold_at, rotation=None if args.no_rotate else rotation,
+                 watched=scene.watched, jobs=args.jobs, layout=Layout(args.layout) if args.layout else None)
+
+
+def with_rotation_on(drive: Drive, order: Order, args: argparse.Namespace) -> Tuple[Order, str]:
+    """Let an order rotate as the settings say of its drive; where they cannot be read it does not, and the sentence says so."""
+    try:
+        return order._replace(rotation=rotation_on(drive, args) if order.rotation else None), ""
+    except UsageError as err:  # a copy is made all the same
+        return order._replace(rotation=None), f"nothing old was deleted, as it is not known what to keep: {err}"
 
 
 def look_again(drive: Drive, set_name: str, sources: Sequence[Source], now: datetime) -> Seen:
@@ -10042,11 +10358,17 @@ def look_after(drive: Drive, set_name: str, now: datetime) -> None:
             look_again(drive, set_name, (), now)
 
 
+def believable(text: str, now: datetime) -> Optional[datetime]:
+    """Read a time of the local record; None where there is none, or it lies in the future, as a clock was wrong then or is now."""
+    moment = parse_time(text)
+    return moment if moment and moment - now <= AHEAD else None
+
+
 def note_missed(drive_id: str, seen: Seen, now: datetime) -> Seen:
-    """Note in the local record that a drive is not attached."""
-    seen = seen._replace(attached_since="", missed_since=seen.missed_since or now.isoformat(timespec="seconds"))
-    note_seen(drive_id, seen)
-    return seen
+    """Note in the local record that a drive is not attached; give what is in there now."""
+    since = seen.missed_since if believable(seen.missed_since, now) else now.isoformat(timespec="seconds")
+    note_seen(drive_id, seen._replace(attached_since="", missed_since=since))
+    return seen_drives().get(drive_id, seen)
 
 
 def note_missed_at(place: str, now: datetime) -> None:
@@ -10068,52 +10390,98 @@ def eject_drive(drive: Drive) -> Tuple[bool, str]:
     return eject(drive.path)
 
 
-def back_up(drive: Drive, order: Order, scene: Scene, eject_it: bool, settings: Optional[Settings], schedule: str = "") -> Answer:
-    """Make one dated copy, remember what was seen of the drive, leave the settings there, and eject it if that is wanted."""
+class Afterwards(NamedTuple):
+    """What follows a dated copy: whether the drive is ejected, the settings to be left there, and a line for cron to be shown."""
+
+    eject: bool = False
+    settings: Optional[Settings] = None
+    schedule: str = ""
+
+
+def back_up(drive: Drive, order: Order, scene: Scene, then: Afterwards) -> Answer:
+    """Make one dated copy, remember what was seen of the drive, and do what follows."""
     began = scene.clock()
     taken = take_snapshot(drive, order, scene.expect)
-    unsaved = leave_settings(drive, taken.set_name, settings) if settings else ""
+    unsaved = leave_settings(drive, taken.set_name, then.settings) if then.settings else ""
     if drive.marker:
         remember_drive(drive.path, drive.marker)
     with contextlib.suppress(OSError):  # the record is a convenience
         look_again(drive, taken.set_name, order.sources, scene.now)
     if unsaved:
         taken.notes.append(Note("", unsaved))
-    ejected = eject_drive(drive) if eject_it else None
-    return backup_answer(taken, drive.label, scene.clock() - began, schedule, ejected)
+    ejected = eject_drive(drive) if then.eject else None
+    return backup_answer(taken, drive.label, scene.clock() - began, then.schedule, ejected)
 
 
-def not_due_answer(drive: Drive, standing: Standing, now: datetime) -> Answer:
-    """Report that it is too early for a dated copy."""
-    return Answer(Exit.DONE, [f"{drive.label}: nothing is due yet; its newest dated copy was made {age_text(standing.taken, now)}"], (),
-                  {"attached": True, "due": False, "set": standing.set_name})
+def too_early(drive: Drive, order: Order, standing: Standing, every: Duration) -> Optional[Answer]:
+    """Report that it is too early for a dated copy, and note how the drive stands; None where one is due."""
+    if is_due(standing.taken, every, order.now):
+        return None
+    with contextlib.suppress(OSError):  # the record is a convenience
+        look_again(drive, standing.set_name, order.sources, order.now)
+    said = f"{drive.label}: nothing is due yet; its newest dated copy was made {age_text(standing.taken, order.now)}"
+    return Answer(Exit.DONE, [said], (), {"attached": True, "due": False, "set": standing.set_name})
+
+
+def try_out(drive: Drive, order: Order) -> Answer:
+    """Report what a dated copy would hold, and make none."""
+    look, set_name = preview(drive, order)
+    return preview_answer(look, set_name, drive.label, free_space(drive.path)[0])
+
+
+def back_up_somehow(drive: Drive, order: Order, scene: Scene, then: Afterwards, fresh_by_rule: bool) -> Answer:
+    """Make one dated copy; where there is no room for a fresh one that only a rule asks for, one that shares files is better than none."""
+    try:
+        return back_up(drive, order, scene, then)
+    except DriveError as err:
+        if not fresh_by_rule or not (err.full or isinstance(err, TooSmall)):
+            raise
+        why = (f"{drive.label} has no room for the fresh copy that fresh-every asks for, so this one shares files with earlier ones; make "
+               "room, or take a larger drive")
+    return with_problem(back_up(drive, order._replace(fresh=False), scene, then), why)
+
+
+class Stuck(SnapbackError):
+    """Another run works on this set, and has for so long that a person should look at it."""
+
+    code = Exit.LOCKED
 
 
 def serve_drive(one: DriveSettings, where: str, order: Order, args: argparse.Namespace, scene: Scene, settings: Settings) -> Answer:
     """Make the dated copy that is due on a drive of the settings, if one is. Raises SnapbackError, OSError."""
-    drive = open_drive(where)
+    drive = open_found(one.id, where)
     standing = standing_of(drive, order)
     every = parse_span(args.every) if args.every else one.every
-    if (args.if_due or args.every) and not is_due(standing.taken, every, scene.now):
-        with contextlib.suppress(OSError):
-            look_again(drive, standing.set_name, order.sources, scene.now)
-        return not_due_answer(drive, standing, scene.now)
-    if any(one.fresh_every) and standing.shares_since and is_past(standing.shares_since, one.fresh_every, scene.now):
-        order = order._replace(fresh=True)
+    early = too_early(drive, order, standing, every) if args.if_due or args.every else None
+    if early:
+        return early
+    fresh = standing.shares_since is not None and is_fresh_due(standing.shares_since, one.fresh_every, scene.now) and not order.fresh
+    order = order._replace(fresh=order.fresh or fresh)
     if args.dry_run:
-        look, set_name = preview(drive, order)
-        return preview_answer(look, set_name, drive.label, free_space(drive.path)[0])
-    answer = back_up(drive, order, scene, args.eject or one.eject, settings)
+        return try_out(drive, order)
+    try:
+        answer = back_up_somehow(drive, order, scene, Afterwards(args.eject or one.eject, settings), fresh)
+    except Locked as busy:
+        with contextlib.suppress(OSError):
+            seen = look_again(drive, standing.set_name, order.sources, scene.now)
+            last = believable(seen.taken, scene.now) or believable(seen.attached_since, scene.now)
+            if is_past(last, one.remind_after, scene.now):
+                newest = f"its newest dated copy was made {age_text(last, scene.now)}" if seen.taken else "there is no dated copy on it yet"
+                raise Stuck(f"{busy}; {newest}: that other run may hang; look at it, and end it or start this computer anew") from busy
+        raise
     return answer._replace(facts={**answer.facts, "attached": True, "due": True})
 
 
 TOLD_AGAIN = timedelta(hours=20)     # once a day, also when the hours wander a little
 
 
-def is_told(seen: Seen, code: Exit, now: datetime) -> bool:
-    """Tell whether a person was told of a drive's trouble not long ago."""
-    told = parse_time(str(seen.told.get(str(int(code)), "")))
+def is_told(seen: Seen, code: Exit, now: datetime, kind: str = "") -> bool:
+    """Tell whether a person was told of a drive's trouble not long ago; of kind NOTICE: on the desktop."""
+    told = parse_time(str(seen.told.get(f"{kind}{int(code)}", "")))
     return told is not None and timedelta(0) <= now - told < TOLD_AGAIN
+
+
+NOTICE = "notice "
 
 
 def label_of(one: DriveSettings, seen: Optional[Seen] = None) -> str:
@@ -10121,16 +10489,22 @@ def label_of(one: DriveSettings, seen: Optional[Seen] = None) -> str:
     return show((seen or seen_drives().get(one.id, Seen())).label or one.label) or f"the drive {one.id[:8]}..."
 
 
-def miss_drive(one: DriveSettings, label: str, silent: str, quiet: bool, now: datetime) -> Answer:
-    """Report a drive of the settings that is not attached: loudly only once a day, after `remind-after`."""
+def miss_drive(one: DriveSettings, silent: str, quiet: bool, now: datetime) -> Answer:
+    """Report a drive of the settings that is not attached: loudly only once a day, after `remind-after`.
+
+    `silent` says why it could not be looked for; `quiet`: nobody asked, so that it is no failure.
+    """
+    label = label_of(one)
     seen = note_missed(one.id, seen_drives().get(one.id, Seen(label=one.label)), now)
-    last = parse_time(seen.taken) or parse_time(seen.missed_since)
+    last = believable(seen.taken, now) or believable(seen.missed_since, now)  # neither: the record cannot be written
     facts = {"attached": False, "due": False}
     said = f"{label} is not attached, so nothing was copied to it" + (f": {silent}" if silent else "")
     if not is_past(last, one.remind_after, now):
         return Answer(Exit.DONE, [said], (), facts) if quiet else Answer(Exit.ABSENT, (), [said], facts)
-    newest = f"its newest dated copy was made {age_text(last, now)}" if seen.taken else "there is no dated copy on it that is known here"
+    made = age_text(parse_time(seen.taken), now) if seen.taken else ""
+    newest = f"its newest dated copy was made {made}" if made else "there is no dated copy on it that is known here"
     said = f"{said}; {newest}: attach it soon, and let it be copied to"
+    facts["overdue"] = True
     if quiet and is_told(seen, Exit.ATTENTION, now):
         return Answer(Exit.DONE, [said], (), facts)
     return Answer(Exit.ATTENTION, (), [said], facts)
@@ -10143,30 +10517,37 @@ def order_of_settings(settings: Settings, one: DriveSettings, args: argparse.Nam
             "exclude_if_present": [*settings.exclude_if_present, *args.exclude_if_present],
             "one_file_system": args.one_file_system or settings.one_file_system}
     order = make_order(argparse.Namespace(**said), read_sources(settings.sources), scene)
-    by_hand = args.min_free is not None or any(getattr(args, f"keep_{rule}") is not None for rule in Retention._fields)
     return order._replace(hold_at=settings.hold_at if args.hold_at is None else order.hold_at,
-                          rotation=one.rotation if order.rotation and not by_hand else order.rotation)
+                          rotation=said_over(args, one.rotation) if order.rotation else None)
 
 
 def tell_people(answers: Mapping[str, Answer], settings: Settings, scene: Scene) -> None:
-    """Notify whoever sits at this computer of what went wrong with a drive, once a day for each kind of trouble."""
+    """Notify whoever sits at this computer of what went wrong with a drive, once a day for each kind of trouble.
+
+    A notice that could not be shown, as nobody was logged in, is tried again by the next run.
+    """
     for one in settings.drives:
         answer, seen = answers[one.id], seen_drives().get(one.id, Seen())
-        if answer.code in (Exit.DONE, Exit.LOCKED, Exit.ABSENT) or not answer.problems:
+        overdue = bool(answer.facts.get("overdue"))
+        if (answer.code in (Exit.DONE, Exit.ABSENT) and not overdue) or answer.facts.get("busy"):
             if answer.facts.get("due") and seen.told:
                 note_seen(one.id, seen._replace(told={}))
-        elif not is_told(seen, answer.code, scene.now):
-            told = {**seen.told, str(int(answer.code)): scene.now.isoformat(timespec="seconds")}
+            continue
+        code, texts, told = Exit.ATTENTION if overdue else answer.code, answer.problems or answer.lines, dict(seen.told)
+        if answer.problems and not is_told(seen, code, scene.now):
+            told[str(int(code))] = scene.now.isoformat(timespec="seconds")
+        if settings.notify and texts and not is_told(seen, code, scene.now, NOTICE) and (
+                scene.watched or notify(f"snapback: {label_of(one)}", texts[-1])):
+            told[f"{NOTICE}{int(code)}"] = scene.now.isoformat(timespec="seconds")
+        if told != seen.told:
             note_seen(one.id, seen._replace(told=told))
-            if settings.notify and not scene.watched:
-                notify(f"snapback: {label_of(one)}", answer.problems[-1])
 
 
 def results_for_others(answer: Answer, one: DriveSettings) -> Dict[str, str]:
-    """Give the facts of a run to the command that a person wants carried out after it."""
+    """Give the facts of a run to the command that a person wants carried out after it; a drive without an id stands for all."""
     words = {Exit.DONE: "ok", Exit.ATTENTION: "attention", Exit.HELD: "held", Exit.DAMAGED: "damaged"}
-    return {"RESULT": words.get(answer.code, "failed"), "EXIT_CODE": str(int(answer.code)), "DRIVE": label_of(one), "DRIVE_ID": one.id,
-            "SNAPSHOT": str(answer.facts.get("snapshot_id", "")), "PATH": str(answer.facts.get("path", "")),
+    return {"RESULT": words.get(answer.code, "failed"), "EXIT_CODE": str(int(answer.code)), "DRIVE": label_of(one) if one.id else "",
+            "DRIVE_ID": one.id, "SNAPSHOT": str(answer.facts.get("snapshot_id", "")), "PATH": str(answer.facts.get("path", "")),
             "MESSAGE": (answer.problems or answer.lines or [""])[-1]}
 
 
@@ -10180,12 +10561,12 @@ def tell_of_settings(trouble: str, scene: Scene) -> None:
         write_record({**record, "told_of_settings": scene.now.isoformat(timespec="seconds")})
 
 
-def settings_here(named: str) -> Settings:
-    """Read the settings that a run by itself needs. Raises UsageError where there are none, or no drive in them."""
+def settings_here(named: str, command: str) -> Settings:
+    """Read the settings that `command` needs, as it names no folders. Raises UsageError where there are none, or no drive in them."""
     path = find_settings(named)
     if not path:
-        raise UsageError(f"say what to copy and where to: snapback.py backup ~/Documents /media/usb (or write that into {SETTINGS}, see "
-                         f"README, and put it here: {show(configuration_path())})")
+        raise UsageError(f"say what to copy and where to: snapback.py {command} ~/Documents /media/usb (or write that into {SETTINGS}, "
+                         f"see README, and put it here: {show(configuration_path())})")
     settings = load_settings(path)
     if not settings.drives:
         raise UsageError(f"the settings file {show(path)} names no drive; add a section [drive ID] with the id that stands in the drive's "
@@ -10195,12 +10576,16 @@ def settings_here(named: str) -> Settings:
 
 def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `backup` without arguments: what the settings say, for each drive that is attached."""
+    settings = Settings(())
     try:
-        settings = settings_here(args.config)
-    except UsageError as err:
-        tell_of_settings(str(err), scene)
+        settings = settings_here(args.config, "backup")
+        orders = {one.id: order_of_settings(settings, one, args, scene) for one in settings.drives}
+    except SnapbackError as err:
+        if settings.notify:
+            tell_of_settings(str(err), scene)
+        if settings.on_result and not args.dry_run:
+            run_on_result(settings.on_result, results_for_others(Answer(err.code, (), [str(err)], {}), DriveSettings("")))
         raise
-    orders = {one.id: order_of_settings(settings, one, args, scene) for one in settings.drives}
     search = find_drives({one.id: one.path for one in settings.drives})
     answers: Dict[str, Answer] = {}
     for one in settings.drives:
@@ -10209,16 +10594,18 @@ def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
             if places:
                 place = the_only_place(label_of(one), places)
                 answers[one.id] = serve_drive(one, place, orders[one.id], args, scene, settings)
+            elif one.id in search.broken:
+                raise DriveError(search.broken[one.id])
             else:
-                answers[one.id] = miss_drive(one, label_of(one), search.silent.get(one.id, ""), quiet, scene.now)
-        except DriveAbsent:  # unplugged while the drives before it were copied to
-            answers[one.id] = miss_drive(one, label_of(one), "", quiet, scene.now)
+                answers[one.id] = miss_drive(one, search.silent.get(one.id, ""), quiet, scene.now)
+        except DriveAbsent as gone:  # since it was found
+            answers[one.id] = miss_drive(one, str(gone), quiet, scene.now)
         except SnapbackError as err:
-            answers[one.id] = Answer(err.code, (), [str(err)], {"error": str(err)})
+            answers[one.id] = Answer(err.code, (), [str(err)], {"error": str(err), "busy": isinstance(err, Locked)})
         except OSError as err:
             why = f"the system refused ({reason(err)}); every earlier dated copy is untouched"
             answers[one.id] = Answer(Exit.FAILED, (), [why], {"error": why})
-        tried = places and answers[one.id].facts.get("due", True) and answers[one.id].code is not Exit.LOCKED
+        tried = (places or one.id in search.broken) and answers[one.id].facts.get("due", True) and not answers[one.id].facts.get("busy")
         if settings.on_result and tried and not args.dry_run:
             why = run_on_result(settings.on_result, results_for_others(answers[one.id], one))
             answers[one.id] = with_problem(answers[one.id], why)
@@ -10252,22 +10639,20 @@ def run_backup(args: argparse.Namespace, scene: Scene) -> Answer:
         drive = open_drive(place)
     except DriveAbsent as absent:
         note_missed_at(place, scene.now)
-        if args.if_attached:
+        if args.if_attached and not isinstance(absent, MarkerGone):
             return Answer(Exit.DONE, [str(absent)], (), {"attached": False})
         raise
-    standing = standing_of(drive, order) if every else None
-    if every and standing and not is_due(standing.taken, every, scene.now):
-        with contextlib.suppress(OSError):
-            look_again(drive, standing.set_name, order.sources, scene.now)
-        return not_due_answer(drive, standing, scene.now)
+    order, unplanned = with_rotation_on(drive, order, args)
+    early = too_early(drive, order, standing_of(drive, order), every) if every else None
+    if early:
+        return early
     if args.dry_run:
-        look, set_name = preview(drive, order)
-        return preview_answer(look, set_name, drive.label, free_space(drive.path)[0])
+        return try_out(drive, order)
     schedule = " ".join(map(shell_word, schedule_words(args, order.sources, drive))) if made else ""
     if made and is_inside(script_path(), drive.path):
         schedule = (f"first copy {TOOL} from the drive to this computer, as nothing can start it while the drive is away; then run it "
                     "there by hand")
-    return back_up(drive, order, scene, args.eject, None, schedule)
+    return with_problem(back_up(drive, order, scene, Afterwards(args.eject, schedule=schedule)), unplanned)
 
 
 def add_init(parser: Parser) -> None:
@@ -10283,7 +10668,7 @@ def run_init(args: argparse.Namespace, scene: Scene) -> Answer:
     where = whole_path(args.dir)
     try:
         check_place(where, (), args.offline, args.anyway)
-        prepared = prepare_drive(where, args.label, args.offline, scene.now.isoformat(timespec="seconds"), plan_text)
+        prepared = prepare_drive(where, args.label, args.offline, scene.now.isoformat(timespec="seconds"), write_papers)
     except OSError as err:
         raise not_preparable(args.dir, err) from err
     remember_drive(where, prepared.marker)
@@ -10323,10 +10708,10 @@ def drive_named(args: argparse.Namespace, place: str) -> Optional[Tuple[Drive, s
     return (Drive(where, marker), named) if args.drive or marker else None
 
 
-def drives_to_read(args: argparse.Namespace) -> List[Tuple[Drive, str]]:
-    """Find the drives that a reading command means, marked or not, each with the name of the set, if one was named.
+def drive_at_hand(args: argparse.Namespace) -> Optional[Tuple[Drive, str]]:
+    """Find the drive that was named, else the one that this script or the current folder lies on, marked or not, and the set named.
 
-    The one that was named, else the one that this script or the current folder lies on, else those of the settings that are attached.
+    Raises DriveAbsent where the one that was named is not there.
     """
     for place in [args.drive] if args.drive else [one for one in (parent_path(script_path()), current_folder()) if one]:
         try:
@@ -10334,28 +10719,35 @@ def drives_to_read(args: argparse.Namespace) -> List[Tuple[Drive, str]]:
         except OSError as err:
             raise DriveAbsent(f"{show(place)} cannot be read ({reason(err)}); attach the drive, or run as a user who may read it") from err
         if found:
-            return [found]
+            return found
     if args.drive:
         raise DriveAbsent(f"there is no folder {show(args.drive)}; attach the drive, or check the path")
+    return None
+
+
+def drives_attached(args: argparse.Namespace) -> List[Tuple[str, Sequence[str]]]:
+    """Find the drives of the settings that are attached: of each its label, and where it is. Raises UsageError, DriveAbsent for none."""
     path = find_settings(args.config)
     settings = load_settings(path) if path else Settings(())
     search = find_drives({one.id: one.path for one in settings.drives})
-    drives = [open_drive(the_only_place(label_of(one), search.places[one.id])) for one in settings.drives if one.id in search.places]
+    drives = [(label_of(one), search.places[one.id]) for one in settings.drives if one.id in search.places]
     if path and not drives:
         raise DriveAbsent("no drive of the settings is attached; attach one, or say which: --drive DIR")
     if not drives:
         raise UsageError("say which drive: --drive DIR (this script does not lie on one, the current folder is on none, and there are no "
                          "settings)")
-    return [(drive, args.set) for drive in drives]
+    return drives
 
 
 def open_to_read(args: argparse.Namespace) -> Tuple[Drive, str]:
     """Find the one drive that a reading command means, and the name of the set, if one was named. Raises UsageError where several are."""
-    found = drives_to_read(args)
-    if len(found) > 1:
-        drives = ", ".join(f"--drive {shell_word(drive.path)}" for drive, _set in found)
-        raise UsageError(f"several drives are attached; say which: {drives}")
-    return found[0]
+    found = drive_at_hand(args)
+    if found:
+        return found
+    drives = [open_drive(the_only_place(label, places)) for label, places in drives_attached(args)]
+    if len(drives) > 1:
+        raise UsageError(f"several drives are attached; say which: {', '.join(f'--drive {shell_word(one.path)}' for one in drives)}")
+    return drives[0], args.set
 
 
 def no_set(drive: Drive, named: str, sets: Sequence[str], closed: Sequence[str]) -> str:
@@ -10384,19 +10776,34 @@ def list_drive(drive: Drive, named: str, now: datetime) -> Answer:
             snapshots = survey(folder)
             held = held_by(snapshots, read_accepted(folder))
             found[name] = Listed(snapshots, {date: count for date, count in bad.items() if folder.has(date)}, read_pins(folder),
-                                 held_text(held, folder.path) if held else "")
+                                 hold_lines(held_text(held), folder.path) if held else ())
         return list_answer(found, closed if not named else (), drive.label, now)
 
 
 def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
-    """Carry out `list`."""
-    answers = [(drive, list_drive(drive, named, scene.now)) for drive, named in drives_to_read(args)]
-    if len(answers) == 1:
-        return answers[0][1]
-    return Answer(min((answer.code for _drive, answer in answers), key=WORST_FIRST.index),
-                  [line for _drive, answer in answers for line in answer.lines],
-                  [line for _drive, answer in answers for line in answer.problems],
-                  {"snapshots": [{"drive": drive.path, **one} for drive, answer in answers for one in answer.facts["snapshots"]]})
+    """Carry out `list`: of several drives, one that cannot be used does not hide the others."""
+    found = drive_at_hand(args)
+    if found:
+        return list_drive(*found, scene.now)
+    drives = drives_attached(args)
+    places: List[str] = []
+    answers: List[Answer] = []
+    for label, tops in drives:
+        try:
+            drive = open_drive(the_only_place(label, tops))
+            answer = list_drive(drive, args.set, scene.now)
+        except SnapbackError as err:
+            if len(drives) == 1:
+                raise
+            answer = Answer(err.code, (), [str(err)], {"snapshots": []})
+        if len(drives) == 1:
+            return answer
+        places.append(tops[0])
+        answers.append(answer._replace(problems=[f"{label}: {line}" for line in answer.problems]))
+    return Answer(min((answer.code for answer in answers), key=WORST_FIRST.index),
+                  [line for answer in answers for line in answer.lines],
+                  [line for answer in answers for line in answer.problems],
+                  {"snapshots": [{"drive": place, **one} for place, answer in zip(places, answers) for one in answer.facts["snapshots"]]})
 
 
 def choose_set(drive: Drive, named: str) -> str:
@@ -10447,20 +10854,21 @@ def status_of(one: DriveSettings, search: Search, asked: Asked) -> DriveStatus:
     """Look how a drive stands; of an absent one the local record tells."""
     places, known = search.places.get(one.id, ()), seen_drives()
     seen, label = known.get(one.id, Seen(label=one.label)), label_of(one)
-    trouble = search.silent.get(one.id, "")
+    trouble = search.silent.get(one.id, "") or search.broken.get(one.id, "")
     try:
         if places:
-            drive = open_drive(the_only_place(label, places))
+            drive = open_found(one.id, the_only_place(label, places))
             with drive.guarded():
                 seen = see_drive(drive, set_to_judge(drive, asked, seen), asked.sources, seen, asked.now)
             if not asked.anyones:
                 note_seen(one.id, seen)
-        elif one.id in known:
+        elif one.id in known and one.id not in search.broken:
             note_missed(one.id, seen, asked.now)
     except SnapbackError as err:
         trouble = str(err)
     seen = seen._replace(offline=seen.offline if one.offline is None else one.offline)
-    return DriveStatus(one.id, label_of(one, seen), seen, bool(places), one.remind_after, trouble)
+    attached = bool(places) or one.id in search.broken
+    return DriveStatus(one.id, label_of(one, seen), seen, attached, one.remind_after, trouble)
 
 
 def run_status(args: argparse.Namespace, scene: Scene) -> Answer:
@@ -10583,17 +10991,20 @@ def add_rotate(parser: Parser) -> None:
 
 def run_rotate(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `rotate`."""
-    rotation = read_rotation(args)
+    read_rotation(args)
     drive, set_name = open_to_tend(args)
+    rotation = rotation_on(drive, args)
     with drive.guarded():
         set_folder = drive.root.child(set_name)
         snapshots = survey(set_folder)
         if args.dry_run:
-            return rotate_answer(prepare_rotation(set_folder, snapshots, rotation, newest_whole(snapshots), scene.now), True)
+            ready = prepare_rotation(set_folder, snapshots, rotation, newest_whole(snapshots), scene.now)
+            return rotate_answer(ready, snapshots, set_folder.path, True)
         lock = lock_set(drive, set_name)
     try:
         moment = Moment(scene.now, args.jobs, scene.expect)
-        return rotate_answer(Rotating(drive, set_name, rotation, moment).run(newest_whole(snapshots)), False)
+        done = Rotating(drive, set_name, rotation, moment).run(newest_whole(snapshots))
+        return rotate_answer(done, snapshots, set_folder.path, False)
     finally:
         unlock(lock)
 
@@ -10714,6 +11125,18 @@ def remove_schedule(kinds: Sequence[str]) -> Answer:
     return Answer(Exit.DONE, [said], (), {"removed": removed})
 
 
+def take_other_entries(kind: str) -> List[str]:
+    """Take our entry away from the other schedulers, as there is but one; give lines that say so."""
+    lines = []
+    for name, other in SCHEDULERS.items():
+        if name != kind and find_program(other.tool):
+            try:
+                lines += [f"The earlier entry in {other.name} was taken away."] if other.remove() else []
+            except (SnapbackError, OSError) as err:
+                lines.append(f"Whether {other.name} has an earlier entry is not known: {reason(err)}")
+    return lines
+
+
 def run_schedule(args: argparse.Namespace, _scene: Scene) -> Answer:
     """Carry out `schedule`."""
     if args.install and args.remove:
@@ -10728,7 +11151,7 @@ def run_schedule(args: argparse.Namespace, _scene: Scene) -> Answer:
             kind for kind, one in SCHEDULERS.items() if find_program(one.tool)])
     kind = args.scheduler or scheduler_here()
     if not args.paths:
-        settings_here(args.config)
+        settings_here(args.config, "schedule")
     elif args.config:
         raise UsageError("--config is for a schedule by the settings, which names no folders; leave it out, or leave out the folders")
     words = scheduled_words(args.paths, args.every or "1d", args.config)
@@ -10739,8 +11162,10 @@ def run_schedule(args: argparse.Namespace, _scene: Scene) -> Answer:
         raise UsageError(f"there is no {SCHEDULERS[kind].tool} on this computer; install it, or take another one: --with "
                          f"{' or '.join(other for other in SCHEDULERS if other != kind)}")
     texts = SCHEDULERS[kind].texts(schedule)
-    replaced = SCHEDULERS[kind].install(schedule) if args.install else ""
-    return schedule_answer(kind, schedule, texts, replaced if args.install else None)
+    if not args.install:
+        return schedule_answer(kind, schedule, texts, None)
+    answer = schedule_answer(kind, schedule, texts, SCHEDULERS[kind].install(schedule))
+    return answer._replace(lines=[*answer.lines, *take_other_entries(kind)])
 
 
 class Command(NamedTuple):

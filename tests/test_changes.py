@@ -936,3 +936,18 @@ def test_folders_that_differ_by_case_alone_are_never_merged_and_each_run_says_so
             for nth, name in enumerate((one, other)):
                 (box.source / name / "in").write_bytes(b"in %d on day %d" % (nth, day))
     assert ask("verify", "--drive", box.drive).code == 0
+
+
+@pytest.mark.needs("exfat")
+def test_whole_dated_folders_on_a_drive_without_hard_links_are_made_when_asked_for_and_their_price_is_said(
+    mounted: Callable[..., Mount], in_memory: Path
+) -> None:
+    box = Box(in_memory, mounted("exfat").path)
+    for day in range(2):
+        outcome = box.ask(day, "backup", "--set", "box", "--no-rotate", "--layout", "complete", box.source, box.drive)
+        assert (outcome.code, "takes its full size there" in outcome.out) == (0, True), outcome
+        assert not (box.a_set / date(day) / "NOT-THE-WHOLE-DATE.txt").exists()
+        for path in (path for path in box.source.rglob("*") if path.is_file()):
+            assert (box.a_set / date(day) / "source" / path.relative_to(box.source)).read_bytes() == path.read_bytes()
+    outcome = box.ask(2, "backup", "--set", "box", "--no-rotate", box.source, box.drive)
+    assert (outcome.code, "full size" in outcome.out) == (0, False)

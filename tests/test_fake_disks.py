@@ -317,6 +317,10 @@ def test_an_attached_drive_goes_on_where_it_was(computer: Computer, stick: str) 
     assert len(dates("/media/stick/annas-laptop")) == 2
 
 
+def marker_id(path: str) -> str:
+    return next(line[4:] for line in read(path + "/snapback-marker.txt").decode().splitlines() if line.startswith("id: "))
+
+
 # --- Drives in each other's place ------
 
 
@@ -400,7 +404,7 @@ def test_what_lies_on_a_drive_is_what_design_says(computer: Computer, stick: str
                "Documents/photos/old", "Documents/photos/old/dog.jpg", "SHA256SUMS"]  # fmt: skip
     a_set = {"history.jsonl", "latest", "lock", "manifests", f"manifests/{first}.gz", f"manifests/{second}.gz"}
     a_set |= {path for date in (first, second) for path in (date, *(f"{date}/{name}" for name in in_copy))}
-    should = {"snapback-marker.txt", "READ-ME-FIRST.txt", "snapback.py", "annas-laptop"}
+    should = {"snapback-marker.txt", "READ-ME-FIRST.txt", "restore.sh", "snapback.py", "annas-laptop"}
     should |= {f"annas-laptop/{path}" for path in a_set}
     assert {os.path.relpath(path, stick) for path in contents(stick)} - {"."} == should
     assert stat.S_IMODE(os.stat(stick + "/annas-laptop").st_mode) == 0o700
@@ -500,7 +504,7 @@ def test_a_disk_too_small_for_a_marker_and_the_tool_becomes_no_broken_drive(comp
     computer.fs.set_disk_usage(STICK_SIZE, path)
     copy = computer.back_up("--init", computer.documents, path)
     assert files_in(copy + "/Documents") == files_in(computer.documents)
-    assert names(path) == ["READ-ME-FIRST.txt", "annas-laptop", "snapback-marker.txt", "snapback.py"]
+    assert names(path) == ["READ-ME-FIRST.txt", "annas-laptop", "restore.sh", "snapback-marker.txt", "snapback.py"]
 
 
 # --- Read-only drives ------
@@ -871,6 +875,18 @@ def test_a_folder_that_only_sounds_like_a_synchronised_one_is_fine(computer: Com
         assert on_fake("init", folder).code == 0
 
 
+def test_init_says_what_to_do_next(computer: Computer, stick: str) -> None:
+    section = f"Its section in snapback.ini, for runs by themselves:  [drive {marker_id(stick)}]"
+    assert on_fake("init", stick).out.splitlines()[-2:] == [f"Next, make a dated copy:  snapback.py backup ~/Documents {stick}", section]
+    computer.back_up(computer.documents, stick)
+    there = f"It has dated copies already:  snapback.py list --drive {stick}"
+    assert on_fake("init", stick).out.splitlines()[-2:] == [there, section]
+    os.unlink(stick + "/snapback-marker.txt")
+    *_, has_copies, section = on_fake("init", stick).out.splitlines()
+    instead = f"for runs by themselves, in the place of the one it had:  [drive {marker_id(stick)}]"
+    assert (has_copies, section.endswith(instead)) == (there, True)
+
+
 def test_init_changes_nothing_where_there_is_a_marker(computer: Computer, stick: str) -> None:
     computer.back_up(computer.documents, stick)
     with nothing_changes():
@@ -903,7 +919,7 @@ def test_offline_is_refused_for_a_disk_that_stays(computer: Computer) -> None:
         refused(on_fake("init", "--offline", folder), 2, folder, "same disk", "--offline")
 
 
-@pytest.mark.parametrize("name", ["READ-ME-FIRST.txt", "snapback.py"])
+@pytest.mark.parametrize("name", ["READ-ME-FIRST.txt", "restore.sh", "snapback.py"])
 def test_a_file_of_somebody_elses_is_left_alone(computer: Computer, name: str) -> None:
     path = computer.attach("/media/new")
     computer.write(f"{path}/{name}", "mine")
@@ -1028,6 +1044,18 @@ def test_a_dry_run_says_all_and_writes_nothing_at_all(computer: Computer, stick:
         second = on_fake("backup", "-n", computer.documents, stick)
     lines = [line for line in second.out.splitlines() if "Documents/" in line]
     assert (second.code, lines) == (0, ["changed        10 B  Documents/letter.txt"])
+
+
+def test_a_dry_run_of_a_first_copy_of_many_files_says_what_is_in_which_folder(computer: Computer, stick: str) -> None:
+    for nth in range(30):
+        computer.write(f"/home/anna/Music/album/disc/{nth}", "12")
+    computer.write("/home/anna/Music/song", "1")
+    said = on_fake("backup", "-n", "/home/anna/Music", stick).out.splitlines()
+    assert said[:-1] == ["new             1 B  Music/: 1 file", "new            60 B  Music/album/: 30 files",
+                         "All files are new; add --json to see all"]  # fmt: skip
+    computer.back_up("/home/anna/Music", stick)
+    computer.write("/home/anna/Music/other", "1")
+    assert on_fake("backup", "-n", "/home/anna/Music", stick).out.splitlines()[:-1] == ["new             1 B  Music/other"]
 
 
 def test_a_dry_run_leaves_out_what_is_excluded_and_the_drive(computer: Computer) -> None:

@@ -239,3 +239,19 @@ def test_nobody_else_can_have_the_copies_by_a_marker_of_their_own(tmp_path: Path
             os.chown(path, owner, owner)
     monkeypatch.setattr(snapback, "mounts", lambda: [snapback.Mounted(str(tmp_path), "ext4")])
     assert snapback.find_drives({"0" * 32: ""}).places == {"0" * 32: [str(tmp_path / "own")]}
+
+
+@pytest.mark.needs("root")
+@pytest.mark.parametrize(
+    ("mode", "owner", "found"), [(0o1777, NOBODY, False), (0o1777, 0, True), (0o755, NOBODY, True), (0o777, NOBODY, True)]
+)
+def test_a_disk_on_which_anybody_may_make_files_is_a_drive_only_by_ones_own_marker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, owner: int, found: bool
+) -> None:
+    """Often /tmp is a disk of its own; and a stick may come from a computer where one has another number."""
+    (tmp_path / snapback.MARKER).write_text(snapback.marker_text(snapback.Marker("0" * 32, "STICK")))
+    os.chown(tmp_path / snapback.MARKER, owner, owner)
+    tmp_path.chmod(mode)
+    monkeypatch.setattr(snapback, "mounts", lambda: [snapback.Mounted(str(tmp_path), "tmpfs")])
+    assert bool(snapback.find_drives({"0" * 32: ""}).places) == found
+    assert snapback.find_drives({"0" * 32: str(tmp_path)}).places == {"0" * 32: [str(tmp_path)]}

@@ -90,6 +90,12 @@ def outside(used: Dict[str, Set[int]], *sections: int) -> Dict[str, List[int]]:
 # --- Order ------
 
 
+def test_nothing_else_lies_at_the_top() -> None:
+    """A test that writes into the current folder leaves something there, which is soon committed."""
+    wanted = {"snapback.py", "tests", "Makefile", "README.md", "LICENSE", "__pycache__"}
+    assert [name for name in os.listdir(SNAPBACK.parent) if not name.startswith(".") and name not in wanted] == []
+
+
 def test_the_sections_stand_in_order_under_banners_of_one_form() -> None:
     assert [line for line in LINES if line.startswith("# ---") and not BANNER.fullmatch(line)] == []
     numbers = [section.number for section in SECTIONS]
@@ -205,8 +211,8 @@ def test_the_disk_is_touched_in_its_own_section_only() -> None:
 
 # What of section 12 asks or changes the world: by an own call of another program, or by one of these that makes one.
 ACTING = {
-    "run_program", "ask_scheduler", "read_crontab", "write_crontab", "install_crontab", "remove_crontab", "put_entry", "take_entry",
-    "has_entry", "units_place", "install_units", "remove_units", "install_agent", "remove_agent", "task_name", "install_task",
+    "run_program", "ask_scheduler", "read_crontab", "write_crontab", "install_crontab", "remove_crontab", "put_entry", "own_entries",
+    "take_entries", "units_place", "install_units", "remove_units", "install_agent", "remove_agent", "task_name", "install_task",
     "remove_task", "scheduler_here", "notify", "run_on_result", "why_not_eject", "unmount", "eject",
 }
 

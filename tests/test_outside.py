@@ -419,6 +419,12 @@ def test_what_cannot_be_scheduled_is_refused_before_anything_is_touched(
     assert not table.exists()
 
 
+def test_without_settings_schedule_says_how_it_is_called(run: Run, home: Path) -> None:
+    for place in (".config/snapback", "Library/Application Support/snapback", "snapback"):
+        (home / place / "snapback.ini").unlink()
+    assert "say what to copy and where to: snapback.py schedule ~/Documents /media/usb (or write" in refusal(run("schedule"))
+
+
 def test_without_a_scheduler_that_is_said(run: Run, programs: Programs) -> None:
     assert "there is no scheduler here (crontab or systemctl is needed)" in refusal(run("schedule"))
 
@@ -543,8 +549,27 @@ def test_units_of_somebody_else_are_left_alone(run: Run, programs: Programs, tmp
     done = run("schedule", "--install")
     assert (done.code, "that snapback did not write" in done.err) == (1, True)
     assert [file.name for file in service.parent.iterdir()] == ["snapback.service"]
+    timer = service.parent / "snapback.timer"
+    timer.write_text("[Timer]\nOnCalendar=daily\n")
+    called = len(programs.words())
     assert run("schedule", "--remove").code == 0
-    assert service.exists()
+    assert (service.exists(), timer.exists(), len(programs.words())) == (True, True, called)  # nor is it switched off
+
+
+def test_there_is_one_entry_whichever_scheduler_has_it(run: Run, programs: Programs, table: Path, home: Path) -> None:
+    programs.add("systemctl")
+    table.write_text("MAILTO=anna\n")
+    units = home / ".config/systemd/user"
+    assert "was taken away" not in run("schedule", "--with", "systemd", "--install").out
+    done = run("schedule", "--with", "cron", "--install")
+    assert (done.code, list(units.iterdir()), "snapback.py backup" in table.read_text()) == (0, [], True)
+    assert done.out.endswith("The earlier entry in systemd was taken away.\n"), done
+    done = run("schedule", "--with", "systemd", "--install")
+    assert (done.code, len(list(units.iterdir())), table.read_text()) == (0, 2, "MAILTO=anna\n")
+    programs.add("crontab", "echo 'you may not' >&2; exit 1")
+    done = run("schedule", "--with", "systemd", "--install")
+    assert (done.code, done.err) == (0, "")
+    assert "Whether the crontab has an earlier entry is not known: the crontab cannot be read" in done.out
 
 
 def test_an_agent_is_loaded_and_taken_away(run: Run, programs: Programs, home: Path) -> None:

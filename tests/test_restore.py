@@ -109,6 +109,10 @@ def test_the_list_of_dates_names_the_folders_only_where_they_differ(tmp_path: Pa
     (tmp_path / "Pictures").mkdir()
     back_up(drive, tmp_path / "Pictures")
     assert re.findall("; (Documents|Pictures)", ask("list", "--drive", drive).out) == ["Documents", "Pictures"]
+    (tmp_path / "old" / "Documents").mkdir(parents=True)
+    back_up(drive, tmp_path / "old" / "Documents")
+    named = [line.rpartition("; ")[2] for line in ask("list", "--drive", drive).out.splitlines()[2:]]
+    assert named == [f"Documents={tmp_path}/Documents", "Pictures", f"Documents={tmp_path}/old/Documents"]
 
 
 def refused(outcome: Outcome, code: int, *about: str) -> None:
@@ -752,7 +756,7 @@ class World:
         found = {}
         for place in (self.root, self.drive):
             for path in sorted(place.iterdir()):
-                if path.name not in ("drive", "box", "out", "READ-ME-FIRST.txt", "snapback.py"):
+                if path.name not in ("drive", "box", "out", "READ-ME-FIRST.txt", "restore.sh", "snapback.py"):
                     tree = twin(path) if path.is_dir() else {b".": twin(place)[path.name.encode()]}
                     found.update({f"{path}/".encode() + below: entry for below, entry in tree.items()})
         return found

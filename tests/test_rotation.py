@@ -189,12 +189,12 @@ def test_a_dry_run_says_the_very_plan_that_is_then_carried_out(box: Box) -> None
     done = box.rotate(7, *KEEP_TWO)
     whole(box, copies, date(1), date(3), date(4), date(5))
     plan = [
-        f"keep    {date(1)}     pinned: the move",
-        f"keep    {date(3)}     last 2 (2nd)",
-        f"keep    {date(4)}     newest copy; last 2 (1st)",
-        f"keep    {date(5)}     newest copy; last 2 (1st)",
-        f"delete  {date(0)}     older than the 2 copies kept",
-        f"delete  {date(2)}     older than the 2 copies kept",
+        f"keep    {date(1)}     pinned: the move; of source",
+        f"keep    {date(3)}     last 2 (2nd); of source",
+        f"keep    {date(4)}     newest copy; last 2 (1st); of source",
+        f"keep    {date(5)}     newest copy; last 2 (1st); of other",
+        f"delete  {date(0)}     older than the 2 copies kept; of source",
+        f"delete  {date(2)}     older than the 2 copies kept; of source",
     ]
     assert planned.out.splitlines() == [*plan, "Would delete 2 and keep 4; nothing was deleted."]
     assert done.out.splitlines()[:-1] == plan
@@ -1527,6 +1527,16 @@ def test_for_room_the_oldest_go_but_no_newest_no_pinned_one_and_no_last_of_its_m
     assert (done["removed"], done["exit_code"]) == ([date(0), date(20), date(40)], 3)  # so much is never free, which is said
     whole(box, copies, date(10), date(50), date(60))
     assert box.facts(62, "--keep-last", "9", "--min-free", "99%")["removed"] == []
+
+
+def test_a_copy_that_may_go_for_room_is_named_once(box: Box) -> None:
+    box.take_daily(3)
+    assert box.rotate(4, "-n", *KEEP_TWO, "--min-free", "99.999%").out.splitlines() == [
+        f"keep    {date(2)}     newest copy; last 2 (1st)",
+        f"delete  {date(0)}     older than the 2 copies kept",
+        f"spare   {date(1)}     last 2 (2nd); oldest that others of its month outlive; goes only while too little is free",
+        "Would delete 1 and keep 2, of which 1 only while enough is free; nothing was deleted.",
+    ]
 
 
 def test_a_newest_copy_of_its_group_does_not_go_for_room(box: Box, in_memory: Path) -> None:

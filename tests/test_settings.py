@@ -763,7 +763,7 @@ def test_two_drives_with_one_id_are_refused_and_others_served(home: Path, source
     before = twin(one), twin(other)
     outcome = ask("backup")
     assert (outcome.code, outcome.err.count("\n"), len(dates(third / "box"))) == (2, 1, 1), outcome
-    said = "two drives have the id of BLUE: |clone of the other, so nothing was copied to either|remove its snapback-marker.txt"
+    said = "two drives have the id of BLUE: |clone of the other, so neither is used|remove its snapback-marker.txt"
     assert [word for word in (str(one), str(other), *said.split("|")) if word not in outcome.err] == []
     assert (differences(twin(one), before[0]), differences(twin(other), before[1])) == ([], [])
     status = ask("status")
@@ -814,6 +814,18 @@ def test_what_may_lie_on_another_computer_is_looked_at_only_when_its_path_is_sai
     assert snapback.find_drives({OTHER_ID: str(drive)}) == snapback.Search({}, {})
 
 
+def test_a_disk_below_a_servers_one_is_not_looked_at_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way to it leads over the server."""
+    disk = tmp_path / "home" / "disk"
+    disk.parent.mkdir()
+    drive_id = made_drive(disk)
+    for kind, places in {"ext4": [str(disk)], "nfs": [], "autofs": [str(disk)], "fuse.sshfs": []}.items():
+        for where in (tmp_path, tmp_path / "home"):
+            mounts = [snapback.Mounted("/", "9p"), snapback.Mounted(str(where), kind), snapback.Mounted(str(disk), "ext4")]
+            monkeypatch.setattr(snapback, "mounts", lambda mounts=mounts: mounts)
+            assert snapback.find_drives({drive_id: ""}).places.get(drive_id, []) == places
+
+
 def test_which_paths_are_asked_for_by_a_process_of_their_own(tmp_path: Path) -> None:
     """A link may lead anywhere, and an automounter asks a server."""
     (tmp_path / "plain" / "folder").mkdir(parents=True)
@@ -854,6 +866,33 @@ def test_a_server_that_is_gone_keeps_nobody_waiting(
         finally:
             os.kill(daemon, signal.SIGCONT)  # also lets a thread go that waits for it
     assert len(dates(good / "box")) == 3
+
+
+@pytest.mark.needs("root", "exfat")
+def test_a_source_on_a_server_that_is_gone_keeps_nobody_waiting(
+    home: Path, source: Path, drive: Path, tmp_path: Path, mounted: Mounting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = mounted("exfat")
+    (disk.path / "letter").write_text("dear Anna")
+    made_drive(drive)
+    (tmp_path / "link").symlink_to(disk.path)
+    listed = [one._replace(kind="nfs") if one.place == str(disk.path) else one for one in snapback.mounts()]
+    monkeypatch.setattr(snapback, "mounts", lambda: listed)
+    monkeypatch.setattr(snapback, "PATIENCE_FOR_SERVERS", 0.3)
+    daemon = disk._daemon()
+    assert daemon
+    with ThreadPoolExecutor(1) as pool:
+        os.kill(daemon, signal.SIGSTOP)
+        try:
+            time.sleep(1.1)  # so long the system itself remembers what the daemon said
+            for path in (disk.path, disk.path / "below", tmp_path / "link"):
+                write_settings(home, for_drives(source, drive).replace(f"sources = {source}", f"sources =\n  {source}\n  nas = {path}"))
+                for words in (["backup"], ["status"], ["backup", f"nas={path}", drive]):
+                    outcome = pool.submit(ask, *words).result(timeout=20)
+                    assert (outcome.code, f"{path} does not answer: no dated copy was made" in outcome.err) == (1, True), outcome
+        finally:
+            os.kill(daemon, signal.SIGCONT)  # also lets a thread go that waits for it
+    assert ask("backup").code == 0
 
 
 # --- Several drives ------
@@ -908,7 +947,7 @@ def put_a_file_in_its_place(disk: Mount) -> None:
 FAILING: Dict[str, Tuple[Callable[[Mount], None], int, str]] = {  # what becomes of a drive -> exit code, what is said
     "full": (fill_up, 1, "this copy does not fit on the drive BAD"),
     "read-only": (make_read_only, 1, "read-only"),
-    "without its marker": (damage_marker, 75, "not attached"),
+    "without its marker": (damage_marker, 1, "is damaged"),
     "another's": (give_away, 2, "belongs to another computer"),
     "with a file in its set's place": (put_a_file_in_its_place, 1, "box"),
 }

@@ -97,6 +97,11 @@ def world(tmp_path: Path) -> World:
     return made
 
 
+def hold_cure(world: World) -> List[str]:
+    return ["if that was not you, it may be ransomware: unplug this drive, and read READ-ME-FIRST.txt on another computer",
+            f"if it was you, run: snapback.py accept --drive {world.drive / 'box'}"]
+
+
 def half_of(world: World) -> None:
     for file in world.files()[::2]:
         world.encrypt(file)
@@ -124,8 +129,14 @@ def test_what_looks_like_ransomware_holds_the_set(world: World, attack: str) -> 
     assert (outcome.code, "ransomware" in outcome.err, outcome.err.count("ON HOLD")) == (5, True, 1), outcome
     assert set(before) < set(world.copies)
     assert "ON HOLD since" in (world.drive / "box" / "HOLD.txt").read_text()
-    assert world.ask("list").code == 3
-    assert "on hold since" in world.ask("list").err
+    why, *cure, end = outcome.err.splitlines()
+    assert (why.startswith(f"on hold since {world.copies[-1]}: "), why.endswith("; nothing old is deleted")) == (True, True)
+    assert cure == hold_cure(world)
+    assert end.startswith("ON HOLD - the dated copy was made")
+    listed = world.ask("list")
+    assert (listed.code, listed.err.splitlines()) == (3, [f"box: {line}" for line in (why, *cure)])
+    rotated = world.ask("rotate")
+    assert (rotated.code, rotated.err.splitlines()) == (5, [f"no old dated copy was deleted: {why.rpartition(';')[0]}", *cure])
 
 
 def test_files_that_had_not_rested_count_as_well(tmp_path: Path) -> None:
@@ -321,6 +332,8 @@ def test_a_hold_lasts_until_it_is_accepted(world: World) -> None:
     assert world.back_up().code == 5
     held = world.back_up("--keep-last", "1")
     assert (held.code, len(world.copies)) == (5, 3)
+    why = f"on hold since {world.copies[1]}, as much was lost at once (HOLD.txt there says what); nothing old is deleted"
+    assert held.err.splitlines()[:-1] == [why, *hold_cure(world)], held
     rotated = world.ask("rotate", "--keep-last", "1")
     assert (rotated.code, len(world.copies), "on hold since" in rotated.err) == (5, 3, True), rotated
     assert world.ask("rotate", "-n", "--keep-last", "1").code == 5

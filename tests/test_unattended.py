@@ -127,6 +127,36 @@ def test_without_arguments_every_attached_drive_gets_what_the_settings_say(anna:
         assert held == ["Documents", "Documents/letter", "SHA256SUMS", "office", "office/plan"]
 
 
+@pytest.mark.parametrize("words", ["rotate --drive BLUE", "rotate", "rotate --drive BLUE --min-free 1M", "backup DOCUMENTS BLUE",
+                                   "backup OTHER BLUE", "backup --min-free 1M"])  # fmt: skip
+def test_what_the_settings_keep_no_command_deletes_that_does_not_say_so(anna: Person, words: str) -> None:
+    """By default the last 3 of a day are kept."""
+    anna.drive("BLUE")
+    (anna.home / "Other").mkdir()
+    (anna.home / "Other" / "plan").write_text("x")
+    anna.settings(BLUE="keep-last = 7")
+    for hour in range(6):
+        assert anna.at(hour, "backup", "-q").code == 0
+    places = {"BLUE": anna.place / "BLUE", "DOCUMENTS": anna.documents, "OTHER": anna.home / "Other"}
+    assert anna.at(7, *(places.get(word, word) for word in words.split())).code == 0
+    assert len(anna.copies("BLUE")) == (7 if "backup" in words else 6)
+    assert anna.at(7, "rotate", "--keep-last", "2").code == 0
+    assert len(anna.copies("BLUE")) == (3 if "OTHER" in words else 2)
+
+
+def test_settings_that_cannot_be_read_let_nothing_be_deleted(anna: Person) -> None:
+    anna.drive("BLUE")
+    anna.settings(BLUE="keep-last = 7")
+    for hour in range(6):
+        assert anna.at(hour, "backup", "-q").code == 0
+    anna.settings("keep-dayly = 7", BLUE="")
+    outcome = anna.at(7, "backup", anna.documents, anna.place / "BLUE")
+    assert (outcome.code, len(anna.copies("BLUE"))) == (3, 7), outcome
+    assert "nothing old was deleted, as it is not known what to keep: the settings file " in outcome.err
+    assert (anna.at(8, "rotate", "--drive", anna.place / "BLUE").code, len(anna.copies("BLUE"))) == (2, 7)
+    assert (anna.at(8, "rotate", "--drive", anna.place / "BLUE", "--keep-last", "1").code, len(anna.copies("BLUE"))) == (0, 1)
+
+
 def test_what_stands_on_the_command_line_goes_before_the_settings(anna: Person) -> None:
     anna.drive("BLUE")
     anna.settings("keep-last = 1", BLUE="")
@@ -402,6 +432,30 @@ def test_a_drive_that_was_never_attached_is_heard_of_after_remind_after_too(anna
     assert notices(programs) == [["snapback: BLUE", f"{said} be copied to"]] * 2
 
 
+YEAR = 24 * 365
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_clock_that_was_ahead_puts_no_reminder_off(anna: Person, programs: Programs, seen: bool) -> None:
+    if seen:
+        anna.drive("BLUE")
+        anna.settings(BLUE="")
+        assert anna.at(YEAR, "backup").code == 0
+        anna.unplug("BLUE")
+    else:
+        anna.ids["BLUE"] = "0" * 32
+        anna.settings(BLUE="")
+    assert hear(anna, programs, [YEAR + 1], "--if-due", "-q") == Heard([], [])
+    assert hear(anna, programs, range(24 * 8), "--if-due", "-q") == Heard([168, 188], [168, 188])
+
+
+def test_where_nothing_can_be_remembered_an_absent_drive_is_heard_of_each_time(anna: Person, programs: Programs) -> None:
+    anna.ids["BLUE"] = "0" * 32
+    anna.settings(BLUE="")
+    (anna.home / ".local").write_text("no folder")
+    assert hear(anna, programs, [0, 1, 200], "--if-due", "-q") == Heard([0, 1, 200], [0, 1, 200])
+
+
 @pytest.mark.parametrize(
     ("there", "words", "code"),
     [
@@ -436,6 +490,72 @@ def test_by_hand_an_overdue_drive_is_always_spoken_of(anna: Person) -> None:
         (0, False, ["RED"]), (3, True, ["RED"]), (3, True, ["RED"])]  # fmt: skip
 
 
+def test_a_drive_that_was_exchanged_during_the_run_gets_no_copy(anna: Person, programs: Programs) -> None:
+    """The copy on the first drive may take hours."""
+    for label in ("BLUE", "RED", "STRANGER"):
+        anna.drive(label)
+    programs.add("tell", f"cd {anna.place} && [ -e STRANGER ] && mv RED away && mv STRANGER RED || true")
+    anna.settings("on-result = tell", BLUE="", RED="")
+    before = twin(anna.place / "STRANGER")
+    outcome = anna.at(0, "backup")
+    assert (outcome.code, made_on(outcome), len(anna.copies("BLUE"))) == (0, ["BLUE"], 1), outcome
+    assert "RED is not attached, so nothing was copied to it: another drive, STRANGER, is now at" in outcome.out, outcome
+    assert differences(twin(anna.place / "RED"), before) == []
+    assert anna.record("RED")["missed_since"]
+
+
+def put_a_folder_in_the_markers_place(anna: Person) -> None:
+    remove_the_marker(anna)
+    (anna.place / "BLUE" / "snapback-marker.txt").mkdir()
+
+
+@pytest.mark.parametrize("with_path", [True, False])
+@pytest.mark.parametrize("happens", ["break_the_marker", "remove_the_marker", "put_a_folder_in_the_markers_place"])
+def test_a_drive_that_is_there_and_cannot_be_used_is_no_absent_one(
+    anna: Person, programs: Programs, happens: str, with_path: bool
+) -> None:
+    anna.drive("BLUE")
+    anna.drive("RED")
+    programs.add("tell")
+    anna.settings("on-result = tell", BLUE="", RED="")
+    assert anna.at(0, "backup", "-q").code == 0
+    if not with_path:  # then the place where it was seen last is looked at
+        file = anna.home / ".config" / "snapback" / "snapback.ini"
+        file.write_text(file.read_text().replace(f"path = {anna.place / 'BLUE'}\n", ""))
+    globals()[happens](anna)
+    before = twin(anna.place / "BLUE")
+    outcome = anna.at(24, "backup", "--if-due", "-q")
+    assert (outcome.code, outcome.err.count("\n"), "marker" in outcome.err) == (1, 1, True), outcome
+    assert len(notices(programs)) == 1
+    assert [call.variables["SNAPBACK_RESULT"] for call in programs.calls("tell")] == ["ok", "ok", "failed", "ok"]
+    outcome = anna.at(25, "backup", "--if-attached", "-q", anna.documents, anna.place / "BLUE")
+    assert (outcome.code != 0, "marker" in outcome.err) == (True, True), outcome
+    assert differences(twin(anna.place / "BLUE"), before) == []
+
+
+def test_an_automounter_is_not_asked_where_a_drive_was_seen_last(anna: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would mount again what was ejected."""
+    anna.drive("BLUE")
+    anna.settings(BLUE="")
+    assert anna.at(0, "backup", "-q").code == 0
+    remove_the_marker(anna)
+    listed = snapback.mounts()
+    for kind, broken in (("autofs", 0), ("ext4", 1)):
+        monkeypatch.setattr(snapback, "mounts", lambda kind=kind: [*listed, snapback.Mounted(str(anna.place / "BLUE"), kind)])
+        assert len(snapback.find_drives({anna.ids["BLUE"]: ""}).broken) == broken
+
+
+@pytest.mark.needs("root", "mount")
+def test_a_drive_that_fails_where_it_was_seen_last_is_no_absent_one(anna: Person, mounted: Callable[..., Mount]) -> None:
+    disk = mounted("ext4")
+    anna.ids["STICK"] = anna.facts(-1, "init", disk.path, "--label", "STICK")["id"]
+    anna.settings(STICK="")
+    assert anna.at(0, "backup", "-q").code == 0
+    disk.shut_down()
+    outcome = anna.at(24, "backup", "--if-due", "-q")
+    assert (outcome.code, outcome.err.count("\n")) == (1, 1), outcome
+
+
 # --- Telling people ------
 
 
@@ -459,6 +579,64 @@ def test_a_notice_is_shown_once_a_day_for_each_kind_of_trouble(anna: Person, pro
     anna.documents.rename(anna.home / "elsewhere")
     assert anna.at(73, "backup", "--if-due", "-q").code == 1
     assert len(notices(programs)) == 4  # it had been well in between
+
+
+def test_another_run_that_hangs_is_told_of_when_the_newest_copy_is_old(anna: Person, programs: Programs) -> None:
+    anna.drive("BLUE")
+    anna.settings("set = box", BLUE="remind-after = 3d")
+    assert anna.at(0, "backup").code == 0
+    programs.add("tell")
+    anna.settings("set = box\non-result = tell", BLUE="remind-after = 3d")
+    held = lock(anna)
+    told = []
+    for hour in (24, 71, 72, 91, 92):
+        outcome = anna.at(hour, "backup", "--if-due", "-q")
+        assert (outcome.code, "another run of snapback is working on this set" in outcome.err) == (11, True), outcome
+        told.append(("that other run may hang" in outcome.err, len(notices(programs)), len(programs.calls("tell"))))
+    assert told == [(False, 0, 0), (False, 0, 0), (True, 1, 1), (True, 1, 2), (True, 2, 3)]
+    assert {call.variables["SNAPBACK_RESULT"] for call in programs.calls("tell")} == {"failed"}
+    os.close(held)
+
+
+@pytest.mark.parametrize("absent", [True, False])
+def test_a_notice_that_nobody_could_be_shown_is_tried_again(anna: Person, programs: Programs, absent: bool) -> None:
+    """Nobody may be logged in at night; the line on stderr comes once a day all the same where a drive is away."""
+    anna.drive("BLUE")
+    anna.settings(BLUE="remind-after = 1d")
+    assert anna.at(0, "backup").code == 0
+    if absent:
+        anna.unplug("BLUE")
+    else:
+        anna.documents.rename(anna.home / "elsewhere")
+    programs.add("notify-send", "exit 1")
+    said = [anna.at(hour, "backup", "--if-due", "-q").code for hour in (24, 25)]
+    assert (said, len(notices(programs))) == ([3, 0] if absent else [1, 1], 2)
+    programs.add("notify-send")
+    said = [anna.at(hour, "backup", "--if-due", "-q").code for hour in (26, 27, 43, 44, 45, 46)]
+    assert (said, len(notices(programs))) == ([0, 0, 0, 3, 0, 0] if absent else [1] * 6, 4)
+    assert ["is not attached" in text for _, text in notices(programs)] == [absent] * 4
+
+
+@pytest.mark.parametrize("notify", ["", "notify = no"])
+@pytest.mark.parametrize("sources", ["~/Documents\nexclude-from = ~/nothing", "~/Documents\nexclude-from = ~/Documents/bad", "~/fifo"])
+def test_settings_that_lead_to_nothing_usable_are_told_of_as_well(anna: Person, programs: Programs, sources: str, notify: str) -> None:
+    """They were right when they were written; then something went away, or changed."""
+    anna.drive("BLUE")
+    programs.add("tell")
+    (anna.documents / "bad").write_text("!")
+    os.mkfifo(anna.home / "fifo")
+    anna.settings(f"on-result = tell\n{notify}", BLUE="")
+    file = anna.home / ".config" / "snapback" / "snapback.ini"
+    file.write_text(file.read_text().replace("sources = ~/Documents", f"sources = {sources}"))
+    outcome = anna.at(0, "backup", "--if-due", "-q")
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1), outcome
+    sentence = outcome.err[len("snapback: "):].rstrip("\n")
+    assert notices(programs) == ([] if notify else [["snapback: nothing is copied", sentence]])
+    (call,) = programs.calls("tell")
+    assert {name: call.variables[f"SNAPBACK_{name}"] for name in ("RESULT", "EXIT_CODE", "DRIVE", "MESSAGE")} == {
+        "RESULT": "failed", "EXIT_CODE": "2", "DRIVE": "", "MESSAGE": sentence}  # fmt: skip
+    assert anna.at(1, "backup", "-n", "-q").code == 2
+    assert len(programs.calls("tell")) == 1
 
 
 def test_a_notice_cannot_be_painted(anna: Person, programs: Programs) -> None:
@@ -609,7 +787,7 @@ def test_status_says_all_of_it_in_words_and_to_machines(anna: Person) -> None:
         "  space        FREE of TOTAL free; at the present pace enough for SOME TIME",
         "RED: attached at /media/RED",
         "  newest copy  2026-03-05_081700, 1 day ago",
-        "  last check   never: run snapback.py verify, which reads everything again",
+        "  last check   never: run snapback.py verify --drive /media/RED",
         "  space        FREE of TOTAL free; at the present pace enough for SOME TIME",
         "",
         "Three copies  yes: the original, BLUE and RED",
@@ -617,6 +795,8 @@ def test_status_says_all_of_it_in_words_and_to_machines(anna: Person) -> None:
         "One offline   yes: BLUE",
         "Plug in next  BLUE",
     ]
+    anna.unplug("RED")
+    assert "  last check   never: attach it and run snapback.py verify" in anna.at(97, "status").out.splitlines()
     blue, red = found.pop("drives")
     assert found == {"safe": True, "tripwire": True, "three_copies": True, "two_disks": True, "one_offline": True,
                      "plug_in_next": anna.ids["BLUE"], "exit_code": 0}  # fmt: skip
@@ -674,6 +854,10 @@ def date_in_the_future(anna: Person) -> None:
     assert anna.at(24 * 300, "backup", "--set", "box", anna.documents, anna.place / "BLUE").code == 0
 
 
+def date_both_in_the_future(anna: Person) -> None:
+    assert anna.at(24 * 300, "backup").code == 0
+
+
 def remove_all(anna: Person) -> None:
     for label in ("BLUE", "RED"):
         remove_tree(anna.copy(label).parent)
@@ -681,6 +865,27 @@ def remove_all(anna: Person) -> None:
 
 def break_the_marker(anna: Person) -> None:
     (anna.place / "BLUE" / "snapback-marker.txt").write_text("snapback marker, but no more")
+
+
+def remove_the_marker(anna: Person) -> None:
+    (anna.place / "BLUE" / "snapback-marker.txt").unlink()
+
+
+def have_what_cannot_be_read(anna: Person) -> None:
+    """A copy is made of it all the same (3): of one file anew, of the other the earlier content."""
+    refused = [str(anna.documents / name) for name in ("letter", "secret")]
+    (anna.documents / "secret").write_text("x")
+    opened = snapback.Folder.open_file
+
+    def open_file(folder: snapback.Folder, name: str) -> int:
+        if f"{folder.path}/{name}" in refused:
+            raise PermissionError(13, "Permission denied")
+        return opened(folder, name)
+
+    os.utime(anna.documents / "letter", (0, 0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapback.Folder, "open_file", open_file)
+        assert anna.at(1, "backup", "--jobs", "1").code == 3
 
 
 class Stand(NamedTuple):
@@ -694,18 +899,24 @@ class Stand(NamedTuple):
 
 STANDS: Dict[str, Stand] = {
     "well": Stand(lambda _anna: None, 24, 0, "Safe: newest dated copy 1 day ago, on BLUE"),
+
     "both overdue": Stand(lambda _anna: None, 24 * 9, 1, "NOT SAFE: there is no recent dated copy"),
     "both overdue and away": Stand(take_both_away, 24 * 9, 1, "RED: its newest copy is 9 days old: attach it for a new one"),
     "one overdue": Stand(copy_to_red_only, 24 * 9, 3, "BLUE: its newest copy is 9 days old: run: snapback.py backup"),
-    "caught up": Stand(copy_to_both, 24 * 9, 0, "Safe: newest dated copy now"),
+    "caught up": Stand(copy_to_both, 24 * 9, 0, "Safe: newest dated copy just now"),
     "away": Stand(take_both_away, 24, 0, "BLUE: away, last seen 1 day ago"),
     "on hold": Stand(lose_much, 3, 3, "BLUE: on hold since 2026-03-02_101700, as much was lost at once\n  unplug it, or if it was you: "),
     "damaged": Stand(damage_a_file, 3, 3, "BLUE: 1 damaged file in its newest copy: run: snapback.py backup"),
     "in the future": Stand(date_in_the_future, 3, 3, "BLUE: its newest copy is dated in the future: is the clock right?"),
+    "the other one counts": Stand(date_in_the_future, 3, 3, "Safe, but see below: newest dated copy 3 h ago, on RED"),
+    "both in the future": Stand(date_both_in_the_future, 3, 1, "NOT SAFE: there is no recent dated copy"),
+    "not in the copy": Stand(have_what_cannot_be_read, 2, 3, "BLUE: 1 file or folder is not in its newest copy, as "),
+    "not anew in the copy": Stand(have_what_cannot_be_read, 2, 3, "BLUE: 1 file or folder is only as before in its newest copy, as "),
     "no copy at all": Stand(remove_all, 3, 1, "BLUE: there is no dated copy on it: run: snapback.py backup"),
     "another computer's": Stand(make_it_another_computers, 3, 3, "belongs to another computer"),
     "its set is a file": Stand(put_a_file_in_the_sets_place, 3, 3, "BLUE: the drive BLUE"),
-    "no marker": Stand(break_the_marker, 3, 0, "BLUE: away"),
+    "marker damaged": Stand(break_the_marker, 3, 3, "BLUE: the marker of "),
+    "marker gone": Stand(remove_the_marker, 3, 3, "holds dated copies, but its marker, snapback-marker.txt, is gone"),
 }  # fmt: skip
 
 
@@ -828,6 +1039,28 @@ def test_a_drive_is_not_spoken_of_before_a_copy_is_due_on_it(anna: Person, progr
 
 
 # --- Several drives attached ------
+
+
+def test_list_shows_the_other_drives_where_one_cannot_be_used(anna: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    anna.drive("BLUE"), anna.drive("RED")
+    anna.ids["CLONE"] = "f" * 32
+    anna.settings("set = box", BLUE="", RED="", CLONE="")
+    assert anna.at(0, "backup").code == 0
+    clone(anna)
+    monkeypatch.chdir(anna.home)
+    listed = anna.at(1, "list")
+    assert (listed.code, re.findall("box on (.*)", listed.out)) == (2, ["RED"]), listed
+    assert listed.err.startswith("BLUE: two drives have the id of BLUE")
+    assert [one["drive"] for one in anna.facts(1, "list")["snapshots"]] == [str(anna.place / "RED")]
+
+
+def test_list_says_of_which_drive_it_speaks(anna: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    anna.drive("BLUE"), anna.drive("RED")
+    anna.settings("set = box", BLUE="", RED="")
+    assert anna.at(0, "backup").code == 0
+    lose_much(anna)
+    monkeypatch.chdir(anna.home)
+    assert re.findall("(.*): box: on hold", anna.at(3, "list").err) == ["BLUE", "RED"]
 
 
 def test_list_shows_all_attached_drives_of_the_settings_and_other_commands_ask_which(
@@ -1051,3 +1284,44 @@ def test_a_fresh_copy_by_hand_counts_too(anna: Person) -> None:
     assert days_of_fresh_copies(anna, [0, 10]) == [0]
     assert anna.at(24 * 20, "backup", "--fresh").code == 0
     assert days_of_fresh_copies(anna, [30, 40, 49, 50]) == [30, 50]  # 30: as the letter of the copy before is not looked at
+
+
+@pytest.mark.needs("root", "mount")
+@pytest.mark.parametrize("other", [0, 7 << 20])  # bytes that another program puts there
+def test_without_room_for_a_fresh_copy_one_that_shares_files_is_made(
+    anna: Person, mounted: Callable[..., Mount], monkeypatch: pytest.MonkeyPatch, other: int
+) -> None:
+    disk = mounted("tmpfs", "12M").path
+    (anna.documents / "book").write_bytes(os.urandom((7 if not other else 3) << 20))
+    anna.ids["STICK"] = anna.facts(-1, "init", disk, "--label", "STICK")["id"]
+    anna.settings(STICK="fresh-every = 30d")
+    assert anna.at(0, "backup", "-q").code == 0
+    if other:
+        (disk / "film").write_bytes(bytes(other))
+        monkeypatch.setattr(snapback.SetRun, "_first_look", lambda *_: snapback.Look(1, 0, 0, [], []))  # it came after that
+    outcome = anna.at(24 * 40, "backup", "-q")
+    assert (outcome.code, "STICK has no room for the fresh copy that fresh-every asks for" in outcome.err) == (3, True), outcome
+    first, second = sorted(disk.glob("*/????-??-??_*"))
+    assert (first / "Documents/book").stat().st_ino == (second / "Documents/book").stat().st_ino
+    outcome = anna.at(24 * 41, "backup", "-q", "--fresh")
+    assert outcome.code == 1, outcome  # a person who asks for one is given it or nothing
+
+
+def test_a_fresh_copy_is_due_though_a_clock_was_ahead(anna: Person) -> None:
+    anna.drive("BLUE")
+    anna.settings(BLUE="fresh-every = 30d")
+    stored = []
+    for day in (400, 0, 1):  # exit code 3: a clock behind the newest copy
+        assert anna.at(24 * day, "backup").code in (0, 3)
+        stored.append({path.stat().st_ino for path in anna.place.glob("BLUE/*/*_*/*/letter")})
+    assert [len(inodes) for inodes in stored] == [1, 2, 2]
+
+
+def test_a_fresh_copy_trips_as_any_other_does(anna: Person) -> None:
+    anna.drive("BLUE")
+    anna.settings("keep-last = 1", BLUE="fresh-every = 30d")
+    for how in ("dear", "encrypted"):
+        for nth in range(60):
+            (anna.documents / f"letter {nth}").write_text(f"{how} {nth}")
+        outcome = anna.at(0 if how == "dear" else 24 * 40, "backup", "-q")
+    assert (outcome.code, len(anna.copies("BLUE"))) == (5, 2), outcome
