@@ -99,6 +99,7 @@ class Exit(IntEnum):
 
 MARKER = "snapback-marker.txt"
 MANIFEST = "SHA256SUMS"
+EXPIRED = "SHA256SUMS.expired"   # the list of a date that is let go, while later dates need files of it
 TWINS = "manifests"
 FOUND = "found"              # what stood in a deleted dated copy and was in no list
 PINS = "pins"
@@ -114,6 +115,8 @@ LATEST = "latest"
 PART_NOTICE = "NOT-THE-WHOLE-DATE.txt"   # says what a dated folder is that does not hold every file
 RECOVERY = "READ-ME-FIRST.txt"
 RECOVERY_TITLE = "READ ME FIRST: how to get files back from this drive"
+RESTORER = "restore.sh"
+RESTORER_TITLE = "#!/bin/sh\n# Brings a whole date back from this drive, without Python"
 TOOL = "snapback.py"
 INCOMPLETE = ".incomplete"
 DELETING = ".deleting"
@@ -242,6 +245,14 @@ class State(Enum):
     DAMAGED = "manifest damaged"
     INCOMPLETE = "interrupted"
     DELETING = "being deleted"
+    EXPIRED = "let go; what later dates need of it is kept"
+
+
+class Layout(Enum):
+    """How a dated copy stores unchanged files."""
+
+    COMPLETE = "complete"        # every file is in its folder, unchanged ones as hard links
+    CHANGES = "changes"          # only what is new or changed; the list says in which earlier folder the rest lies
 
 
 class Snapshot(NamedTuple):
@@ -328,7 +339,7 @@ class Counts:
         self.files: Dict[Same, int] = dict.fromkeys(Same, 0)
         self.dirs: Dict[Same, int] = dict.fromkeys(Same, 0)
         self.bytes = self.added = self.other = self.sockets = self.excluded = self.gone = self.kept = self.skipped = 0
-        self.mended = self.moved = 0
+        self.mended = self.moved = self.occupied = 0
 
     @property
     def total_files(self) -> int:
@@ -1146,6 +1157,9 @@ def newest_whole(snapshots: Iterable[Snapshot]) -> Optional[Snapshot]:
     return whole[-1] if whole else None
 
 
+LAYOUTS = frozenset(layout.value for layout in Layout)
+
+
 def why_no_rotation(snapshots: Sequence[Snapshot]) -> str:
     """Say why nothing of a set may be deleted (a hold aside), or give an empty text."""
     unreadable = [one.name for one in snapshots if one.state is State.DAMAGED]
@@ -1154,7 +1168,7 @@ def why_no_rotation(snapshots: Sequence[Snapshot]) -> str:
                 f"you need of it by hand, then remove its folder and {TWINS}/{unreadable[0]}.gz")
     if newest_whole(snapshots) is None:
         return "there is no whole dated copy"
-    if any(one.header.get("layout") != "complete" for one in snapshots if one.state is State.WHOLE):
+    if any(one.header.get("layout") not in LAYOUTS for one in snapshots if one.state is State.WHOLE):
         return "some dated copies share files in a way that this version does not know; use the newest snapback"
     return ""
 
@@ -1623,6 +1637,13 @@ def next_folder(line: str, above: List[Tuple[str, Dict[str, Known]]]) -> str:
     return path
 
 
+def plain_reference(line: str, prefix: str) -> str:
+    """Read the name out of the hash line of a file of the folder at hand that lies in an earlier date; nothing where that takes parsing."""
+    begins = line.find("/", 69) + 1 if line.startswith("  ../", 64) and line[0] != "\\" else 0
+    name = line[begins + len(prefix):]
+    return name if begins and line.startswith(prefix, begins) and "/" not in name else ""
+
+
 def read_blocks(lines: Iterable[str]) -> Iterator[Block]:
     """Read a manifest's lines (without first and last) folder by folder; memory holds one folder.
 
@@ -1640,7 +1661,8 @@ def read_blocks(lines: Iterable[str]) -> Iterator[Block]:
                 name = line[66 + len(prefix):]
                 plain = line.startswith(prefix, 66) and line[64:66] == "  " and "/" not in name
                 if not plain or line[0] == "\\" or " path=" in meta:
-                    name = name_in(path, original_path(Known(meta, line)))
+                    name = plain_reference(line, prefix) if " path=" not in meta else ""
+                    name = name or name_in(path, original_path(Known(meta, line)))
                 if name in entries or name in PATH_ONLY:
                     raise ManifestDamaged(f"{quoted(name[:100])} stands twice, or is no name")
                 entries[name] = Known(meta, line)
@@ -1671,7 +1693,7 @@ PLAIN_FILE = re.compile(r"# type=file .*\n[^\\].{63}  (?!\.\./)(.*)(?:\n|\Z)")
 
 
 def listed_paths(entries: str) -> Iterable[str]:
-    r"""Read which paths the entries of one folder name: files, links and all else that is no folder.
+    r"""Read which paths the entries of one folder name, of what lies in it: files, links and all else that is no folder.
 
     >>> listed_paths("# type=file size=0\n" + "0" * 64 + "  a/b\n# type=fifo path=a/c\\040d")
     ['a/b', 'a/c d']
@@ -1683,12 +1705,30 @@ def listed_paths(entries: str) -> Iterable[str]:
     paths, lines = [], iter(entries.split("\n") if entries else ())
     for line in lines:
         if line.startswith(FILE_LINE):
-            paths.append(original_path(Known(line, next(lines, ""))))
+            known = Known(line, next(lines, ""))
+            path = original_path(known)
+            if parse_hash_line(known.hash_line)[1] == path:  # else it lies in an earlier date, or stands here under another name
+                paths.append(path)
         elif not line.startswith("# type="):
             raise ManifestDamaged(f"unknown line {quoted(line[:60])}")
         elif not line.startswith(SKIPPED_DIR_LINE):  # such a folder is not in the dated copy
             paths.append(path_word(line))
     return paths
+
+
+# The line of checksums of a file that lies in an earlier date, and of one that lies in its own; escaped or not.
+REFERENCE = re.compile(r"^(\\?)([0-9a-f]{64}  \.\./.*)$", re.MULTILINE)
+OWN_FILE = re.compile(r"^(\\?)([0-9a-f]{64}  (?!\.\./).*)$", re.MULTILINE)
+
+
+def stored_paths(entries: str, wanted: "re.Pattern[str]") -> Iterator[str]:
+    """Read the stored paths of a piece of a manifest: REFERENCE or OWN_FILE.
+
+    >>> list(stored_paths("# type=file size=0" + chr(10) + "0" * 64 + "  ../2026-11-20_230001/a", REFERENCE))
+    ['../2026-11-20_230001/a']
+    """
+    for escaped, line in wanted.findall(entries):
+        yield parse_hash_line(escaped + line)[1] if escaped else line[66:]
 
 
 def split_folder(text: str) -> Tuple[str, str]:
@@ -1767,6 +1807,33 @@ def meta_of(words: Mapping[str, str]) -> Meta:
                 time_ns(words.get("time", "")), parse_xattrs(words))
 
 
+def refer(hash_text: str, snapshot: str) -> str:
+    """Give the hash line of a later dated copy for what lies where this line of the dated copy `snapshot` says.
+
+    >>> refer("0" * 64 + "  Documents/a", "2026-11-20_230001")[64:]
+    '  ../2026-11-20_230001/Documents/a'
+    >>> refer(refer("0" * 64 + "  a", "2026-11-20_230001"), "2026-11-21_230001")[64:]
+    '  ../2026-11-20_230001/a'
+    """
+    at = 67 if hash_text.startswith("\\") else 66
+    return hash_text if hash_text.startswith("../", at) else f"{hash_text[:at]}../{snapshot}/{hash_text[at:]}"
+
+
+def without_path(line: str) -> str:
+    """Take the original path off the line of a file; what it is follows from the stored path, or is said anew."""
+    return line.partition(" path=")[0]
+
+
+def stored_lines(line: str, digest: str, stored: str, path: str) -> Known:
+    """Write the two lines of a file whose content lies at `stored`; its own path is said where that does not tell it.
+
+    >>> stored_lines("# type=file size=0", "0" * 64, "../2026-11-20_230001/old", "new").line
+    '# type=file size=0 path=new'
+    """
+    known = Known(without_path(line), hash_line(digest, stored))
+    return known if original_path(known) == path else known._replace(line=f"{known.line} path={escape(path)}")
+
+
 def stored_place(stored: str, snapshot: str) -> Tuple[str, Tuple[str, ...]]:
     """Say in which dated copy, and where in it, a stored path lies; raise ManifestDamaged if it leads elsewhere.
 
@@ -1809,7 +1876,7 @@ def parse_end(line: str) -> Dict[str, Any]:
     """Read a manifest's last line; raise ManifestDamaged where something is missing or has another type."""
     end = parse_json_line(line, END_MAGIC)
     counts = [end.get(word) for word in ("files", "dirs", "bytes")] + [end.get(word, 0) for word in (
-        "added", "skipped", "kept", "gone", "excluded", "sockets", "other", "new", "changed")]
+        "added", "occupied", "skipped", "kept", "gone", "excluded", "sockets", "other", "new", "changed")]
     if not all(type(count) is int and 0 <= count <= COUNT_LIMIT for count in counts) or not isinstance(end.get("sha256"), str):
         raise ManifestDamaged("its last line is not complete")
     return end
@@ -1863,6 +1930,23 @@ def hold_notice(date: str, tripped: Any) -> str:
             "another computer. The dated copies before this one are as they were.\n\n"
             "If it was you: snapback.py accept --drive FOLDER\n"
             "(FOLDER is the one in which this file lies)\n")
+
+
+def part_notice(date: str) -> str:
+    """Write the notice in a dated folder that does not hold every file."""
+    return (f"This folder is not the whole of {date}: it holds the files that were new or had changed then.\n\n"
+            "What had not changed lies in the folders of earlier dates; the list of this date, SHA256SUMS, says where. Please delete\n"
+            "no dated folder by hand: later dates need what is in it.\n\n"
+            "The whole date comes back with one of these, started at the top of this drive:\n\n"
+            f"  python3 snapback.py restore {date} --drive . --to FOLDER\n"
+            f"  sh restore.sh SET/{date} FOLDER          (Linux, macOS; without Python)\n\n"
+            "SET is the name of the folder in which this one lies, FOLDER a new folder on the computer.\n")
+
+
+def expired_notice(date: str) -> str:
+    """Write the notice in the folder of a dated copy that was let go, once nothing is in it but what later ones need."""
+    return (f"This folder is what is left of {date}, an old dated copy that was let go: it holds the files that later dates\n"
+            "need, as they had not changed since. It goes by itself when no date needs it any more; please do not delete it by hand.\n")
 
 
 def marker_text(marker: Marker) -> str:
@@ -3415,6 +3499,16 @@ def write_text(folder: Folder, name: str, text: str, owner: str) -> None:
     folder.flush()
 
 
+def write_new(folder: Folder, name: str, text: str) -> None:
+    """Write a text file that is not there yet, under its own name: nothing else is left of it when that is interrupted. Raises OSError."""
+    fd = folder.create_file(name)
+    try:
+        write_all(fd, text.encode("utf-8", "surrogateescape"))
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def append_line(folder: Folder, name: str, line: str) -> None:
     """Add a line to a file of the set, on a line of its own even if the last one was torn by a power cut."""
     fd = os.open(folder.at(name), os.O_RDWR | os.O_APPEND | os.O_CREAT | NOFOLLOW | BINARY, 0o600, dir_fd=folder.fd)
@@ -3475,6 +3569,13 @@ def free_space(path: str) -> Tuple[int, int]:
     """Give the free and the total bytes of the disk that holds `path`."""
     usage = shutil.disk_usage(path)
     return usage.free, usage.total
+
+
+def cluster_size(path: str) -> int:
+    """Give the bytes that the smallest file takes on the disk that holds `path`, as far as the system tells: large ones on exFAT."""
+    with contextlib.suppress(OSError, AttributeError):  # Windows does not tell
+        return os.statvfs(path).f_frsize or 4096
+    return 4096
 
 
 def used_on_disks(paths: Iterable[str]) -> Dict[int, int]:
@@ -3817,6 +3918,30 @@ def try_drive(folder: Folder) -> Abilities:
         return Abilities(links, counts, symlinks, modes, step, not trial.has("A"), takes_name(trial, "\udce9"))
     finally:
         remove_tree(folder, name)
+
+
+def folded(name: str) -> str:
+    """Give what names share that a drive may take for one.
+
+    >>> folded("Docs.") == folded("docs")
+    True
+    """
+    return name.casefold().rstrip(". ")
+
+
+def takes_for_one(folder: Folder, name: str, other: str) -> bool:
+    """Tell whether a drive takes two names for one, by trying it in a new folder, which is removed again. Raises OSError."""
+    passing = unique_name("trial", "names")
+    trial = folder.make(passing)
+    try:
+        os.close(trial.create_file(name))
+        return trial.has(other)
+    except OSError as err:
+        if err.errno not in NAME_REFUSED:
+            raise
+        return False
+    finally:
+        remove_tree(folder, passing)
 
 
 # -- locks --
@@ -4303,12 +4428,15 @@ def proved_manifest(file: BinaryIO) -> "Manifest":
 def load_manifest(set_folder: Folder, name: str) -> "Manifest":
     """Open the proved manifest of a dated copy, or its twin. Raises ManifestDamaged where neither is whole."""
     why: Optional[Exception] = None
-    for is_twin in (False, True):
-        try:
-            return proved_manifest(twin_file(set_folder, name) if is_twin else manifest_file(set_folder.child(name)))
-        except (ManifestDamaged, OSError) as err:
-            why = why or err
-    raise ManifestDamaged(reason(why) if why else "") from why
+    try:
+        for is_twin in (False, True):
+            try:
+                return proved_manifest(twin_file(set_folder, name) if is_twin else manifest_file(set_folder.child(name)))
+            except (ManifestDamaged, OSError) as err:
+                why = why or err
+        raise ManifestDamaged(reason(why) if why else "") from why
+    finally:
+        why = None  # else the error and this frame hold each other, and with them the locks of whoever called
 
 
 class ManifestWriter:
@@ -5083,16 +5211,25 @@ def check_place(path: str, sources: Sequence[str], offline: bool, anyway: bool) 
                                  "another disk")
 
 
-def furnish(root: Folder, recovery: str, owner: str) -> List[str]:
+class Papers(NamedTuple):
+    """What lies on a drive for a bad day: the recovery plan, and the script that needs no Python."""
+
+    plan: str
+    restorer: str
+
+
+def furnish(root: Folder, papers: Papers, owner: str) -> List[str]:
     """Put the tool and the recovery plan on a drive; say what is left alone because snapback did not write it."""
     notes = []
     remove_unique(root, owner)
-    present = read_text(root, RECOVERY)
-    if present != recovery:
-        if (present or RECOVERY_TITLE).startswith(RECOVERY_TITLE) and (present is not None or not root.has(RECOVERY)):
-            write_text(root, RECOVERY, recovery, owner)
+    for name, title, text in ((RECOVERY, RECOVERY_TITLE, papers.plan), (RESTORER, RESTORER_TITLE, papers.restorer)):
+        present = read_text(root, name)
+        if present == text:
+            continue
+        if (present or title).startswith(title) and (present is not None or not root.has(name)):
+            write_text(root, name, text, owner)
         else:
-            notes.append(f"{RECOVERY} on the drive was not written by snapback; it was left alone")
+            notes.append(f"{name} on the drive was not written by snapback; it was left alone")
     own = own_text()
     present = read_text(root, TOOL, 4 * MIB)
     if present is None and not root.has(TOOL):
@@ -5104,8 +5241,8 @@ def furnish(root: Folder, recovery: str, owner: str) -> List[str]:
     return notes
 
 
-def prepare_drive(path: str, label: str, offline: bool, created: str, recovery: Callable[[Marker], str]) -> Prepared:
-    """Make a marker (unless there is one), put the tool and the recovery plan there, and try what the drive can do."""
+def prepare_drive(path: str, label: str, offline: bool, created: str, papers: Callable[[Marker], Papers]) -> Prepared:
+    """Make a marker (unless there is one), put the tool and the plan there, and try what the drive can do."""
     root = Folder.top(path)
     marker, made = read_marker(root), False
     if marker is None and root.has(MARKER):
@@ -5115,13 +5252,23 @@ def prepare_drive(path: str, label: str, offline: bool, created: str, recovery: 
         abilities = try_drive(root)
         name = " ".join(show(label).split()) or show(path_parts(path)[-1] if path_parts(path) else "drive")
         marker, made = Marker(new_id(), name[:100], created, offline), True
-        notes = furnish(root, recovery(marker), "init")
+        notes = furnish(root, papers(marker), "init")
         write_text(root, MARKER, marker_text(marker), "init")  # last: it alone makes the folder a drive
     free, total = free_space(path)
     return Prepared(marker, made, abilities, free, total, tuple(notes), bool(disks_of(path) & system_disks()), any(list_sets(root)))
 
 
 # -- sets --
+
+
+def describe_expired(folder: Folder, name: str) -> Snapshot:
+    """Read the first and last line of a dated copy that was let go; whatever is wrong with them, it is none any more. Raises OSError."""
+    try:
+        with manifest_file(folder, EXPIRED) as file:
+            manifest = open_manifest(file, prove=False)
+            return Snapshot(name, State.EXPIRED, manifest.header, manifest.end)
+    except ManifestDamaged:
+        return Snapshot(name, State.EXPIRED)
 
 
 def describe(set_folder: Folder, name: str) -> Snapshot:
@@ -5131,7 +5278,10 @@ def describe(set_folder: Folder, name: str) -> Snapshot:
     """
     for is_twin in (False, True):
         try:
-            with twin_file(set_folder, name) if is_twin else manifest_file(set_folder.child(name)) as file:
+            folder = set_folder.child(name)
+            if not is_twin and folder.has(EXPIRED) and not folder.has(MANIFEST):
+                return describe_expired(folder, name)
+            with twin_file(set_folder, name) if is_twin else manifest_file(folder) as file:
                 other = b"" if is_twin else twin_first_line(set_folder, name)
                 manifest = open_manifest(file, prove=is_twin or (bool(other) and file.readline(LINE_LIMIT) != other))
                 return Snapshot(name, State.WHOLE, manifest.header, manifest.end, is_twin)
@@ -5562,6 +5712,7 @@ class Deletion:
         self.failed: Notes = []
         self.found: List[str] = []
         self.damage = ""
+        self.list = EXPIRED if self.top.has(EXPIRED) and not self.top.has(MANIFEST) else MANIFEST
 
     def run(self) -> None:
         """Remove everything that is listed. Raises ManifestDamaged, with the rest still there, or OSError for the drive."""
@@ -5585,13 +5736,13 @@ class Deletion:
             self._noting(parts, self._leave, trail, parts)
         self._noting((), self._leave, trail, ())
         if not self.failed:
-            self.top.unlink(MANIFEST)
+            self.top.unlink(self.list)
             self.set_folder.rmdir(self.name + DELETING)
 
     def _manifest_file(self) -> BinaryIO:
         """Open the manifest. Raises ManifestDamaged where there is none, OSError."""
         try:
-            return manifest_file(self.top)
+            return manifest_file(self.top, self.list)
         except FileNotFoundError as err:
             raise ManifestDamaged("it is gone") from err
 
@@ -5630,7 +5781,7 @@ class Deletion:
             return  # two workers had a part of it, and the other one removed it
         for name in folder.names():
             path = "/".join((*parts, name))
-            if path != MANIFEST and path not in self.kept:
+            if path != self.list and path not in self.kept:
                 self._noting([*parts, name], self._set_apart, folder, parts, name)
         if parts and "/".join(parts) not in self.kept:
             trail.at(parts[:-1]).rmdir(parts[-1])
@@ -5737,7 +5888,8 @@ def mark_for_deletion(set_folder: Folder, twins: Folder, name: str) -> None:
 def delete_copy(set_folder: Folder, name: str, begun: bool, workers: Workers) -> Deletion:
     """Delete one dated copy, or finish that. Raises ManifestDamaged, OSError."""
     if not begun:
-        proved_manifest(manifest_file(set_folder.child(name))).file.close()
+        folder = set_folder.child(name)
+        proved_manifest(manifest_file(folder, MANIFEST if folder.has(MANIFEST) else EXPIRED)).file.close()
         mark_for_deletion(set_folder, set_folder.child(TWINS), name)
     elif not is_folder(set_folder.stat(name + DELETING)):
         raise ManifestDamaged("it is no folder")
@@ -5755,17 +5907,87 @@ def prepare_rotation(set_folder: Folder, snapshots: Sequence[Snapshot], rotation
     return Rotated(plan, put_off=why, held=held is not None, attention=bool(why))
 
 
+def references(set_folder: Folder, by: Iterable[str], to: Collection[str]) -> Dict[str, Set[int]]:
+    """Find what the lists of some dated copies need of the folders of others: for each of those the hashes of stored paths.
+
+    Two paths of one hash can only mean that a file stays which might go. Raises ManifestDamaged where a list cannot be read.
+    """
+    needed: Dict[str, Set[int]] = {name: set() for name in to}
+    for name in by:
+        with load_manifest(set_folder, name) as manifest:
+            for entries in manifest.entries():
+                for stored in stored_paths(entries, REFERENCE):
+                    snapshot, _, path = stored[3:].partition("/")
+                    if snapshot in needed:
+                        needed[snapshot].add(hash(path))
+    return needed
+
+
+def expire(set_folder: Folder, name: str) -> None:
+    """Let a dated copy be none any more, though files of it are needed: its twin goes, and its list gets another name. Raises OSError."""
+    twins, folder = set_folder.child(TWINS), set_folder.child(name)
+    if twins.has(name + ".gz"):
+        twins.unlink(name + ".gz")
+        twins.flush()
+    folder.rename(MANIFEST, folder, EXPIRED)
+    folder.flush()
+
+
+def free_unneeded(set_folder: Folder, name: str, needed: Collection[int], pulse: Pulse) -> Notes:
+    """Remove those files of an expired dated copy that no list needs; give what could not be removed. Raises ManifestDamaged, OSError."""
+    top, failed = set_folder.child(name), []  # type: Folder, Notes
+    device, trail = set_folder.own_stat().st_dev, Trail(top)
+    make_clearable(top, device)
+    with proved_manifest(manifest_file(top, EXPIRED)) as manifest:
+        emptied: Set[Tuple[str, ...]] = set()
+        for entries in manifest.entries():
+            for path in stored_paths(entries, OWN_FILE):
+                if hash(path) in needed or path == EXPIRED:
+                    continue
+                parts = plain_parts(path)
+                try:
+                    trail.at(parts[:-1], functools.partial(enter_to_clear, device)).unlink(parts[-1])
+                except (FileNotFoundError, NotADirectoryError):
+                    continue  # it went before
+                except OSError as err:
+                    if err.errno in GONE or is_read_only(err):
+                        raise
+                    failed.append(Note(f"{name}/{path}", reason(err)))
+                emptied.update(parts[:count] for count in range(1, len(parts)))
+            pulse.tell()
+    for parts in sorted(emptied, key=len, reverse=True):
+        with contextlib.suppress(OSError):  # something is still in it
+            trail.at(parts[:-1]).rmdir(parts[-1])
+    top.flush()
+    return failed
+
+
+def note_expired(folder: Folder, name: str) -> None:
+    """Say in the folder of an expired dated copy what it is. What is cut off here is written anew later. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        folder.unlink(PART_NOTICE)
+    write_new(folder, PART_NOTICE, expired_notice(name))
+
+
+def nothing_to_free(set_folder: Folder, name: str) -> bool:
+    """Tell whether what was not needed of an expired dated copy is gone: its notice says so last. Raises OSError."""
+    return read_text(set_folder.child(name), PART_NOTICE) == expired_notice(name)
+
+
 class Rotating:
     """The rotation of a set whose lock the caller holds; what it has deleted stays known when the rest fails."""
 
     def __init__(self, drive: Drive, set_name: str, rotation: Rotation, moment: Moment) -> None:
         self.drive, self.set_name, self.rotation, self.moment = drive, set_name, rotation, moment
         self.deletions: List[Deletion] = []
+        self.expired: List[str] = []     # dated copies that are gone, though later ones need files of their folders
+        self.stuck: Notes = []           # what of those could not be removed
 
     @property
     def removed(self) -> List[str]:
         """Name the dated copies that are gone."""
-        return [one.name for one in self.deletions if not one.failed]
+        gone = [one.name for one in self.deletions if not one.failed and one.list == MANIFEST]
+        return list(dict.fromkeys([*self.expired, *gone]))
 
     @property
     def found(self) -> List[str]:
@@ -5775,7 +5997,7 @@ class Rotating:
     @property
     def failed(self) -> List[Note]:
         """Give what could not be deleted, and why."""
-        return [note for one in self.deletions for note in one.failed]
+        return [*self.stuck, *(note for one in self.deletions for note in one.failed)]
 
     def run(self, newest: Optional[Snapshot]) -> Rotated:
         """Rotate, unless something forbids it; `newest` is what the clock is held against. Raises UsageError, DriveError."""
@@ -5791,7 +6013,7 @@ class Rotating:
             with self.drive.guarded():
                 return self._carry_out(set_folder, ready.plan)
         finally:
-            if self.deletions:  # also when the rest was interrupted; a drive that went away says so itself
+            if self.deletions or self.expired:  # also when the rest was interrupted; a drive that went away says so itself
                 with contextlib.suppress(OSError):
                     append_line(set_folder, HISTORY, json.dumps({
                         "what": "rotate", "time": self.moment.now.isoformat(timespec="seconds"), "removed": self.removed,
@@ -5807,12 +6029,18 @@ class Rotating:
         begun = [one.name[:-len(DELETING)] for one in present if one.state is State.DELETING]
         spare = [one.name for one in plan.spare if not min_free.is_there(*free_space(drive.path))]
         names = [*begun, *(one.name for one in plan.remove), *spare]
-        guard = lock_against_readers(drive, self.set_name) if names else None
+        expired = [one.name for one in present if one.state is State.EXPIRED]
+        wanted = names or any(not nothing_to_free(set_folder, name) for name in expired)
+        guard = lock_against_readers(drive, self.set_name) if wanted else None
         if guard is None:
             return Rotated(plan, put_off=SOMEBODY_READS if names else "")
         drive.safe = "no dated copy on it was touched but those that the plan drops"
         before = free_space(drive.path)[0]
-        notes = self._delete(set_folder, names, begun, spare, sum(int(one.end.get("files", 0)) for one in present if one.name in names))
+        files = sum(int(one.end.get("files", 0)) for one in present if one.name in names)
+        if expired or any(one.header.get("layout") == Layout.CHANGES.value for one in present):
+            notes = self._let_go(set_folder, present, names, begun, spare)
+        else:
+            notes = self._delete(set_folder, names, begun, spare, files)
         set_folder.flush()
         flush = whole_flush(drive.root)
         if flush:
@@ -5822,7 +6050,69 @@ class Rotating:
                               "is protected, or the last of its month"))
         return Rotated(plan, self.removed, max(0, free_space(drive.path)[0] - before), self.found, [*notes, *self.failed])
 
-    def _delete(self, set_folder: Folder, names: Sequence[str], begun: Collection[str], spare: Collection[str], files: int) -> Notes:
+    def _let_go(self, set_folder: Folder, present: Sequence[Snapshot], names: Sequence[str], begun: Collection[str],
+                spare: Sequence[str]) -> Notes:
+        """Delete dated copies of a set in which later ones need files of earlier ones: those of the plan, then one by one for room."""
+        at_once = [name for name in names if name not in begun and name not in spare]
+        notes = [*self._delete(set_folder, begun, begun, (), 0), *self._let_go_together(set_folder, present, at_once)]
+        for name in spare:
+            if self.rotation.min_free.is_there(*settled_space(self.drive.root)):
+                break
+            notes += self._let_go_together(set_folder, present, [name])
+        return notes
+
+    def _let_go_together(self, set_folder: Folder, present: Sequence[Snapshot], wanted: Sequence[str]) -> Notes:
+        """Expire dated copies, all of them before the first file goes, as they may need each other's; then remove what nobody needs."""
+        dropped, notes = [], []  # type: List[str], Notes
+        for name in wanted:
+            try:
+                proved_manifest(manifest_file(set_folder.child(name))).file.close()
+                dropped.append(name)
+            except ManifestDamaged as err:
+                notes.append(Note(name, f"its list is damaged ({err}); look at it, and delete nothing by hand: later dates may need it"))
+        kept = [one.name for one in present if one.state is State.WHOLE and one.name not in {*dropped, *self.removed}]
+        before = [one.name for one in present if one.state is State.EXPIRED] + self.expired
+        before = [name for name in before if set_folder.has(name)]
+        try:
+            needed = references(set_folder, kept, {*before, *dropped})
+            self._expire(set_folder, dropped, needed)
+        except ManifestDamaged as err:
+            return [*notes, Note("", f"a list is damaged ({err}), so it is not known what is needed: nothing was deleted; run: "
+                                 "snapback.py verify")]
+        self._free(set_folder, [*before, *(name for name in dropped if name in self.expired)], needed, notes)
+        return notes
+
+    def _expire(self, set_folder: Folder, dropped: Sequence[str], needed: Dict[str, Set[int]]) -> None:
+        """Let dated copies be none any more, but those that were pinned a moment ago; what these need is added to `needed`."""
+        for name in dropped:
+            self.drive.check()
+            if name not in read_pins(set_folder):
+                expire(set_folder, name)
+                self.expired.append(name)
+                continue
+            for folder, paths in references(set_folder, [name], needed).items():
+                needed[folder] |= paths
+
+    def _free(self, set_folder: Folder, names: Sequence[str], needed: Mapping[str, Collection[int]], notes: Notes) -> None:
+        """Remove of expired dated copies what nobody needs; `notes` gets what was left alone, and why."""
+        pulse = new_pulse(self.moment.expect(0, 0), 1)
+        with Workers(1, pulse, functools.partial(clear, pulse)) as workers:
+            for name in names:
+                self.drive.check()
+                try:
+                    if not needed[name]:
+                        self.deletions.append(delete_copy(set_folder, name, False, workers))
+                        continue
+                    stuck = free_unneeded(set_folder, name, needed[name], pulse)
+                    self.stuck += stuck
+                except ManifestDamaged as err:
+                    stuck = []
+                    notes.append(Note(name, f"its list is damaged ({err}); what is in it stays"))
+                if not stuck:
+                    with contextlib.suppress(OSError):  # then a later run looks again
+                        note_expired(set_folder.child(name), name)
+
+    def _delete(self, set_folder: Folder, names: Collection[str], begun: Collection[str], spare: Collection[str], files: int) -> Notes:
         """Delete dated copies, `files` files in all; the drive is looked at again before each. Give what was left alone, and why."""
         notes: Notes = []
         pulse = new_pulse(self.moment.expect(files, 0), self.moment.jobs)
@@ -5848,7 +6138,7 @@ class Order(NamedTuple):
 
     sources: Tuple[Source, ...]
     now: datetime
-    recovery: Callable[[Marker], str]    # writes the recovery plan
+    papers: Callable[[Marker], Papers]   # writes what lies on a drive for a bad day
     rules: Rules = Rules()
     set_name: str = ""
     adopt: bool = False
@@ -5859,6 +6149,7 @@ class Order(NamedTuple):
     rotation: Optional[Rotation] = None      # None: nothing old is deleted
     watched: bool = True             # somebody is shown how far the run is
     jobs: int = 1
+    layout: Optional[Layout] = None  # None: what suits the drive
 
 
 def has_rested(words: Mapping[str, str], rested_ns: int) -> bool:
@@ -5906,6 +6197,22 @@ class Toll:
         self.add(path, Losses(*(-count for count in lost_alone(known, self.rested_ns))))
 
 
+class StoredFile(NamedTuple):
+    """A file on the drive: the folder in which it lies, its name there, and its path as another dated copy's list says it."""
+
+    folder: Folder
+    name: str
+    stored: str
+
+    def is_there(self, size: int) -> bool:
+        """Tell whether it is a file of so many bytes. Raises OSError where the drive fails."""
+        try:
+            info = self.folder.stat(self.name)
+        except FileNotFoundError:
+            return False
+        return stat.S_ISREG(info.st_mode) and info.st_size == size
+
+
 class Earlier:
     """The dated copy that a source is compared with: its manifest, read side by side with the walk."""
 
@@ -5916,11 +6223,8 @@ class Earlier:
         self.gone = 0
         self.toll: Optional[Toll] = None
         self.left_out: Set[str] = set()      # paths that the rules exclude now
-        try:
-            self.trail: Optional[Trail] = Trail(set_folder.child(name))
-        except OSError:
-            self.trail = None
-        self.moves: Optional[Trail] = None
+        self.set_folder = set_folder
+        self.trails: Dict[Tuple[str, bool], Trail] = {}      # of the dates whose folders are looked into
         taken = parse_time(manifest.header["taken"])
         self.racy_after_ns = int(taken.timestamp()) * 10**9 - RACY_NS if taken else 0
 
@@ -5928,6 +6232,11 @@ class Earlier:
     def seq(self) -> int:
         """Give the dated copy's number."""
         return int(self.manifest.header["seq"])
+
+    @property
+    def is_complete(self) -> bool:
+        """Tell whether it has every file in its own folder."""
+        return bool(self.manifest.header.get("layout") == Layout.COMPLETE.value)
 
     @property
     def sources(self) -> Mapping[str, str]:
@@ -5971,19 +6280,35 @@ class Earlier:
         while self.block is not None:
             self.pass_by()
 
+    MOST_TRAILS = 8      # several folders of each are kept open
+
     def folder(self, path: str) -> Optional[Folder]:
         """Open the folder on the drive; None where a person has removed it."""
-        return self._open(self.trail, path)
+        return self._open(self.name, path.split("/") if path else ())
 
-    def folder_for_moves(self, path: str) -> Optional[Folder]:
-        """Open a folder on the drive, away from where the walk is."""
-        if self.trail and not self.moves:
-            self.moves = Trail(self.trail.root)
-        return self._open(self.moves, path)
+    def stored(self, known: Known, for_moves: bool = False) -> Optional[StoredFile]:
+        """Find the stored file of an entry, in this dated copy or an earlier one; `for_moves`: away from where the walk is.
 
-    def _open(self, trail: Optional[Trail], path: str) -> Optional[Folder]:
+        None where a person has removed its folder, or the list leads elsewhere; whether the file is there is not looked at.
+        """
         try:
-            return trail.at(path.split("/") if path else ()) if trail else None
+            snapshot, parts = stored_place(parse_hash_line(known.hash_line)[1], self.name)
+        except ManifestDamaged:
+            return None
+        folder = self._open(snapshot, parts[:-1], for_moves)
+        return StoredFile(folder, parts[-1], "/".join(("..", snapshot, *parts))) if folder else None
+
+    def _open(self, snapshot: str, parts: Sequence[str], for_moves: bool = False) -> Optional[Folder]:
+        trail = self.trails.pop((snapshot, for_moves), None)
+        try:
+            trail = trail or Trail(self.set_folder.child(snapshot))
+        except OSError:
+            return None
+        self.trails[snapshot, for_moves] = trail  # the one that was used last comes last
+        if len(self.trails) > self.MOST_TRAILS:
+            del self.trails[next(iter(self.trails))]
+        try:
+            return trail.at(parts)
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             return None
 
@@ -5993,8 +6318,7 @@ class Moved(NamedTuple):
 
     path: str
     known: Known
-    folder: Folder
-    name: str
+    old: StoredFile
     linkable: bool = True            # what is stored may get one more name
     place: int = 0                   # where its lines begin in the manifest
 
@@ -6007,8 +6331,8 @@ class Errand(NamedTuple):
     path: str                        # as in the copy; its last part is the new name
     same: Same = Same.NEW
     known: Optional[Known] = None
-    old: Optional[Folder] = None     # the earlier copy's folder
-    linkable: bool = True            # the stored file there may get one more name
+    old: Optional[StoredFile] = None     # what the earlier copy stored of it
+    linkable: bool = True            # that may get one more name
     old_name: str = ""               # the earlier dated copy
     rot: bool = False                # its times say unchanged: other bytes would be rot
     moved: Optional[Moved] = None    # what it was, by its inode, before it got this name
@@ -6022,7 +6346,7 @@ class Errand(NamedTuple):
     @property
     def folders(self) -> Tuple[Optional[Folder], ...]:
         """Give the folders in which it is done."""
-        return self.target, self.file.folder, self.old, self.moved and self.moved.folder, *self.leftovers
+        return (self.target, self.file.folder, self.old and self.old.folder, self.moved and self.moved.old.folder, *self.leftovers)
 
     @property
     def cost(self) -> int:
@@ -6060,14 +6384,16 @@ class Stored(NamedTuple):
     kept: bool = False
     rot: bool = False                # other bytes, though size and times are as before
     moved: bool = False              # it was only moved: what was stored of it has one more name
+    missing: str = ""                # the dated copy whose folder should have had its content
 
 
 class StoredNew(NamedTuple):
-    """What became of new files: two lines for each, the bytes of those that made no trouble, and of the others, by place."""
+    """What became of new files: two lines for each, the bytes of those that made no trouble and the room they take, and the others."""
 
     lines: List[str]
     bytes: int
-    others: List[Tuple[int, Stored]]
+    occupied: int
+    others: List[Tuple[int, Stored]]     # by place
 
 
 NO_SUCH_NAME = "the drive cannot hold a name like this, or takes it for another one"
@@ -6078,11 +6404,27 @@ def other_content(lines: Known, known: Known) -> bool:
     return parse_hash_line(lines.hash_line)[0] != parse_hash_line(known.hash_line)[0]
 
 
+class NewFolder:
+    """A folder of the new copy that is made when something is put into it; most folders of a drive without hard links stay empty."""
+
+    def __init__(self, make: Callable[[], Folder]) -> None:
+        self._make = make
+        self.folder: Optional[Folder] = None
+
+    def get(self) -> Folder:
+        """Give the folder. Raises OSError where it cannot be made."""
+        if self.folder is None:
+            self.folder = self._make()
+        return self.folder
+
+
 class Store:
     """Stores files, as each of the workers does: it knows what the drive can do."""
 
-    def __init__(self, abilities: Abilities, care: Care, drive: Drive) -> None:
-        self.abilities, self.care, self.drive = abilities, care, drive
+    def __init__(self, abilities: Abilities, layout: Layout, care: Care, drive: Drive) -> None:
+        self.abilities, self.layout, self.care, self.drive = abilities, layout, care, drive
+        self.refers = layout is Layout.CHANGES
+        self.cluster = cluster_size(drive.path)
 
     def serve(self, piece: Union[Errand, NewFiles, Links]) -> Union[Stored, StoredNew, List[int]]:
         """Do a piece of work: store a file, or new files, or link unchanged ones and tell which could not be (by place)."""
@@ -6117,7 +6459,7 @@ class Store:
     def store_new(self, piece: NewFiles) -> StoredNew:
         """Store files of which nothing is known; each that is not small and plain has an errand of its own."""
         lines: List[str] = []
-        others, size = [], 0
+        others, size, occupied = [], 0, 0
         for at, name in enumerate(piece.names):
             path = f"{piece.path}/{name}"
             small = self._store_small(piece, name)
@@ -6127,9 +6469,14 @@ class Store:
                 lines += stored.lines
             else:
                 size += small.info.st_size
+                occupied += self.room(small.info.st_size)
                 lines.append(file_line(small.info) + xattr_words(small.xattrs) if small.xattrs else file_line(small.info))
                 lines.append(hash_line(hashlib.sha256(small.data).hexdigest(), path))
-        return StoredNew(lines, size, others)
+        return StoredNew(lines, size, occupied, others)
+
+    def room(self, size: int) -> int:
+        """Give the bytes that a file of this size takes on the drive, whose clusters are whole."""
+        return -(-size // self.cluster) * self.cluster
 
     def _store_small(self, piece: NewFiles, name: str) -> Optional[Small]:
         """Store a small file that makes no trouble; None, and nothing is left, for any other. Raises OSError for the drive."""
@@ -6163,33 +6510,65 @@ class Store:
         """Note a file that is not in the copy."""
         return Stored(Known(f"# type=skipped why={escape(why)} path={escape(path)}"), None, note=why)
 
-    def _link(self, errand: Errand) -> bool:
-        """Give the earlier copy's file its new name; False where that cannot be."""
-        if errand.old is None or errand.known is None or not errand.linkable or not self.abilities.hard_links:
-            return False
-        words = parse_keywords(errand.known.line)
-        size = number(words, "size")
-        time = self.stored_time(size, time_ns(words.get("time", "")))
-        return link_same(errand.old, errand.name, errand.target, errand.name, size, time)
+    def make_special(self, new: NewFolder, name: str, line: str) -> bool:
+        """Make a link, fifo or device as its line says; False where it lives in the list alone, as where most folders are not made."""
+        return not self.refers and make_entry(new.get(), name, line)
+
+    def finish(self, parent: Folder, folder: Folder, name: str, meta: Meta) -> None:
+        """Give a folder of the new copy its own metadata, now that nothing more is put into it; one that was not needed goes."""
+        if self.refers and not folder.names():
+            parent.rmdir(name)
+            return
+        if self.care.flush:
+            folder.flush()
+        set_folder_metadata(folder, meta)
+
+    def can_share(self) -> bool:
+        """Tell whether dated copies can share stored files here at all."""
+        return self.refers or self.abilities.hard_links
+
+    def share(self, old: StoredFile, known: Known, target: Folder, path: str) -> str:
+        """Let the new copy have a stored file too, by a link or a reference; give where it lies for it, or nothing where that fails."""
+        words = parse_keywords(known.line)
+        size, time = number(words, "size"), time_ns(words.get("time", ""))
+        if self.refers:
+            return old.stored if old.is_there(size) else ""
+        name = path.rpartition("/")[2]
+        linked = self.abilities.hard_links and link_same(old.folder, old.name, target, name, size, self.stored_time(size, time))
+        return path if linked else ""
+
+    def _again(self, errand: Errand) -> str:
+        """Share the earlier copy's file; give where it lies for the new one, or nothing where that cannot be."""
+        if errand.old is None or errand.known is None or not errand.linkable:
+            return ""
+        return self.share(errand.old, errand.known, errand.target, errand.path)
+
+    def unchanged(self, errand: Errand) -> Optional[Stored]:
+        """Store a file that is surely as it was; None where it has to be copied."""
+        known, info = errand.known, errand.file.info
+        stored = self._again(errand) if errand.same is Same.UNCHANGED else ""
+        if known is None or not stored:
+            return None
+        line = file_line(info) + xattr_words(parse_xattrs(parse_keywords(known.line)))
+        return Stored(stored_lines(line, parse_hash_line(known.hash_line)[0], stored, errand.path), Same.UNCHANGED, info.st_size)
+
+    def _may_be_touched(self, errand: Errand) -> bool:
+        """Tell whether a file with another time may have the same bytes, which then need not be stored again."""
+        words = parse_keywords(errand.known.line) if errand.known else {}
+        return self.refers and errand.same is Same.CHANGED and errand.linkable and words.get("size") == str(errand.file.info.st_size)
 
     def _linked(self, errand: Errand) -> Optional[Stored]:
         """Store a file whose content is that of the earlier copy; None where it has to be copied."""
         known, info = errand.known, errand.file.info
-        if known is None or errand.same not in (Same.UNCHANGED, Same.DOUBTFUL):
-            return None
-        if errand.same is Same.UNCHANGED:
-            line = file_line(info) + xattr_words(parse_xattrs(parse_keywords(known.line)))
-            if not self._link(errand):
-                return None
-            return Stored(Known(line, hash_line(parse_hash_line(known.hash_line)[0], errand.path)), Same.UNCHANGED, info.st_size)
+        if known is None or not (errand.same is Same.DOUBTFUL or self._may_be_touched(errand)):
+            return self.unchanged(errand)
         seen = examine(errand.file, self.care.pulse)
         line = file_line(info) + xattr_words(seen.xattrs)
         if seen.changing or seen.digest != parse_hash_line(known.hash_line)[0]:
             return None
         same = how_same(line, seen.digest, known)
-        if (same is Same.UNCHANGED or info.st_size >= LARGE_FILE) and self._link(errand):
-            return Stored(Known(line, hash_line(seen.digest, errand.path)), same, info.st_size)
-        return None
+        stored = self._again(errand) if same is Same.UNCHANGED or info.st_size >= LARGE_FILE or self.refers else ""
+        return Stored(stored_lines(line, seen.digest, stored, errand.path), same, info.st_size) if stored else None
 
     def _moved(self, errand: Errand) -> Optional[Stored]:
         """Link a file that was only moved to what is stored of it under its old name; None where it has to be copied."""
@@ -6198,18 +6577,20 @@ class Store:
             return None
         seen = examine(errand.file, self.care.pulse)
         lines = Known(file_line(info) + xattr_words(seen.xattrs), hash_line(seen.digest, errand.path))
-        if seen.changing or not self.link_moved(moved, lines, errand.target, errand.name):
+        stored = "" if seen.changing else self.share_moved(moved, lines, errand.target, errand.path)
+        if not stored:
             return None
-        return Stored(lines, Same.CHANGED if errand.known else Same.NEW, info.st_size, moved=True)
+        return Stored(stored_lines(lines.line, seen.digest, stored, errand.path), Same.CHANGED if errand.known else Same.NEW, info.st_size,
+                      moved=True)
 
-    def link_moved(self, moved: Moved, lines: Known, target: Folder, name: str) -> bool:
-        """Give the stored file of a moved one another name, if it is the same in all that a plain copy shows; or large."""
-        digest, words = parse_hash_line(lines.hash_line)[0], parse_keywords(lines.line)
-        size, time = number(words, "size"), time_ns(words["time"])
+    def share_moved(self, moved: Moved, lines: Known, target: Folder, path: str) -> str:
+        """Share the stored file of a moved one, if it is the same in all that a plain copy shows; or large, or only referred to."""
+        digest = parse_hash_line(lines.hash_line)[0]
+        size = number(parse_keywords(lines.line), "size")
         same = how_same(lines.line, digest, moved.known)
-        if digest != parse_hash_line(moved.known.hash_line)[0] or (same is not Same.UNCHANGED and size < LARGE_FILE):
-            return False
-        return link_same(moved.folder, moved.name, target, name, size, self.stored_time(size, time))
+        if digest != parse_hash_line(moved.known.hash_line)[0] or (same is not Same.UNCHANGED and size < LARGE_FILE and not self.refers):
+            return ""
+        return self.share(moved.old, lines, target, path)
 
     def _copied(self, errand: Errand) -> Stored:
         """Store a file's bytes anew, or take over what an interrupted run had stored of it."""
@@ -6224,6 +6605,9 @@ class Store:
             line = re.sub(r" size=\d+ ", f" size={copied.size} ", line, count=1) + " changing"
         lines = Known(line, hash_line(copied.digest, errand.path))
         same = how_same(line, copied.digest, errand.known)
+        missing = ""
+        if self.refers and errand.known and errand.linkable and not other_content(lines, errand.known):
+            missing = stored_place(parse_hash_line(errand.known.hash_line)[1], errand.old_name)[0]
         if copied.changing:
             return Stored(lines, same, copied.size, added, "kept changing while it was read")
         if errand.moved and not other_content(lines, errand.moved.known):
@@ -6231,7 +6615,7 @@ class Store:
         if errand.rot and same is Same.CHANGED:
             return Stored(lines, same, copied.size, added, "has other content though its size and times are as before: its disk may be "
                           f"failing; the earlier version is in the dated copy {errand.old_name}", rot=True)
-        return Stored(lines, same, copied.size, added)
+        return Stored(lines, same, copied.size, added, missing=missing)
 
     def keep(self, errand: Errand, why: str) -> Stored:
         """Keep the earlier copy of a file that cannot be read now, or note that there is none."""
@@ -6239,33 +6623,85 @@ class Store:
         if errand.known is None or errand.old is None:
             return skipped
         digest = parse_hash_line(errand.known.hash_line)[0]
-        added = 0
-        if not self._link(errand):
+        added, stored = 0, self._again(errand)
+        if not stored:
             try:
-                stored = SourceFile(errand.old, errand.name, errand.old.stat(errand.name))
-                copied = copy_file(stored, errand.target, errand.name, self.care)
+                old = SourceFile(errand.old.folder, errand.old.name, errand.old.folder.stat(errand.old.name))
+                copied = copy_file(old, errand.target, errand.name, self.care)
             except (SourceError, FileNotFoundError):
                 return skipped
-            added = copied.info.st_size
+            added, stored = copied.info.st_size, errand.path
             if copied.digest != digest:
                 errand.target.unlink(errand.name)
                 return skipped
         line = errand.known.line
-        lines = Known(keep_line(line, errand.old_name), hash_line(digest, errand.path))
+        lines = stored_lines(keep_line(without_path(line), errand.old_name), digest, stored, errand.path)
         note = f"{why}; the copy of {kept_of(line, errand.old_name)} is kept"
         return Stored(lines, Same.UNCHANGED, number(parse_keywords(line), "size"), added, note, kept=True)
+
+
+class NewFolders:
+    """The folders of the new copy on the way to where the walk stands."""
+
+    def __init__(self, target: Folder, refers: bool) -> None:
+        self.trail, self.refers = Trail(target), refers
+        self.made: Set[str] = set()
+
+    def folder(self, path: str, was_there: bool) -> NewFolder:
+        """Give the folder at a path, which is made at once unless it may stay empty: because it `was_there` in the earlier copy.
+
+        Raises OSError where it cannot be made.
+        """
+        new = NewFolder(functools.partial(self._make, path, was_there))
+        if not (self.refers and was_there):
+            new.get()
+        return new
+
+    def _make(self, path: str, was_there: bool) -> Folder:
+        *parts, name = path.split("/")
+        parent = self.trail.at(parts, enter_or_make if self.refers else Folder.child)
+        if self.refers:
+            self.made.update("/".join(parts[:count]) for count in range(1, len(parts) + 1))
+        self.made.add(path)
+        del parent
+        return self.trail.at([*parts, name], enter_or_make if self.refers and was_there else Folder.make)
+
+    def find(self, path: str) -> Optional[Folder]:
+        """Give a folder that the walk leaves, if it was made."""
+        if path not in self.made:
+            return None
+        self.made.discard(path)
+        return self.trail.at(path.split("/"))
+
+    def parent(self, path: str) -> Folder:
+        """Give the folder that holds a folder which was made."""
+        return self.trail.at(path.split("/")[:-1])
+
+
+class Names:
+    """The names that came so far in one folder of the new copy; the drive would take some for one, were both in the same date's folder."""
+
+    def __init__(self, target: Folder) -> None:
+        self.target = target
+        self.first: Dict[str, str] = {}
+
+    def is_taken(self, name: str) -> bool:
+        """Tell whether a name that came before is the same to the drive. Raises OSError."""
+        first = self.first.setdefault(folded(name), name)
+        return first != name and takes_for_one(self.target, first, name)
 
 
 class Place(NamedTuple):
     """A folder of a source, its counterpart in the new copy, and in the earlier one."""
 
     source: Folder
-    new: Folder
+    new: NewFolder
     path: str                        # as in the copy; empty at its top
     before: Optional[Earlier] = None
     old: Optional[Folder] = None
     leftovers: Tuple[Folder, ...] = ()
     unreadable: Mapping[str, OSError] = {}
+    taken: FrozenSet[str] = frozenset()      # names that the drive would take for others
 
     def of(self, name: str) -> str:
         """Give the path of an entry."""
@@ -6292,6 +6728,7 @@ class Tally:
     def __init__(self, run: Run) -> None:
         self.run, self.toll = run, Toll(run.order.now)
         self.moved: List[Tuple[Optional[Earlier], str, Known]] = []
+        self.missing: Dict[str, int] = {}        # dated copies, and how many files that had not changed are not in their folders
         self.rotten: List[Tuple[str, str, str]] = []     # dated copy, path and checksum of what suspected rot replaced
 
     def stored(self, path: str, result: Stored, known: Optional[Known] = None) -> Known:
@@ -6307,7 +6744,10 @@ class Tally:
             counts.bytes += result.size
         counts.kept += result.kept
         counts.moved += result.moved
+        if result.missing:
+            self.missing[result.missing] = self.missing.get(result.missing, 0) + 1
         counts.added += result.added
+        counts.occupied += self.run.store.room(result.added)
         self.run.workers.pulse.files += 1
         if result.note:
             self.run.notes.append(Note(path, result.note))
@@ -6323,11 +6763,12 @@ class Tally:
         if result.rot and errand.known:
             self.rotten.append((errand.old_name, errand.path, parse_hash_line(errand.known.hash_line)[0]))
 
-    def plain(self, same: Same, files: int, size: int, added: int) -> None:
+    def plain(self, same: Same, files: int, size: int, added: int, occupied: int = 0) -> None:
         """Count files that made no trouble: new ones that were stored, or unchanged ones that were linked."""
         self.run.counts.files[same] += files
         self.run.counts.bytes += size
         self.run.counts.added += added
+        self.run.counts.occupied += occupied
         self.run.workers.pulse.files += files
 
     def skipped(self, path: str, why: str, of_dir: bool = False) -> str:
@@ -6392,12 +6833,16 @@ class LinkGroups:
 
     def _linked(self, group: LinkGroup, errand: Errand) -> Optional[Stored]:
         lines = group.lines
-        if lines is None or not self.run.store.abilities.hard_links or not self.link(group, errand.target, errand.name):
+        if lines is None:
             return None
-        digest = parse_hash_line(lines.hash_line)[0]
+        digest, stored = parse_hash_line(lines.hash_line)
+        if not self.run.store.refers:
+            stored = errand.path
+            if not self.run.store.abilities.hard_links or not self.link(group, errand.target, errand.name):
+                return None
         same = how_same(lines.line, digest, errand.known)
         moved = errand.moved is not None and not other_content(lines, errand.moved.known)
-        return Stored(Known(lines.line, hash_line(digest, errand.path)), same, errand.file.info.st_size, moved=moved)
+        return Stored(stored_lines(lines.line, digest, stored, errand.path), same, errand.file.info.st_size, moved=moved)
 
     def link(self, group: LinkGroup, folder: Folder, name: str) -> bool:
         """Give the group's first entry in this copy a further name; False where the drive refuses."""
@@ -6435,20 +6880,19 @@ KEPT: Stamp = (0, 0)         # stands for a file that cannot be looked at
 class Comparison:
     """Says what is to be done with a file: what the earlier copy knows of it, and whether its stored file may be linked."""
 
-    def __init__(self, order: Order, suspects: Mapping[str, int], hard_links: bool) -> None:
-        self.order, self.suspects, self.hard_links = order, suspects, hard_links
+    def __init__(self, order: Order, suspects: Mapping[str, int], nowhere: Folder) -> None:
+        self.order, self.suspects, self.nowhere = order, suspects, nowhere
         self.origins = {source.alias: source.path for source in order.sources}
         self.mended = 0              # stored files known to be damaged, of which a good copy is stored now
         self.claims: Dict[Tuple[str, str], Stamp] = {}
 
-    def links_at_once(self, place: Place) -> bool:
-        """Tell whether unchanged files of a folder may be linked without a second thought."""
-        return (place.old is not None and WITH_CTIME and self.hard_links and not self.order.fresh
-                and not self.suspects and not self.order.checksum and self._same_origin(place))
+    def shares_at_once(self, place: Place) -> bool:
+        """Tell whether unchanged files of a folder may be shared without a second thought."""
+        return (WITH_CTIME and not self.order.fresh and not self.suspects and not self.order.checksum and self._same_origin(place))
 
     def errand(self, place: Place, name: str, file: SourceFile, was: Optional[Known]) -> Errand:
-        """Decide what is to be done with a file."""
-        errand = Errand(file, place.new, place.of(name), leftovers=place.leftovers)
+        """Decide what is to be done with a file; where it goes to is not said yet."""
+        errand = Errand(file, self.nowhere, place.of(name), leftovers=place.leftovers)
         before, linkable = place.before, True
         if before is None or was is None or not was.hash_line:
             return errand
@@ -6462,7 +6906,7 @@ class Comparison:
         linkable = linkable and not self.order.fresh
         if " nlink=" in was.line and (file.info.st_nlink == 1 or not self.claim(was, stamp(file.info))):
             linkable = False  # the last name left of a group: others may have been met in this very run
-        return errand._replace(same=same, known=was, old=place.old, linkable=linkable, old_name=before.name,
+        return errand._replace(same=same, known=was, old=before.stored(was), linkable=linkable, old_name=before.name,
                                rot=expected and self.order.checksum)
 
     def may_keep(self, was: Known, before: Earlier) -> bool:
@@ -6490,8 +6934,8 @@ class Moves:
 
     FEW_NAMES = 16       # of one file, each of which looks through all that it had
 
-    def __init__(self, order: Order, suspects: Mapping[str, int], hard_links: bool) -> None:
-        self.suspects, self.hard_links = suspects, hard_links
+    def __init__(self, order: Order, suspects: Mapping[str, int], can_share: bool, refers: bool) -> None:
+        self.suspects, self.can_share, self.refers = suspects, can_share, refers
         self.origins = {source.alias: source.path for source in order.sources if source.is_folder}
         self.indexes: Dict[str, Index] = {}
         self.tops: Dict[str, Trail] = {}
@@ -6523,14 +6967,13 @@ class Moves:
         """Give the first that is not another's already, is not known to be bad, and whose old name is gone."""
         for place, known in found:
             path = original_path(known)
-            *folders, name = path.split("/")
             if (before.name, place) in self.claimed or self.suspects.get(parse_hash_line(known.hash_line)[0], 0) >= before.seq:
                 continue
             if self._is_gone(before, path, parse_keywords(known.line)):
-                folder = before.folder_for_moves("/".join(folders))
-                if folder is not None:
+                old = before.stored(known, for_moves=True)
+                if old is not None:
                     self.claimed.add((before.name, place))
-                    return Moved(path, known, folder, name, self.hard_links, place)
+                    return Moved(path, known, old, self.can_share, place)
         return None
 
     def _is_gone(self, before: Earlier, path: str, words: Mapping[str, str]) -> bool:
@@ -6547,22 +6990,15 @@ class Moves:
                 return False  # it is kept under its name
         except OSError as err:
             return err.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-        if str(info.st_size) == words.get("size") and info.st_size >= LARGE_FILE:
+        if str(info.st_size) == words.get("size") and (self.refers or info.st_size >= LARGE_FILE):
             return False  # its content may be as before, and then what is stored serves that name
         return (str(info.st_size), time_text(info.st_mtime_ns)) != (words.get("size"), words.get("time"))
-
-
-def finish_folder(folder: Folder, meta: Meta, flush: bool) -> None:
-    """Give a folder its own metadata, now that nothing more is put into it."""
-    if flush:
-        folder.flush()
-    set_folder_metadata(folder, meta)
 
 
 class Keeping:
     """Keeps what the earlier copy has of a folder that cannot be read now."""
 
-    def __init__(self, run: Run, tally: Tally, comparison: Comparison, new: Trail) -> None:
+    def __init__(self, run: Run, tally: Tally, comparison: Comparison, new: "NewFolders") -> None:
         self.run, self.tally, self.comparison, self.new = run, tally, comparison, new
 
     def folder(self, path: str, error: SourceError, before: Optional[Earlier]) -> None:
@@ -6589,32 +7025,61 @@ class Keeping:
             self._finish(*inside.pop())
 
     def _finish(self, path: str, meta: Meta) -> None:
-        finish_folder(self.new.at(path.split("/")), meta, self.run.store.care.flush)
+        folder = self.new.find(path)
+        if folder:
+            self.run.store.finish(self.new.parent(path), folder, path.rpartition("/")[2], meta)
 
     def _block(self, block: Block, before: Earlier) -> None:
         """Keep one folder of the earlier copy."""
         lines = [keep_line(block.line, before.name)]
-        new, old = self.new.at(block.path.split("/"), Folder.make), before.folder(block.path)
-        info = new.own_stat()  # nothing is known of the source's files
+        new = self.new.folder(block.path, True)
+        info = self.run.target.own_stat()  # nothing is known of the source's files
         self.run.counts.dirs[Same.UNCHANGED] += 1
         for name, known in block.entries.items():
             path = f"{block.path}/{name}"
             if known.hash_line:
-                errand = Errand(SourceFile(new, name, info), new, path, Same.UNCHANGED, known, old,
+                errand = Errand(SourceFile(self.run.target, name, info), self.run.target, path, Same.UNCHANGED, known, before.stored(known),
                                 self.comparison.may_keep(known, before), before.name)
+                if not self.run.store.refers or not self.run.store.unchanged(errand):
+                    errand = errand._replace(target=new.get())
                 result = self.run.store.keep(errand, "its folder cannot be read")
                 # of what is kept the folder's note says all
                 lines += self.tally.stored(path, result._replace(note="") if result.kept else result, known)
             else:
                 line = keep_line(known.line, before.name)
                 if not known.line.startswith("# type=skipped "):
-                    line = line if make_entry(new, name, known.line) else optional_line(line)
+                    line = line if self.run.store.make_special(new, name, known.line) else optional_line(line)
                     self.run.counts.other += 1
                 lines.append(line)
         self.tally.emit(lines)
 
 
 Linked = Tuple[int, str, SourceFile, Known]     # an unchanged file: where its lines stand, its name, and what made them
+
+
+class Present:
+    """Refers to unchanged files of one folder that are there indeed, which is seen by listing each folder where they lie."""
+
+    def __init__(self, before: Earlier) -> None:
+        self.before = before
+        self.listed: Dict[str, Dict[str, int]] = {}
+        self.files: List[os.stat_result] = []
+
+    def refer(self, known: Known, info: os.stat_result, lines: List[str]) -> bool:
+        """Write the lines of a file that lies where the earlier copy says; False where it is not there, or takes a closer look."""
+        line = refer(known.hash_line, self.before.name)
+        folder, _, name = line[69:].rpartition("/")
+        if line[0] == "\\" or " path=" in known.line:
+            return False
+        if folder not in self.listed:
+            old = self.before.stored(known)
+            found = old.folder.scan() if old else ()
+            self.listed[folder] = {one: info.st_size for one, info in found if stat.S_ISREG(info.st_mode)}
+        if self.listed[folder].get(name) != info.st_size:
+            return False
+        lines += (known.line, line)
+        self.files.append(info)
+        return True
 
 
 class Entries:
@@ -6626,7 +7091,7 @@ class Entries:
 
     def __init__(self, run: Run, tally: Tally, comparison: Comparison) -> None:
         self.run, self.tally, self.comparison = run, tally, comparison
-        self.moves = Moves(run.order, comparison.suspects, comparison.hard_links and not run.order.fresh)
+        self.moves = Moves(run.order, comparison.suspects, run.store.can_share() and not run.order.fresh, run.store.refers)
         self.link_groups = LinkGroups(run, tally)
         self.unseen: Set[str] = set()    # files that cannot be looked at, until they are met again among the folders
 
@@ -6637,7 +7102,7 @@ class Entries:
         The loop is the hot one: of an unchanged file it makes one line, compares it with the
         earlier manifest's as text, and links the stored file; nothing is parsed.
         """
-        old = place.old if self.comparison.links_at_once(place) else None
+        old, present = self._at_once(place)
         racy_ns = place.before.racy_after_ns if place.before else 0
         linked: List[Linked] = []
         new: List[Tuple[int, str]] = []
@@ -6658,6 +7123,8 @@ class Entries:
                     self._link(place, old, linked, lines)
                     linked = []
                 continue
+            if present and was and info.st_nlink == 1 and surely_same(info, was, racy_ns) and present.refer(was, info, lines):
+                continue
             moved = None if was or not place.before else self.moves.by_stat(place.before, info)
             if was is None and all_new and info.st_nlink == 1 and moved is None:
                 new.append((len(lines), name))
@@ -6668,25 +7135,50 @@ class Entries:
                     new, new_cost = [], 0
                 continue
             self._store(place, self.comparison.errand(place, name, SourceFile(place.source, source_name, info), was), moved, lines)
+        if present and present.files:
+            self._refer(place.of(files[0][0]), present.files)
         if linked and old:
             self._link(place, old, linked, lines)
         if new:
             self._store_new(place, new, new_cost, lines)
 
+    def _at_once(self, place: Place) -> Tuple[Optional[Folder], Optional[Present]]:
+        """Give what unchanged files of a folder are linked to, or referred to, without a second thought."""
+        if place.before is None or not self.comparison.shares_at_once(place):
+            return None, None
+        if self.run.store.refers:
+            return None, Present(place.before)
+        return place.old if place.before.is_complete and self.run.store.abilities.hard_links else None, None
+
+    def _refer(self, path: str, files: Sequence[os.stat_result]) -> None:
+        """Count unchanged files that the list refers to where they lie; `path` is that of one of them, or of a neighbour."""
+        def then() -> None:
+            self.tally.plain(Same.UNCHANGED, len(files), sum(info.st_size for info in files), 0)
+            self.tally.toll.met(path, files)
+        self.run.workers.after(then)
+
     def _store(self, place: Place, errand: Errand, moved: Optional[Moved], lines: List[str]) -> None:
         """Have one file stored, be it what another name was before."""
+        single = errand.file.info.st_nlink == 1
+        unchanged = self.run.store.unchanged(errand) if self.run.store.refers and single else None
+        if unchanged:
+            lines += self.tally.stored(errand.path, unchanged, errand.known)
+            return
         if place.before and errand.same is Same.CHANGED:
             moved = self.moves.by_stat(place.before, errand.file.info)  # its name was another file's
         at = len(lines)
         lines += ("", "")
-        errand = errand._replace(moved=moved)
-        if errand.file.info.st_nlink > 1:
-            self.link_groups.join(place.before, errand, at, lines)
-        else:
+        errand = errand._replace(moved=moved, target=place.new.get())
+        if single:
             self._send(place, errand, at, lines)
+        else:
+            self.link_groups.join(place.before, errand, at, lines)
 
     def _unreadable(self, place: Place, name: str, was: Optional[Known], lines: List[str]) -> None:
         """Keep the earlier copy of an entry that cannot even be looked at, unless it was a folder then."""
+        if name in place.taken:
+            lines.append(self.tally.skipped(place.of(name), NO_SUCH_NAME))
+            return
         why = source_error(place.unreadable[name]).why
         if was is None or was.line.startswith("# type=skipped ") or place.before is None:
             return  # it is met again among the folders
@@ -6694,8 +7186,9 @@ class Entries:
         if not was.hash_line:
             self._keep_special(place, name, was, why, lines)
             return
-        errand = Errand(SourceFile(place.source, name, place.new.own_stat()), place.new, place.of(name), Same.UNCHANGED, was,
-                        place.old, self.comparison.may_keep(was, place.before), place.before.name)
+        new = place.new.get()
+        errand = Errand(SourceFile(place.source, name, new.own_stat()), new, place.of(name), Same.UNCHANGED, was,
+                        place.before.stored(was), self.comparison.may_keep(was, place.before), place.before.name)
         lines += self.tally.stored(place.of(name), self.run.store.keep(errand, why), was)
 
     def _keep_special(self, place: Place, name: str, was: Known, why: str, lines: List[str]) -> None:
@@ -6705,7 +7198,7 @@ class Entries:
         self.run.counts.kept += 1
         self.run.counts.other += 1
         kept = keep_line(was.line, before)
-        lines.append(kept if make_entry(place.new, name, was.line) else optional_line(kept))
+        lines.append(kept if self.run.store.make_special(place.new, name, was.line) else optional_line(kept))
 
     def _send(self, place: Place, errand: Errand, at: int, lines: List[str]) -> None:
         """Have a file stored by somebody; take the result here, in order."""
@@ -6726,16 +7219,22 @@ class Entries:
         if not moved.linkable:
             self.tally.moved.append((place.before, moved.path, moved.known))
             return result
-        if not self._reads_well(moved) or not self.run.store.link_moved(moved, result.lines, place.new, passing):
+        new, path = place.new.get(), place.of(name)
+        stored = self._reads_well(moved) and self.run.store.share_moved(moved, result.lines, new, place.of(passing))
+        if not stored:
             return result
-        place.new.rename(passing, place.new, name)  # at once: the file is never without its name
         self.tally.moved.append((place.before, moved.path, moved.known))
-        return result._replace(added=0, moved=True)
+        if not self.run.store.refers:
+            new.rename(passing, new, name)  # at once: the file is never without its name
+            return result._replace(added=0, moved=True)
+        new.unlink(name)
+        digest = parse_hash_line(result.lines.hash_line)[0]
+        return result._replace(lines=stored_lines(result.lines.line, digest, stored, path), added=0, moved=True)
 
     def _reads_well(self, moved: Moved) -> bool:
         """Tell whether what is stored has the bytes that it should have: good ones must not be given up for bad ones."""
         try:
-            return hash_file(moved.folder, moved.name, self.run.store.care.pulse) == parse_hash_line(moved.known.hash_line)[0]
+            return hash_file(moved.old.folder, moved.old.name, self.run.store.care.pulse) == parse_hash_line(moved.known.hash_line)[0]
         except OSError:
             return False
 
@@ -6746,11 +7245,11 @@ class Entries:
         def then(result: StoredNew) -> None:
             for nth, (at, _) in enumerate(new):
                 lines[at], lines[at + 1] = result.lines[2 * nth], result.lines[2 * nth + 1]
-            self.tally.plain(Same.NEW, len(new) - len(result.others), result.bytes, result.bytes)
+            self.tally.plain(Same.NEW, len(new) - len(result.others), result.bytes, result.bytes, result.occupied)
             for nth, stored in result.others:
                 self.tally.stored(place.of(names[nth]), self._shared(place, names[nth], stored))
-        piece = NewFiles(place.source, place.new, place.path, names)
-        self.run.workers.submit(piece, then, (place.new, place.source), cost)
+        piece = NewFiles(place.source, place.new.get(), place.path, names)
+        self.run.workers.submit(piece, then, (piece.target, place.source), cost)
 
     def _link(self, place: Place, old: Folder, linked: List[Linked], lines: List[str]) -> None:
         """Have unchanged files linked by somebody; one that cannot be is stored anew."""
@@ -6763,9 +7262,10 @@ class Entries:
             self.tally.toll.met(place.of(names[0]), [file.info for _, _, file, _ in linked])
             for one in refused:
                 at, name, file, was = linked[one]
-                errand = self.comparison.errand(place, name, file, was)
+                errand = self.comparison.errand(place, name, file, was)._replace(target=place.new.get())
                 lines[at], lines[at + 1] = self.tally.stored(errand.path, self.run.store.store(errand))  # counted as met
-        self.run.workers.submit(Links(old, place.new, names, sizes, times), then, (place.new, old, place.source), 16 * KIB * len(linked))
+        links = Links(old, place.new.get(), names, sizes, times)
+        self.run.workers.submit(links, then, (links.new, old, place.source), 16 * KIB * len(linked))
 
     def _special(self, place: Place, name: str, file: SourceFile, was: Optional[Known], lines: List[str]) -> None:
         """Take a symbolic link, fifo or device; a socket is only counted."""
@@ -6790,8 +7290,8 @@ class Entries:
         line = special_line(kind, place.of(name), info, words + xattr_words(entry_xattrs(file.folder, file.name)))
         self.run.counts.other += 1
         group = self.link_groups.meet(info, place.of(name)) if info.st_nlink > 1 else None
-        if (group is None or group.first == place.of(name) or not self.link_groups.link(group, place.new, name)) and (
-                not make_entry(place.new, name, line)):
+        if (self.run.store.refers or group is None or group.first == place.of(name) or not self.link_groups.link(
+                group, place.new.get(), name)) and not self.run.store.make_special(place.new, name, line):
             line = optional_line(line)
         lines.append(line)
 
@@ -6802,10 +7302,11 @@ class Taking:
     def __init__(self, run: Run, tally: Tally, earlier: Mapping[str, Earlier], leftovers: Sequence[Folder],
                  suspects: Mapping[str, int]) -> None:
         self.run, self.tally, self.earlier = run, tally, earlier
-        self.new = Trail(run.target)
+        self.new = NewFolders(run.target, run.store.refers)
         self.tops: List[Tuple[Source, Folder]] = []
         self.leftovers = [Trail(leftover) for leftover in leftovers]
-        self.comparison = Comparison(run.order, suspects, run.store.abilities.hard_links)
+        self.names: List[Names] = []     # of the folders on the way, where a drive without hard links takes names for one
+        self.comparison = Comparison(run.order, suspects, run.target)
         self.entries = Entries(run, tally, self.comparison)
         self.keeping = Keeping(run, tally, self.comparison, self.new)
         for before in earlier.values():
@@ -6830,13 +7331,17 @@ class Taking:
             if before_one and not before_one._is_left_out(path):  # then it was never counted as lost
                 self.tally.toll.found_again(path, known)
         self.run.counts.mended = self.comparison.mended
+        self.run.notes.extend(
+            Note("", f"{count_text(count, 'file')} that had not changed {'was' if count == 1 else 'were'} stored again, as the folder of "
+                 f"{name} no longer has {'it' if count == 1 else 'them'}: what other dates need of it is gone; run: snapback.py verify")
+            for name, count in sorted(self.tally.missing.items()))
 
     def _take_file(self, source: Source, lines: List[str]) -> None:
         parent, name = Folder.top(parent_path(source.path)), path_parts(source.path)[-1]
         before = self.earlier.get(source.alias)
         block = before.at("") if before else None
         was = block.entries.pop(source.alias, None) if block else None
-        place = Place(parent, self.run.target, "", before, before.folder("") if before else None,
+        place = Place(parent, NewFolder(lambda: self.run.target), "", before, before.folder("") if before else None,
                       self._leftover_folders(()))
         info = from_top(source, parent.stat, name)
         self.entries.take(place, [(source.alias, info, name)], {source.alias: was} if was else {}, lines)
@@ -6852,8 +7357,7 @@ class Taking:
             if passed_over and (path + "/").startswith(passed_over):
                 continue
             if visit.leaving:
-                self.run.workers.after(functools.partial(
-                    finish_folder, self.new.at(path.split("/")), metas.pop(), self.run.store.care.flush), keeps=1)
+                self._leave(path, metas.pop())
             elif visit.error is not None and path in self.entries.unseen:
                 self.entries.unseen.discard(path)
             elif visit.error is not None:
@@ -6867,7 +7371,7 @@ class Taking:
                 # a tag that came since is no order of a person: what it hides counts as lost
                 if before and not (visit.tagged and self.run.order.rules.tags == before.manifest.header.get("tags")):
                     before.left_out.update(f"{path}/{name}" for name in visit.left_out)
-                new = self._make(path)
+                new = self._make(path, before)
                 if new is None:
                     passed_over = path + "/"
                     self.run.workers.after(functools.partial(self.tally.emit, [
@@ -6875,18 +7379,28 @@ class Taking:
                     continue
                 metas.append(self._enter(Place(visit.folder, new, path, before), visit))
 
-    def _make(self, path: str) -> Optional[Folder]:
+    def _make(self, path: str, before: Optional[Earlier]) -> Optional[NewFolder]:
         """Make a folder in the copy; None where the drive cannot hold its name."""
-        if not self.run.store.can_name(path.rpartition("/")[2]):
+        name = path.rpartition("/")[2]
+        if not self.run.store.can_name(name) or (self.names and self.names[-1].is_taken(name)):
             return None
+        block = before.at(path) if before else None
         try:
-            return self.new.at(path.split("/"), Folder.make)
+            return self.new.folder(path, block is not None and block.line.startswith(DIR_LINE))
         except OSError as err:
-            *folders, name = path.split("/")
-            made = err.errno != errno.EEXIST and self.new.at(folders).has(name)
-            if made or not folders or not name_refused(err, self.run.drive.is_there):
+            made = err.errno != errno.EEXIST and self.new.parent(path).has(name)
+            if made or "/" not in path or not name_refused(err, self.run.drive.is_there):
                 raise
             return None
+
+    def _leave(self, path: str, meta: Meta) -> None:
+        """Finish a folder of the copy when all is in it."""
+        if self.names:
+            self.names.pop()
+        folder = self.new.find(path)
+        if folder:
+            name = path.rpartition("/")[2]
+            self.run.workers.after(functools.partial(self.run.store.finish, self.new.parent(path), folder, name, meta), keeps=2)
 
     def _check_source(self, source: Source, top: Folder) -> None:
         """Believe that something vanished only if the source as a whole has not."""
@@ -6918,15 +7432,21 @@ class Taking:
             if isinstance(why, FileNotFoundError):
                 raise SourceGone(f"the disk of {show(place.source.path)} answers no more: no dated copy was made, and every earlier "
                                  "one is untouched; check it and run the same command: it carries on") from why
+        if self.run.store.refers and not self.run.store.abilities.case_sensitive:
+            names = Names(self.run.target)
+            self.names.append(names)
+            place = place._replace(taken=frozenset(name for name, info in visit.files
+                                                   if (info is None or stat.S_ISREG(info.st_mode)) and names.is_taken(name)))
         place = place._replace(unreadable=visit.unreadable)
-        self.entries.take(place, [(name, info, name) for name, info in visit.files], known, lines)
+        self.entries.take(place, [(name, None if name in place.taken else info, name) for name, info in visit.files], known, lines)
         self.run.workers.after(functools.partial(self.tally.emit, lines))
         return meta_from(visit.info, xattrs)
 
     def _leftover_folders(self, parts: Sequence[str]) -> Tuple[Folder, ...]:
         """Open the folders of interrupted runs; where a drive miscounts a file's names, none is safe to take from."""
         found = []
-        for trail in self.leftovers if self.run.store.abilities.counts_links else ():
+        can = self.run.store.abilities
+        for trail in self.leftovers if can.counts_links or not can.hard_links else ():
             with contextlib.suppress(OSError):
                 found.append(trail.at(parts))
         return tuple(found)
@@ -6946,6 +7466,7 @@ class Taken(NamedTuple):
     hold: str = ""                   # why the set is on hold
     inside: Tuple[str, ...] = ()     # sources that the drive lies in
     same_disk: bool = False          # as a source: the drive cannot be unplugged without it
+    full_size: bool = False          # as was asked for, unchanged files were copied again, since the drive has no hard links
 
 
 @contextlib.contextmanager
@@ -7071,7 +7592,7 @@ def walk_files(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
                     yield Sight(f"{path}/{name}", visit.folder, name, found, before, block.entries.get(name) if block else None)
 
 
-def could_link(before: Earlier) -> bool:
+def had_links(before: Earlier) -> bool:
     """Tell whether the drive had hard links when a dated copy was made."""
     drive = before.manifest.header.get("drive")
     return isinstance(drive, dict) and drive.get("hard_links") is True
@@ -7086,7 +7607,9 @@ def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
     files = size = total = 0
     entries, notes = [], []  # type: List[Tuple[Same, int, str]], Notes
     seen: Set[Stamp] = set()
-    moves = Moves(order, {}, all(could_link(before) for before in earlier.values()))
+    links = all(had_links(before) for before in earlier.values())
+    refers = order.layout is Layout.CHANGES or (order.layout is None and not links)
+    moves = Moves(order, {}, links or refers, refers)
     for path, folder, name, info, before, known in walk_files(order, drive, set_folder, earlier, notes):
         if watch and files % 100 == 0:
             watch(files, total)
@@ -7122,7 +7645,7 @@ def tree_size(top: Folder) -> int:
 def end_facts(counts: Counts) -> Dict[str, Any]:
     """Give what a manifest's last line and the history say of a run."""
     return {"files": counts.total_files, "dirs": sum(counts.dirs.values()), "bytes": counts.bytes, "other": counts.other,
-            "new": counts.files[Same.NEW], "changed": counts.files[Same.CHANGED], "added": counts.added,
+            "new": counts.files[Same.NEW], "changed": counts.files[Same.CHANGED], "added": counts.added, "occupied": counts.occupied,
             "skipped": counts.skipped, "kept": counts.kept, "gone": counts.gone, "excluded": counts.excluded,
             "sockets": counts.sockets}
 
@@ -7185,15 +7708,18 @@ class SetRun:
         with self.drive.guarded():
             target = self.set_folder.make(name + INCOMPLETE)
             abilities = try_drive(target)
+            layout = self.order.layout or (Layout.COMPLETE if abilities.hard_links else Layout.CHANGES)
+            if layout is Layout.CHANGES:
+                write_text(target, PART_NOTICE, part_notice(name), self.set_name)
             writer = ManifestWriter(target, self.twins, name + ".gz" + INCOMPLETE)
         counts, notes = Counts(), self.notes
         try:
             pulse = new_pulse(expect(look.files, look.bytes), self.order.jobs)
-            store = Store(abilities, Care(pulse, flush is None), self.drive)
+            store = Store(abilities, layout, Care(pulse, flush is None), self.drive)
             with Workers(self.order.jobs, pulse, store.serve) as workers:
                 leftovers = open_real_folders(self.set_folder, left_behind[-MOST_LEFTOVERS:])
                 run = Run(self.order, self.drive, target, store, workers, writer, flush, counts, notes)
-                writer.add([MANIFEST_MAGIC + json.dumps(self._header(abilities, earlier.values()))])
+                writer.add([MANIFEST_MAGIC + json.dumps(self._header(store, earlier.values()))])
                 tally = Tally(run)
                 Taking(run, tally, earlier, leftovers, self.suspects).take_sources()
             facts = {**end_facts(counts), **self._judge(tally.toll)}
@@ -7210,18 +7736,18 @@ class SetRun:
         where = join_path(self.drive.path, self.set_name, name)
         inside = tuple(source.path for source in self.order.sources if is_inside(self.drive.path, source.path))
         return Taken(name, self.seq, self.set_name, counts, notes + late_notes, where, settled, None, self._hold(name, facts), inside,
-                     same_disk)
+                     same_disk, store.layout is Layout.COMPLETE and not abilities.hard_links)
 
-    def _header(self, abilities: Abilities, earlier: Iterable[Earlier]) -> Dict[str, Any]:
+    def _header(self, store: Store, earlier: Iterable[Earlier]) -> Dict[str, Any]:
         taken = self.order.now.isoformat(timespec="seconds")
         shared = [] if self.order.fresh else [shares_since(before.manifest.header) for before in earlier]
-        return {**self.facts, "seq": self.seq, "taken": taken, "layout": "complete", "fresh": self.order.fresh,
+        return {**self.facts, "seq": self.seq, "taken": taken, "layout": store.layout.value, "fresh": self.order.fresh,
                 "hold_at": self.order.hold_at,
                 "shares_since": min(shared, default=taken, key=lambda text: parse_time(text) or self.order.now),
                 "sources": {source.alias: source.path for source in self.order.sources},
                 "mounts": {source.alias: mount_point(source.path) for source in self.order.sources},
                 "tags": self.order.rules.tags, "excludes": [pattern.text for pattern in self.order.rules.patterns],
-                "drive": abilities._asdict(), "version": __version__}
+                "drive": store.abilities._asdict(), "version": __version__}
 
     def _first_look(self, earlier: Mapping[str, Earlier], left_behind: Sequence[str], watch: Watch) -> Look:
         """Count the files of the run and the bytes that it will store; raise DriveError where they cannot fit.
@@ -7309,8 +7835,8 @@ class SetRun:
             self._mend_twins()
             self._remove_leftovers(left_behind)
             if self.drive.marker:
-                recovery = self.order.recovery(self.drive.marker)
-                notes += [Note("", text) for text in furnish(self.drive.root, recovery, self.set_name)]
+                papers = self.order.papers(self.drive.marker)
+                notes += [Note("", text) for text in furnish(self.drive.root, papers, self.set_name)]
             self.set_folder.flush()
             if flush:
                 flush.finish()
@@ -7557,15 +8083,16 @@ class Rereading:
         self.bad: Dict[int, Tuple[Found, str]] = {}
         self.files = self.bytes = 0
 
-    def read(self, snapshot: str, folder: Folder, found: Sequence[Tuple[Suspect, os.stat_result]]) -> None:
+    def read(self, snapshot: str, folder: Folder, found: Sequence[Tuple[Suspect, os.stat_result]], shared_by_list: bool = False) -> None:
         """Have files of a folder hashed; of those that were met before, say again what was found of them."""
         to_read: List[Suspect] = []
         shared: List[Suspect] = []
         for suspect, info in found:
-            if info.st_nlink > 1 and suspect.key in self.seen:
+            may_come_again = info.st_nlink > 1 or shared_by_list
+            if may_come_again and suspect.key in self.seen:
                 shared.append(suspect)
                 continue
-            if info.st_nlink > 1:
+            if may_come_again:
                 self.seen.add(suspect.key)
             to_read.append(suspect)
             self.bytes += info.st_size
@@ -7595,13 +8122,16 @@ class Rereading:
 class Verification:
     """Reads dated copies of one set again; every stored file once, however many dates share it."""
 
-    def __init__(self, set_folder: Folder, workers: Workers, quick: bool) -> None:
+    def __init__(self, set_folder: Folder, workers: Workers, quick: bool, by_path: bool) -> None:
         self.set_folder, self.workers, self.quick = set_folder, workers, quick
         self.snapshot = ""
         self.rereading = Rereading(workers)
         self.findings = self.rereading.findings
         self.by_twin: List[str] = []     # dated copies that were checked by their second list
         self.files = self.strewn = 0
+        self.partly = False              # the dated copy at hand has not every file in its folder
+        self.by_path = by_path           # stored files are shared by reference, not by links alone
+        self.elsewhere: Dict[str, Trail] = {}
 
     def check(self, name: str) -> None:
         """Check one dated copy."""
@@ -7626,6 +8156,7 @@ class Verification:
             self.by_twin.append(name)
         else:
             self._check_twin(manifest)
+        self.partly = manifest.header.get("layout") == Layout.CHANGES.value
         with manifest:
             try:
                 self._check_blocks(Trail(folder), read_blocks(manifest.lines()))
@@ -7685,12 +8216,20 @@ class Verification:
             if err.errno in OWN_LIMITS:
                 raise
             missing = err.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+            if missing and self.partly:
+                self._check_absent(block)
+                return set()
             self._find(Found.MISSING if missing else Found.UNREADABLE, block.path, "folder: " + reason(err))
             for name, known in block.entries.items():
                 if known.hash_line:
                     self.files += 1
                     self._find(Found.MISSING, f"{block.path}/{name}", "", parse_hash_line(known.hash_line)[0])
             return set()
+        self._check_entries(folder, block, present)
+        return set(present) - (set() if block.path else {MANIFEST, PART_NOTICE})
+
+    def _check_entries(self, folder: Folder, block: Block, present: Dict[str, os.stat_result]) -> None:
+        """Check what is in a folder; `present` loses what is met."""
         to_read: List[Tuple[Suspect, os.stat_result]] = []
         for name, known in block.entries.items():
             path = f"{block.path}/{name}" if block.path else name
@@ -7701,14 +8240,29 @@ class Verification:
             self.files += 1
             if parse_hash_line(known.hash_line)[1] != path:
                 self._check_elsewhere(path, known)
+                if info is not None:
+                    present[name] = info  # what has this name here is another one's, or a stray
                 continue
             suspect = self._look(path, known, info)
             if suspect is not None and info is not None:
                 to_read.append((suspect, info))
-        self.rereading.read(self.snapshot, folder, to_read)
+        if self.by_path:
+            to_read = [(self._by_path(one, info, (self.snapshot, one.path)), info) for one, info in to_read]
+        self.rereading.read(self.snapshot, folder, to_read, self.by_path)
         self.workers.pulse.files = self.files
         self.workers.pulse.tell()
-        return set(present) - (set() if block.path else {MANIFEST, PART_NOTICE})
+
+    def _check_absent(self, block: Block) -> None:
+        """Check the files of a folder that was not needed in this dated copy: all lie elsewhere."""
+        for name, known in block.entries.items():
+            path = f"{block.path}/{name}" if block.path else name
+            if not known.hash_line:
+                continue
+            self.files += 1
+            if parse_hash_line(known.hash_line)[1] == path:
+                self._find(Found.MISSING, path, "", parse_hash_line(known.hash_line)[0])
+            else:
+                self._check_elsewhere(path, known)
 
     def _look(self, path: str, known: Known, info: Optional[os.stat_result]) -> Optional[Suspect]:
         """Compare a stored file's kind and size with the manifest; give it if its bytes are to be read."""
@@ -7726,17 +8280,27 @@ class Verification:
         return None
 
     def _check_elsewhere(self, path: str, known: Known) -> None:
-        """Check a file whose content lies in another dated copy."""
-        snapshot, parts = stored_place(parse_hash_line(known.hash_line)[1], self.snapshot)
+        """Check a file whose content lies in another dated copy, or under another of its names; once, as many dates refer to it."""
+        digest, stored = parse_hash_line(known.hash_line)
+        snapshot, parts = stored_place(stored, self.snapshot)
         try:
-            folder = self.set_folder.child(snapshot).reach(parts[:-1])
+            if snapshot not in self.elsewhere:
+                self.elsewhere[snapshot] = Trail(self.set_folder.child(snapshot))
+            folder = self.elsewhere[snapshot].at(parts[:-1])
             info = folder.stat(parts[-1])
-            suspect = self._look(path, known, info)
         except OSError as err:
-            self._find(Found.MISSING, path, reason(err), parse_hash_line(known.hash_line)[0])
+            if err.errno in OWN_LIMITS:
+                raise
+            self._find(Found.MISSING, path, reason(err), digest)
             return
+        suspect = self._look(path, known, info)
         if suspect is not None:
-            self.rereading.read(self.snapshot, folder, [(suspect._replace(name=parts[-1]), info)])
+            suspect = self._by_path(suspect._replace(name=parts[-1]), info, (snapshot, *parts))
+            self.rereading.read(self.snapshot, folder, [(suspect, info)], True)
+
+    def _by_path(self, suspect: Suspect, info: os.stat_result, parts: Iterable[str]) -> Suspect:
+        """Let a stored file with one name be known by its path, as dates share it by reference."""
+        return suspect if info.st_nlink > 1 else suspect._replace(key=hash("/".join(parts)) << 28 | int(suspect.digest[:7], 16))
 
     def _check_special(self, folder: Folder, path: str, known: Known, info: Optional[os.stat_result]) -> None:
         """Check a link, fifo or device, unless it lives in the manifest alone."""
@@ -7770,7 +8334,8 @@ def verify(drive: Drive, order: Check, watch: Watch) -> Checked:
         lock_for_reading(set_folder)
         pulse = new_pulse(watch, order.jobs)
         with Workers(order.jobs, pulse, functools.partial(read_again, pulse)) as workers:
-            run, interrupted = Verification(set_folder, workers, order.quick), False
+            by_path = any(one.header.get("layout") == Layout.CHANGES.value for one in survey(set_folder))
+            run, interrupted = Verification(set_folder, workers, order.quick, by_path), False
             try:
                 for name in order.names:
                     run.check(name)
@@ -7834,7 +8399,7 @@ def note_check(drive: Drive, order: Check, checked: Checked) -> Tuple[bool, str]
     try:
         set_folder = drive.root.child(order.set_name)
         snapshots = survey(set_folder)
-        list_damage(set_folder, order, checked, {one.name: one.seq for one in snapshots}, time)
+        list_damage(set_folder, order, checked, {one.name: one.seq for one in snapshots if one.state is not State.EXPIRED}, time)
         append_line(set_folder, HISTORY, json.dumps({
             "what": "verify", "time": time, "snapshots": checked.snapshots, "quick": order.quick, "files": checked.files,
             "read": checked.read_files, "bytes": checked.read_bytes, "damaged": len(checked.damage),
@@ -8315,23 +8880,28 @@ def recovery_text(marker: Marker) -> str:
 
 This drive ({show(marker.label)}) holds dated copies of folders, made by snapback.
 Each computer has a folder here, and in it each date has a folder, such as
-2026-11-22_231507 (22 November 2026, 23:15:07). Every dated folder is a whole
-copy: plain folders and files, nothing is packed or hidden.
+2026-11-22_231507 (22 November 2026, 23:15:07), with plain folders and files:
+nothing is packed or hidden. A dated folder is a whole copy, unless there is a
+file {PART_NOTICE} in it: then it has only what was new
+or changed then, and the rest lies in the folders of earlier dates.
 
 TO GET ONE FILE BACK
-  Open the folder of the computer, then the folder of the date, and copy the
-  file to the computer before you open it. Please do not change or delete
-  anything in the dated folders: several dates share the same file.
+  Open the folder of the computer, then the folder of the date (or, if it is
+  not there, of an earlier one), and copy the file to the computer before you
+  open it. Please do not change or delete anything in the dated folders:
+  several dates share the same file.
 
   If a folder will not open, it belongs to another user: open it as administrator.
 
 TO GET EVERYTHING BACK
-  Copy the folder inside the dated folder to the computer, with any file
-  manager. On Linux or macOS, with its dates and permissions, in a terminal:
-      cp -a DATED-FOLDER/Documents ~/Documents-restored
-  Or with Python 3.8 or newer, which checks every file on the way:
+  With Python 3.8 or newer, which checks every file on the way:
       python3 snapback.py list --drive .
       python3 snapback.py restore latest --drive . --to ~/restored
+  Without Python, on Linux or macOS (COMPUTER and DATE are folders here):
+      sh restore.sh COMPUTER/DATE ~/restored
+  Where the dated folder is a whole copy, any file manager will do as well or,
+  with its dates and permissions, in a terminal:
+      cp -a DATED-FOLDER/Documents ~/Documents-restored
 
 TO CHECK THAT THE COPIES ARE READABLE
       cd DATED-FOLDER
@@ -8342,6 +8912,98 @@ IF YOU SUSPECT RANSOMWARE
   Do not attach this drive to the infected computer. Use another computer to
   read it, and copy what you need from a date before the trouble began.
 """
+
+
+RESTORE_SCRIPT = RESTORER_TITLE + r""": sh restore.sh SET/DATE NEW-FOLDER
+# It copies the files of the date, wherever on the drive they lie, and checks them where sha256sum or shasum is there.
+# Owners, extended attributes and hard links come back with snapback.py alone.
+
+LC_ALL=C
+export LC_ALL
+date=${1%/} to=$2
+list=$date/SHA256SUMS
+if [ $# != 2 ] || [ ! -f "$list" ]; then
+    echo "usage: sh restore.sh SET/DATE NEW-FOLDER   (a dated folder with its list SHA256SUMS, and where the files are to go)" >&2
+    exit 2
+fi
+if [ -e "$to" ]; then
+    echo "$to is there already; name a new folder" >&2
+    exit 2
+fi
+case $date in */*) ;; *) date=./$date ;; esac
+set_folder=${date%/*} files=0 bad=0
+if command -v sha256sum > /dev/null; then sum=sha256sum
+elif command -v shasum > /dev/null; then sum='shasum -a 256'
+else sum=; fi
+
+# Gives in $text what stands behind a word of a line: \ooo is a byte.
+word() {
+    case $line in *" $1="*) ;; *) text=; return ;; esac
+    text=${line##*" $1="}
+    text=${text%% *}
+    case $text in *\\*)
+        text=$(printf '%s' "$text" | sed 's/\\\([0-3][0-7][0-7]\)/\\0\1/g')
+        text=$(printf '%bx' "$text")
+        text=${text%x} ;;
+    esac
+}
+
+# Refuses a path that would lead elsewhere.
+plain() {
+    case "/$1/" in *//* | */./* | */../*) echo "not restored, as its path leads elsewhere: $1" >&2; bad=$((bad + 1)); return 1 ;; esac
+}
+
+mkdir -p "$to" || exit 1
+own= mode= time=
+while IFS= read -r line; do
+    case $line in
+    '# type=dir '*)
+        word path
+        plain "$text" && mkdir -p "$to/$text" ;;
+    '# type=link '*)
+        word path; path=$text
+        word link
+        plain "$path" && ln -s "$text" "$to/$path" ;;
+    '# type=file '*)
+        word mode; mode=$text
+        word time; time=$text
+        word path; own=$text ;;
+    '#'*) ;;
+    *)
+        stored=${line#*  }
+        digest=${line%%  *}
+        case $line in \\*) stored=$(printf '%bx' "$stored"); stored=${stored%x} digest=${digest#?} ;; esac
+        case $stored in
+        ../*/*) place=${stored#../}; path=${place#*/}; place=${place%%/*} ;;
+        *) place=${date##*/} path=$stored ;;
+        esac
+        from=$set_folder/$place/$path
+        plain "$place/$path" || continue
+        [ -z "$own" ] || path=$own
+        plain "$path" || continue
+        if [ -L "$from" ] || ! cp -p -- "$from" "$to/$path"; then
+            echo "MISSING: $path" >&2
+            bad=$((bad + 1))
+            continue
+        fi
+        chmod "$mode" "$to/$path" 2> /dev/null
+        touch -d "@$time" "$to/$path" 2> /dev/null
+        files=$((files + 1))
+        if [ -n "$sum" ]; then
+            is=$($sum < "$to/$path")
+            [ "${is%% *}" = "$digest" ] || { echo "DAMAGED: $path" >&2; bad=$((bad + 1)); }
+        fi ;;
+    esac
+done < "$list"
+if [ $bad != 0 ]; then echo "NOT OK - $files files were copied to $to, and $bad are missing or damaged" >&2; exit 4; fi
+if [ -n "$sum" ]; then echo "OK - $files files were copied to $to, and every checksum was right"
+else echo "$files files were copied to $to; nothing here can check them"; fi
+"""
+
+
+def write_papers(marker: Marker) -> Papers:
+    """Write what lies on a drive for a bad day."""
+    return Papers(recovery_text(marker), RESTORE_SCRIPT)
 
 
 def span_text(seconds: float) -> str:
@@ -8383,7 +9045,8 @@ def ability_lines(prepared: Prepared) -> List[str]:
     return [space] if can is None else [
         space,
         "Same files:   " + ("unchanged files cost no space in later copies (hard links)" if can.hard_links else
-                            "cannot be shared between dates here (no hard links): every dated copy takes its full size"),
+                            "no hard links here, so a dated folder holds only what is new or changed then, and its list says in which "
+                            "earlier folder the rest lies"),
         "Permissions:  " + ("kept on the drive" if can.modes else "not kept by this drive; they are kept in each copy's list, "
                             "and come back when you restore"),
         "Links:        " + ("kept on the drive" if can.symlinks else "kept in each copy's list, and come back when you restore"),
@@ -8533,6 +9196,9 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str, eject
     if any(count for count, _ in asides):
         lines.append("; ".join(f"{count:,} {words}" for count, words in asides if count))
     lines += [f"{label} lies inside {show(source)}: nothing that is on it was copied" for source in taken.inside]
+    if taken.full_size:
+        lines.append(f"{label} has no hard links, so each whole dated copy takes its full size there; without --layout complete only what "
+                     "has changed would")
     lines += rotated_lines(taken.rotated) if taken.rotated else []
     if schedule:
         lines += ["From now on, by hand or from cron:", "  " + schedule]
@@ -8643,7 +9309,7 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
             if one.state is State.WHOLE:
                 end = one.end
                 lines.append(f"  {one.name:<20} {end['files']:>10,} {size_text(end['bytes']):>8} "
-                             f"{size_text(end.get('added', 0)):>8}  {age_text(taken, now)}"
+                             f"{size_text(end.get('occupied', end.get('added', 0))):>8}  {age_text(taken, now)}"
                              + (f"; {groups[one.name]}" if one.name in groups else "")
                              + ("; some files could not be read" if end.get("skipped") or end.get("kept") else "")
                              + (f"; {bad[one.name]:,} found damaged" if one.name in bad else "")
@@ -8654,7 +9320,7 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
                 lines.append(f"  {one.name:<20}  {one.state.value}")
             facts.append({"set": name, "snapshot": one.name, "state": one.state.value, "seq": one.seq,
                           "taken": one.header.get("taken"), "files": one.end.get("files"), "bytes": one.end.get("bytes"),
-                          "added": one.end.get("added"), "skipped": one.end.get("skipped"), "kept": one.end.get("kept"),
+                          **{word: one.end.get(word) for word in ("added", "occupied", "skipped", "kept")},
                           "damaged": bad.get(one.name, 0), "pinned": pins.get(one.name), "sources": dict(one.sources)})
     problems = [line for name, listed in sets.items() for line in damage_lines(name, listed)]
     lines += [f"{name}: older dated copies have damaged files; the newest has none that is known: restore from it, and delete the "
@@ -9550,6 +10216,9 @@ def add_backup(parser: Parser) -> None:
     parser.add_argument("-x", "--one-file-system", action="store_true", help="do not enter other disks mounted in a source")
     parser.add_argument("--checksum", action="store_true", help="read every file, also those whose size and times are as before")
     parser.add_argument("--fresh", action="store_true", help="store every file anew, so that this copy shares nothing with earlier ones")
+    parser.add_argument("--layout", choices=[layout.value for layout in Layout],
+                        help="complete: every dated folder holds every file; changes: only what is new, and the list says where the rest "
+                             "lies (default: complete, where the drive has hard links)")
     parser.add_argument("--allow-empty", action="store_true",
                         help="a source that has become empty, or is on another disk than before, is meant to be so")
     parser.add_argument("--hold-at", metavar="PERCENT",
@@ -9623,7 +10292,7 @@ def init_for_backup(place: str, sources: Sequence[str], dry_run: bool, now: date
         raise UsageError(f"{show(place)} is no drive yet, so a dry run has nothing to compare with; first run: "
                          f"snapback.py init {shell_word(place)}")
     try:
-        prepare_drive(where, "", False, now.isoformat(timespec="seconds"), recovery_text)
+        prepare_drive(where, "", False, now.isoformat(timespec="seconds"), write_papers)
     except OSError as err:
         raise not_preparable(place, err) from err
     return True
@@ -9655,9 +10324,9 @@ def make_order(args: argparse.Namespace, sources: Tuple[Source, ...], scene: Sce
     """Read the options of `backup` into an order. Raises UsageError."""
     hold_at = HOLD_AT if args.hold_at is None else parse_hold_at(args.hold_at)
     rotation = read_rotation(args)
-    return Order(sources, scene.now, recovery_text, read_rules(args), set_name=args.set, adopt=args.adopt, checksum=args.checksum,
+    return Order(sources, scene.now, write_papers, read_rules(args), set_name=args.set, adopt=args.adopt, checksum=args.checksum,
                  allow_empty=args.allow_empty, fresh=args.fresh, hold_at=hold_at, rotation=None if args.no_rotate else rotation,
-                 watched=scene.watched, jobs=args.jobs)
+                 watched=scene.watched, jobs=args.jobs, layout=Layout(args.layout) if args.layout else None)
 
 
 def with_rotation_on(drive: Drive, order: Order, args: argparse.Namespace) -> Tuple[Order, str]:
@@ -9998,7 +10667,7 @@ def run_init(args: argparse.Namespace, scene: Scene) -> Answer:
     where = whole_path(args.dir)
     try:
         check_place(where, (), args.offline, args.anyway)
-        prepared = prepare_drive(where, args.label, args.offline, scene.now.isoformat(timespec="seconds"), recovery_text)
+        prepared = prepare_drive(where, args.label, args.offline, scene.now.isoformat(timespec="seconds"), write_papers)
     except OSError as err:
         raise not_preparable(args.dir, err) from err
     remember_drive(where, prepared.marker)
@@ -10527,7 +11196,7 @@ COMMANDS: Dict[str, Command] = {
                         run_schedule, "snapback.py schedule ~/Documents /media/usb --install"),
 }
 VALUE_OPTIONS = frozenset(("--set", "--drive", "--config", "--every", "--with", "--jobs", "--to", "--label", "--note", "--exclude",
-                           "--exclude-from", "--exclude-if-present", "--min-free", "--hold-at",
+                           "--exclude-from", "--exclude-if-present", "--min-free", "--hold-at", "--layout",
                            *(f"--keep-{rule}" for rule in Retention._fields)))
 
 

@@ -600,7 +600,7 @@ def test_unfinished_copies_stay(box: Box) -> None:
 
 def test_a_way_to_share_files_that_is_not_known_stops_all_deletions(box: Box) -> None:
     box.take_daily(3)
-    reseal(box.a_set / date(1) / "SHA256SUMS", lambda above: above.replace(b'"layout": "complete"', b'"layout": "changes"'))
+    reseal(box.a_set / date(1) / "SHA256SUMS", lambda above: above.replace(b'"layout": "complete"', b'"layout": "knitted"'))
     copies = box.copies()
     said(box.rotate(4, "--keep-last", "1"), 3, "no old dated copy was deleted")
     assert box.copies() == copies

@@ -1,0 +1,115 @@
+"""restore.sh: a whole date comes back on a computer without Python, by the shells that there are."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import List
+
+import pytest
+
+from trees import ask, dates
+
+pytestmark = pytest.mark.needs("linux")
+SHELLS = ["dash", "bash --posix", "busybox sh"]
+NAMES = ["plain", "a\nb", "c\\d", "e\r", "-n", "* $x `id` \"'%s\\041", "ü/deep er/file", b"f\xff".decode("utf-8", "surrogateescape")]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    made = tmp_path / "my source"
+    for number, name in enumerate(NAMES):
+        (made / name).parent.mkdir(parents=True, exist_ok=True)
+        (made / name).write_bytes(name.encode("utf-8", "surrogateescape") * number)
+        (made / name).chmod(0o640)
+        os.utime(made / name, (1_500_000_000 + number, 1_500_000_000 + number))
+    (made / "nothing in it").mkdir()
+    (made / "a link").symlink_to("to \\n\nnowhere")
+    return made
+
+
+@pytest.fixture(params=["complete", "changes"])
+def date(request: pytest.FixtureRequest, source: Path, drive: Path) -> Path:
+    """The newest of two dates; in one layout most of it lies in the first."""
+    for _ in range(2):
+        assert ask("backup", "--init", "--set", "box", "--layout", request.param, source, drive).code == 0
+        (source / "new since").write_text("new")
+    return drive / "box" / dates(drive / "box")[-1]
+
+
+def give_back(shell: str, date: Path, target: Path, cwd: Path) -> subprocess.CompletedProcess[bytes]:
+    words = [*shell.split(), "restore.sh", os.fspath(date.relative_to(cwd)), os.fspath(target)]
+    if not shutil.which(words[0]):
+        pytest.skip(f"there is no {words[0]}")
+    return subprocess.run(words, cwd=cwd, capture_output=True, env={"PATH": os.environ["PATH"]})
+
+
+def described(top: Path) -> List[object]:
+    """Say what files, links and folders there are; of files content, mode and time."""
+    found: List[object] = []
+    for path in sorted(top.rglob("*")):
+        info = path.lstat()
+        what = os.readlink(path) if path.is_symlink() else path.is_file() and (path.read_bytes(), oct(info.st_mode), int(info.st_mtime))
+        found.append((str(path.relative_to(top)), what))
+    return found
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_whole_date_comes_back_without_python(shell: str, date: Path, source: Path, drive: Path, tmp_path: Path) -> None:
+    (source / "new since").unlink()
+    done = give_back(shell, date, tmp_path / "the target", drive)
+    assert (done.returncode, done.stderr) == (0, b""), done
+    assert f"OK - {len(NAMES) + 1} files".encode() in done.stdout
+    assert (tmp_path / "the target" / source.name / "new since").read_text() == "new"
+    (tmp_path / "the target" / source.name / "new since").unlink()
+    assert described(tmp_path / "the target" / source.name) == described(source)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_what_is_missing_or_damaged_is_said(shell: str, date: Path, source: Path, drive: Path, tmp_path: Path) -> None:
+    stored = {path.name: path for path in (drive / "box").rglob("*") if path.is_file() and "my source" in path.parts}
+    with open(stored["c\\d"], "r+b") as file:
+        file.write(b"X")
+    stored["-n"].unlink()
+    if (date / source.name / "-n").exists():  # each date has it
+        (date / source.name / "-n").unlink()
+    done = give_back(shell, date, tmp_path / "back", drive)
+    said = done.stderr.decode()
+    assert done.returncode == 4, done
+    assert ("DAMAGED: my source/c\\d" in said.replace("\\\\", "\\"), "MISSING: my source/-n" in said) == (True, True), said
+    assert (tmp_path / "back" / source.name / "plain").exists()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_hostile_list_leads_nowhere_else(shell: str, date: Path, drive: Path, tmp_path: Path) -> None:
+    listed = (date / "SHA256SUMS").read_bytes().split(b"\n")
+    (tmp_path / "secret").write_text("secret")
+    more = [b"# type=dir path=../outside", b"# type=link link=/etc path=/tmp/../outside", b"# type=file mode=0600 path=../outside/gone",
+            b"0" * 64 + b"  ../../secret", b"# type=file mode=0600", b"0" * 64 + b"  ../../../secret", b"# type=file mode=0600",
+            b"0" * 64 + b"  /etc/passwd"]  # fmt: skip
+    (date / "SHA256SUMS").write_bytes(b"\n".join([*listed[:1], *more, *listed[1:]]))
+    before = sorted(tmp_path.iterdir())
+    done = give_back(shell, date, tmp_path / "back", drive)
+    assert done.returncode == 4
+    assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "back"])
+    assert [path for path in (tmp_path / "back").rglob("*") if path.name in ("passwd", "secret", "gone")] == []
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_target_that_exists_is_left_alone(shell: str, date: Path, drive: Path, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    done = give_back(shell, date, tmp_path / "there", drive)
+    assert (done.returncode, b"name a new folder" in done.stderr, list((tmp_path / "there").iterdir())) == (2, True, [])
+    assert give_back(shell, date.parent, tmp_path / "new", drive).returncode == 2
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_script_is_what_the_readme_says(drive: Path) -> None:
+    assert ask("init", drive).code == 0
+    text = (drive / "restore.sh").read_text()
+    assert text.startswith("#!/bin/sh\n# Brings a whole date back")
+    assert subprocess.run(["sh", "-n", os.fspath(drive / "restore.sh")]).returncode == 0
+    assert shlex.split("sh restore.sh SET/DATE NEW-FOLDER")[1] in text
