@@ -689,7 +689,7 @@ def folder_key(path: str) -> Tuple[bytes, ...]:
     >>> folder_key("a/b") < folder_key("a-b")
     True
     """
-    return tuple(map(name_bytes, path.split("/"))) if path else ()
+    return tuple(name_bytes(path).split(b"/")) if path else ()
 
 
 def shell_word(text: str) -> str:
@@ -6865,9 +6865,11 @@ class NewFolders:
     def _make(self, stored: str, was_there: bool) -> Folder:
         *parts, name = stored.split("/")
         parent = self.trail.at(parts, enter_or_make if self.refers else Folder.child)
-        if self.refers:
-            self.made.update("/".join(parts[:count]) for count in range(1, len(parts) + 1))
         self.made.add(stored)
+        above = stored.rpartition("/")[0]
+        while self.refers and above and above not in self.made:
+            self.made.add(above)
+            above = above.rpartition("/")[0]
         del parent
         return self.trail.at([*parts, name], enter_or_make if self.refers and was_there else Folder.make)
 
