@@ -15,6 +15,7 @@ dated copies in a separate place.  Each one is a plain folder that any file mana
   snapback.py pin WHEN --drive DRIVE       protect a dated copy from deletion
   snapback.py unpin WHEN --drive DRIVE     take that protection back
   snapback.py schedule --install           let this computer make them by itself
+  snapback.py doctor                       what on this computer would make copies fail
 
 The first copy on a new drive:  snapback.py backup --init ~/Documents /media/usb
 "snapback.py COMMAND --help" explains one command.
@@ -4100,6 +4101,53 @@ def try_drive(folder: Folder) -> Abilities:
         return Abilities(links, counts, symlinks, modes, step, not trial.has("A") and not same, try_names(trial, links), decomposes)
     finally:
         remove_tree(folder, name)
+
+
+# -- what the system is set to --
+
+
+def windows_switch(key: str, name: str) -> int:
+    """Read a number of the machine's registry on Windows; 0 where there is none."""
+    import winreg  # there alone
+    try:
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, key) as opened:  # type: ignore[attr-defined,unused-ignore]
+            value = winreg.QueryValueEx(opened, name)[0]  # type: ignore[attr-defined,unused-ignore]
+    except OSError:
+        return 0
+    return value if isinstance(value, int) else 0
+
+
+def guards_folders() -> bool:
+    """Tell whether Windows lets only the programs that it knows write into people's folders (Controlled Folder Access)."""
+    key = "SOFTWARE\\Microsoft\\Windows Defender\\Windows Defender Exploit Guard\\Controlled Folder Access"
+    return WINDOWS and windows_switch(key, "EnableControlledFolderAccess") == 1
+
+
+def shows_long_paths() -> bool:
+    """Tell whether other programs here open paths of more than 260 characters, as snapback does."""
+    return not WINDOWS or windows_switch("SYSTEM\\CurrentControlSet\\Control\\FileSystem", "LongPathsEnabled") == 1
+
+
+def hides_folders() -> bool:
+    """Tell whether macOS keeps this program from people's private folders (Full Disk Access)."""
+    try:
+        return MACOS and not os.listdir(os.path.expanduser("~/Library/Mail"))
+    except FileNotFoundError:
+        return False
+    except PermissionError:
+        return True
+
+
+def running(*programs: str) -> Optional[bool]:
+    """Tell whether one of these programs runs on Linux; None where that is not known."""
+    names = set()
+    try:
+        for one in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError), open(f"/proc/{one}/comm", encoding="utf-8", errors="replace") as file:
+                names.add(file.read().strip())
+    except OSError:
+        return None
+    return bool(names.intersection(programs)) if names else None
 
 
 # -- locks --
@@ -8240,6 +8288,75 @@ def see_drive(drive: Drive, set_name: str, sources: Sequence[Source], before: Se
     return seen
 
 
+# -- what would make backups fail --
+
+
+class Checkup(NamedTuple):
+    """One thing that was looked at: what was found and, where something is wrong, what helps."""
+
+    about: str
+    found: str
+    cure: str = ""
+
+
+LOOKED_THROUGH = 20_000      # files of a source whose permissions are looked at
+
+
+def check_source(source: Source, rules: Rules) -> Checkup:
+    """Look whether a source can be read, as far as a quick look tells."""
+    about, seen = show(source.path), 0
+    closed: List[str] = []
+    try:
+        info = from_top(source, stat_path, source.path)
+        if info is None:
+            return Checkup("Source", f"{about} is not there", "attach its disk, or take it out of the settings")
+        for visit in walk(from_top(source, Folder.top, source.path), rules) if is_folder(info) else ():
+            closed += ["/".join(visit.parts)] * (visit.error is not None)
+            for name, found in visit.files if visit.folder else ():
+                seen += 1
+                if visit.folder and found and stat.S_ISREG(found.st_mode) and not visit.folder.can_read(name):
+                    closed.append("/".join((*visit.parts, name)))
+            if seen > LOOKED_THROUGH:
+                break
+    except SourceGone as err:
+        return Checkup("Source", str(err), "run as a user who may read it")
+    if closed:
+        return Checkup("Source", f"in {about} {count_text(len(closed), 'file or folder', 'files and folders')} cannot be read, as "
+                       f"{show(closed[0])}", "give yourself the right to read them, or leave them out with an exclude")
+    return Checkup("Source", f"{about} can be read")
+
+
+def check_drive(one: DriveSettings, search: Search, set_name: str, now: datetime) -> List[Checkup]:
+    """Look what would hinder the next copy to a drive; of one that is away nothing is known."""
+    label, trouble = show(one.label or one.id), search.silent.get(one.id) or search.broken.get(one.id)
+    if trouble:
+        return [Checkup("Drive", trouble, "see to that, then run: snapback.py doctor")]
+    if one.id not in search.places:
+        return [Checkup("Drive", f"{label} is not attached, so it was not looked at")]
+    found: List[Checkup] = []
+    try:
+        drive = open_found(one.id, the_only_place(label, search.places[one.id]))
+        about = f"{drive.label} at {show(drive.path)}"
+        with drive.guarded():
+            abilities = try_drive(drive.root)
+            free, total = free_space(drive.path)
+            snapshots = survey(drive.root.child(set_name)) if set_name and drive.root.has(set_name) else []
+    except (SnapbackError, OSError) as err:
+        return [Checkup("Drive", str(err) if isinstance(err, SnapbackError) else f"{label} cannot be written to ({reason(err)})",
+                        "attach it so that it can be written to, or check its file system")]
+    kept = "unchanged files cost no space" if abilities.hard_links else "a dated folder holds only what is new or changed"
+    found.append(Checkup("Drive", f"{about} can be written to; {kept}"))
+    if free * 20 < total:
+        found.append(Checkup("Space", f"only {size_text(free)} of {size_text(total)} are free on {drive.label}",
+                             "keep fewer old copies (--keep-...), or take a larger drive"))
+    service = synchroniser_of(trace_upwards(drive.path))
+    if service:
+        found.append(Checkup("Drive", f"{about} is synchronised by {service}, which carries every deletion to all devices",
+                             "take a folder outside of it"))
+    trouble = clock_trouble(newest_whole(snapshots), now)
+    return [*found, Checkup("Clock", trouble, "set the clock of this computer")] if trouble else found
+
+
 # -- verifying --
 
 class Checked(NamedTuple):
@@ -9775,6 +9892,18 @@ def restore_answer(done: Restored, snapshot: str, asides: Sequence[str], seconds
         "notes": [note._asdict() for note in done.notes]})
 
 
+def doctor_answer(checkups: Sequence[Checkup]) -> Answer:
+    """Report what was looked at, and what would make backups fail."""
+    lines: List[str] = []
+    for one in checkups:
+        lines.append(f"{one.about:<13} {'NOT OK: ' if one.cure else ''}{one.found}")
+        lines += [f"{'':<13} What helps: {one.cure}"] if one.cure else []
+    ill = [one for one in checkups if one.cure]
+    verdict = f"NOT OK - {count_text(len(ill), 'thing')} would hinder backups: see above"
+    return Answer(Exit.ATTENTION if ill else Exit.DONE, lines if ill else [*lines, "OK - nothing here would hinder backups"],
+                  [verdict] if ill else [], {"findings": [one._asdict() for one in ill], "checked": [one._asdict() for one in checkups]})
+
+
 # --- 12. Outside world -------------------------------------------------------------------------
 
 
@@ -9938,6 +10067,15 @@ def xml_text(text: str) -> str:
     'Anna &amp; &lt;Otto&gt;'
     """
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def from_xml(text: str) -> str:
+    """Read what `xml_text` wrote.
+
+    >>> from_xml(xml_text("Anna & <Otto> &lt;"))
+    'Anna & <Otto> &lt;'
+    """
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"').replace("&amp;", "&")
 
 
 def task_xml(words: Sequence[str]) -> str:
@@ -10161,6 +10299,41 @@ def remove_task() -> bool:
     return True
 
 
+def cron_entry() -> List[str]:
+    """Give the command of our entry in this user's crontab. Raises ScheduleError, ValueError."""
+    import shlex  # here, because few commands need it
+    own = [line for line in crontab_parts(read_crontab())[1] if not line.startswith("# ")]
+    return [word for line in own[:1] for word in shlex.split(line)[5:]]
+
+
+def units_entry() -> List[str]:
+    """Give the command of our service in this user's systemd. Raises OSError, ValueError."""
+    import shlex  # here, because few commands need it
+    if set(own_entries(units_place(), (SERVICE, TIMER))) != {SERVICE, TIMER}:
+        return []
+    text = read_text(Folder.top(whole_path(units_place())), SERVICE) or ""
+    return [word.replace("%%", "%").replace("$$", "$") for line in text.split("\n") if line.startswith("ExecStart=")
+            for word in shlex.split(line.partition("=")[2])]
+
+
+def agent_entry() -> List[str]:
+    """Give the command of our agent in this user's launchd. Raises OSError."""
+    if not own_entries(AGENTS_PLACE, (AGENT,)):
+        return []
+    _, _, rest = (read_text(Folder.top(whole_path(AGENTS_PLACE)), AGENT) or "").partition("<key>ProgramArguments</key>")
+    return [from_xml(word) for word in re.findall("<string>(.*?)</string>", rest.partition("</array>")[0])]
+
+
+def task_entry() -> List[str]:
+    """Give the program of our task in Windows' list, and its arguments as it takes them apart."""
+    ran = run_program(Call(["schtasks", "/Query", "/TN", task_name(), "/XML"]), ASKING)
+    command, words = (re.search(f"<{tag}>(.*?)</{tag}>", ran.out, re.DOTALL) for tag in ("Command", "Arguments"))
+    if ran.code != 0 or not command or not words:
+        return []
+    parts = re.findall(r'"([^"]*)"|(\S+)', from_xml(words.group(1)))  # no path there has a quote in it
+    return [from_xml(command.group(1)), *(one or other for one, other in parts)]
+
+
 class Scheduler(NamedTuple):
     """What starts programs by itself on some system: how people call it, its tool, its texts, how to install and remove."""
 
@@ -10171,21 +10344,24 @@ class Scheduler(NamedTuple):
     then: str                                   # and the command after that
     install: Callable[[Sequence[str]], str]          # gives what it replaced
     remove: Callable[[], bool]
+    entry: Callable[[], List[str]]                   # gives the command that is installed; nothing where none is
     know: str                                   # what is good to know once it is installed
 
 
 SCHEDULERS: Dict[str, Scheduler] = {
     "cron": Scheduler("the crontab", "crontab", crontab_texts, "Put this into your crontab (crontab -e):", "", install_crontab,
-                      remove_crontab, "What a run has to say is mailed by cron, to the address in a line MAILTO=... of the crontab, "
-                      "where this computer can send mail."),
+                      remove_crontab, cron_entry,
+                      "What a run has to say is mailed by cron, to the address in a line MAILTO=... of the crontab, where this computer "
+                      "can send mail."),
     "systemd": Scheduler("systemd", "systemctl", systemd_units, "Save this as ~/.config/systemd/user/{name}:",
-                         f"systemctl --user daemon-reload && systemctl --user enable --now {TIMER}", install_units, remove_units,
+                         f"systemctl --user daemon-reload && systemctl --user enable --now {TIMER}",
+                         install_units, remove_units, units_entry,
                          "It runs while you are logged in; to let it run at any time: loginctl enable-linger"),
     "launchd": Scheduler("launchd", "launchctl", agent_texts, f"Save this as {AGENTS_PLACE}/{{name}}:",
-                         f"launchctl bootstrap gui/$(id -u) {AGENTS_PLACE}/{AGENT}", install_agent, remove_agent,
+                         f"launchctl bootstrap gui/$(id -u) {AGENTS_PLACE}/{AGENT}", install_agent, remove_agent, agent_entry,
                          "If macOS does not let it read your folders, give that Python Full Disk Access, in System Settings."),
     "task": Scheduler("the Task Scheduler", "schtasks", task_texts, "Save this as {name}, in UTF-16:",
-                      f"schtasks /Create /TN snapback-%USERNAME% /XML {TASK}", install_task, remove_task,
+                      f"schtasks /Create /TN snapback-%USERNAME% /XML {TASK}", install_task, remove_task, task_entry,
                       "It runs while you are logged in, on battery too."),
 }
 
@@ -10218,6 +10394,29 @@ def scheduler_here() -> str:
             return kind
     raise UsageError(f"there is no scheduler here ({' or '.join(SCHEDULERS[kind].tool for kind in order)} is needed); install one, for "
                      "example cron, or print an entry for another computer: --with cron, systemd, launchd or task")
+
+
+NO_SCHEDULE = "nothing makes copies by itself"
+
+
+def check_schedule(kind: str) -> Checkup:
+    """Look whether a scheduler starts this very program, and can."""
+    scheduler, again = SCHEDULERS[kind], "run: snapback.py schedule --install"
+    try:
+        words = scheduler.entry()
+    except (SnapbackError, OSError, ValueError) as err:
+        return Checkup("Schedule", f"the entry in {scheduler.name} cannot be read ({reason(err)})", again)
+    if not words:
+        return Checkup("Schedule", NO_SCHEDULE, f"if you want that, {again}")
+    gone = next((word for word in words[:3:2] if stat_path(word) is None), "")
+    if gone:
+        return Checkup("Schedule", f"{scheduler.name} is to start {show(gone)}, which is gone", again)
+    if len(words) < 3 or whole_path(words[2]) != script_path():
+        return Checkup("Schedule", f"{scheduler.name} starts {show(' '.join(words[:3]))}, and not this file, {show(script_path())}",
+                       f"if that is not what you want, {again}")
+    if kind == "cron" and running("cron", "crond", "fcron", "busybox") is False:
+        return Checkup("Schedule", "the entry is in the crontab, but no cron is running", "start it: sudo systemctl enable --now cron")
+    return Checkup("Schedule", f"{scheduler.name} starts this program every hour, which makes a copy when one is due")
 
 
 # -- telling people --
@@ -10256,6 +10455,12 @@ def notify(title: str, text: str) -> bool:
             return False
         call = call._replace(variables={"DBUS_SESSION_BUS_ADDRESS": bus} if bus else {})
     return run_program(call, NOTIFYING).code == 0
+
+
+def why_no_notices() -> str:
+    """Say why nobody can be told on the desktop, or give an empty text."""
+    tool = "powershell" if WINDOWS else "osascript" if MACOS else "notify-send"
+    return "" if find_program(tool) else f"there is no {tool}"
 
 
 TELLING = 600                # seconds that a person's own program may take
@@ -11402,6 +11607,67 @@ def run_schedule(args: argparse.Namespace, _scene: Scene) -> Answer:
     return answer._replace(lines=[*answer.lines, *take_other_entries(kind)])
 
 
+WRITTEN = 2026               # a clock that shows an earlier year is wrong
+
+
+def add_doctor(parser: Parser) -> None:
+    """Declare the options of `doctor`."""
+    add_config(parser)
+
+
+def check_schedules() -> Checkup:
+    """Look at the schedulers of this system, and give what there is of the one that serves best."""
+    checkups = [check_schedule(kind) for kind, one in SCHEDULERS.items() if find_program(one.tool)]
+    return min(checkups, key=lambda one: (bool(one.cure), one.found == NO_SCHEDULE),
+               default=Checkup("Schedule", "there is no scheduler here, so copies are made when you say so"))
+
+
+def check_settings(named: str) -> Tuple[Settings, Rules, Checkup]:
+    """Look at the settings; none at all and bad ones are as if nothing stood there."""
+    path = find_settings(named)
+    if not path:
+        return Settings(()), Rules(), Checkup("Settings", f"there are none at {show(configuration_path())}", "write down what to copy and "
+                                              "where to, see README, \"From nothing to copies by themselves\"")
+    try:
+        settings = load_settings(path)
+        rules = read_rules(argparse.Namespace(patterns=settings.patterns, exclude_caches=settings.exclude_caches,
+                                              one_file_system=settings.one_file_system, exclude_if_present=settings.exclude_if_present))
+    except SnapbackError as err:
+        return Settings(()), Rules(), Checkup("Settings", str(err), "mend that, then run: snapback.py doctor")
+    return settings, rules, Checkup("Settings", show(path))
+
+
+def check_system(settings: Settings) -> List[Checkup]:
+    """Look at what this system lets programs do."""
+    found = []
+    if settings.notify and settings.drives:
+        no_notices = why_no_notices()
+        found.append(Checkup("Notices", no_notices or "can be shown on the desktop", no_notices and
+                             "install it (on Debian: libnotify-bin), or write notify = no into the settings"))
+    if hides_folders():
+        found.append(Checkup("Privacy", "macOS keeps this program from some of your folders",
+                             "allow Python in System Settings, Privacy & Security, Full Disk Access"))
+    if guards_folders():
+        found.append(Checkup("Privacy", "Windows lets only programs that it knows write into your folders (Controlled Folder Access)",
+                             "allow python.exe in Windows Security, Ransomware protection"))
+    if not shows_long_paths():
+        found.append(Checkup("Long paths", "snapback copies them, but other programs here open none of more than 260 characters"))
+    return found
+
+
+def run_doctor(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `doctor`."""
+    settings, rules, about_settings = check_settings(args.config)
+    found = [Checkup("Python", f"{'.'.join(map(str, sys.version_info[:3]))}, {show(sys.executable or 'python3')}"),
+             Checkup("Clock", f"{scene.now:%Y-%m-%d %H:%M}", "" if scene.now.year >= WRITTEN else "set the clock of this computer"),
+             about_settings, *(check_source(source, rules) for source in read_sources(settings.sources))]
+    search, seen = find_drives({one.id: one.path for one in settings.drives}), seen_drives()
+    for one in settings.drives:
+        set_name = settings.set_name or seen.get(one.id, Seen()).set_name
+        found += check_drive(one._replace(label=label_of(one)), search, set_name, scene.now)
+    return doctor_answer([*found, *([check_schedules()] if settings.drives else []), *check_system(settings)])
+
+
 class Command(NamedTuple):
     """One command: what it is for, its options, and what carries it out."""
 
@@ -11431,6 +11697,8 @@ COMMANDS: Dict[str, Command] = {
     "unpin": Command("take that protection back", add_unpin, run_unpin, "snapback.py unpin 2026-11-20 --drive /media/usb"),
     "schedule": Command("let this computer make dated copies by itself: show the entry for its scheduler, or install it", add_schedule,
                         run_schedule, "snapback.py schedule ~/Documents /media/usb --install"),
+    "doctor": Command("look at all that could make backups fail on this computer, and say what helps", add_doctor, run_doctor,
+                      "snapback.py doctor"),
 }
 VALUE_OPTIONS = frozenset(("--set", "--drive", "--config", "--every", "--with", "--jobs", "--to", "--label", "--note", "--exclude",
                            "--exclude-from", "--exclude-if-present", "--min-free", "--hold-at", "--layout",

@@ -1878,6 +1878,48 @@ ROWS: Sequence[Row] = (
         "test_stored_names.py::test_no_look_is_left_out_because_a_disk_with_smaller_clusters_has_less_in_use",
     ),
     Row(
+        "7 doctor: a source with something closed is found",
+        "                if visit.folder and found and stat.S_ISREG(found.st_mode) and not visit.folder.can_read(name):\n",
+        "                if False:\n",
+        "test_doctor.py::test_what_would_hinder_backups_is_found_with_its_cure",
+    ),
+    Row(
+        "7 doctor: a drive is really written to",
+        "            abilities = try_drive(drive.root)\n            free",
+        "            abilities = Abilities()\n            free",
+        "test_doctor.py::test_what_would_hinder_backups_is_found_with_its_cure",
+    ),
+    Row(
+        "7 doctor: a schedule that starts what is gone is found",
+        "    gone = next((word for word in words[:3:2] if stat_path(word) is None), \"\")\n",
+        "    gone = \"\"\n",
+        "test_doctor.py::test_what_would_hinder_backups_is_found_with_its_cure",
+    ),
+    Row(
+        "7 doctor: so is one of another file",
+        "    if len(words) < 3 or whole_path(words[2]) != script_path():\n",
+        "    if len(words) < 3:\n",
+        "test_doctor.py::test_what_would_hinder_backups_is_found_with_its_cure",
+    ),
+    Row(
+        "7 doctor: and a cron that does not run",
+        "    if kind == \"cron\" and running(\"cron\", \"crond\", \"fcron\", \"busybox\") is False:\n",
+        "    if False:\n",
+        "test_doctor.py::test_what_would_hinder_backups_is_found_with_its_cure",
+    ),
+    Row(
+        "7 doctor: a clock behind the newest copy is found",
+        "    trouble = clock_trouble(newest_whole(snapshots), now)\n    return [*found",
+        "    trouble = \"\"\n    return [*found",
+        "test_doctor.py::test_a_clock_that_is_wrong_is_found",
+    ),
+    Row(
+        "7 doctor: findings end with 3",
+        "    return Answer(Exit.ATTENTION if ill else Exit.DONE, lines if ill",
+        "    return Answer(Exit.DONE, lines if ill",
+        "test_doctor.py::test_what_would_hinder_backups_is_found_with_its_cure",
+    ),
+    Row(
         "8: what was stored on a drive without hard links is not stored again",
         "if can.counts_links or not can.hard_links else ():",
         "if can.counts_links else ():",
