@@ -4249,6 +4249,18 @@ def configuration_path() -> str:
     return os.path.join(own_folder("APPDATA" if WINDOWS else "XDG_CONFIG_HOME", "~\\AppData\\Roaming", "~/.config"), SETTINGS)
 
 
+def usual_folders() -> Dict[str, str]:
+    """Give where this user's documents, pictures, desktop and the like are, as far as they are there (xdg-user-dirs on Linux)."""
+    home = os.path.expanduser("~")
+    found = {name: os.path.join(home, name) for name in ("Documents", "Pictures", "Desktop", "Music", "Movies" if MACOS else "Videos")}
+    with contextlib.suppress(OSError), open(os.path.join(own_folder("XDG_CONFIG_HOME", "", "~/.config"), "..", "user-dirs.dirs"),
+                                            encoding="utf-8", errors=NAME_CODEC[1]) as file:
+        for word, path in re.findall(r'^XDG_(\w+)_DIR="\$HOME/([^"\\]+)"', file.read(), re.MULTILINE):
+            if word.title() in found or word == "DOCUMENTS":
+                found[word.title()] = os.path.join(home, path)
+    return {name: path for name, path in found.items() if os.path.isdir(path) and os.path.realpath(path) != os.path.realpath(home)}
+
+
 def state_path() -> str:
     """Give the path of the local record of drives; it is a convenience, never needed."""
     return os.path.join(own_folder("LOCALAPPDATA" if WINDOWS else "XDG_STATE_HOME", "~\\AppData\\Local", "~/.local/state"), "drives.json")
@@ -10476,6 +10488,17 @@ def run_on_result(words: Sequence[str], facts: Mapping[str, str]) -> str:
     return "" if ran.code == 0 else f"on-result was not told of this run: {show(words[0]) if words else 'the setting'}: {why_failed(ran)}"
 
 
+def opening(path: str, system: str) -> Call:
+    """Write the call that shows a folder to the person, on "linux", "macos" or "windows"."""
+    return Call([{"macos": "open", "windows": "explorer"}.get(system, "xdg-open"), path])
+
+
+def open_folder(path: str) -> bool:
+    """Show a folder in the file manager, where there is a desktop; tell whether that could be asked for."""
+    call = opening(path, "windows" if WINDOWS else "macos" if MACOS else "linux")
+    return bool(find_program(call.words[0])) and run_program(call, NOTIFYING, heard=False).code is not None
+
+
 # -- ejecting --
 
 
@@ -10867,12 +10890,17 @@ def try_out(drive: Drive, order: Order) -> Answer:
     return preview_answer(look, set_name, drive.label, free_space(drive.path)[0])
 
 
+def is_full(err: SnapbackError) -> bool:
+    """Tell whether a run failed for want of room on the drive."""
+    return isinstance(err, TooSmall) or (isinstance(err, DriveError) and err.full)
+
+
 def back_up_somehow(drive: Drive, order: Order, scene: Scene, then: Afterwards, fresh_by_rule: bool) -> Answer:
     """Make one dated copy; where there is no room for a fresh one that only a rule asks for, one that shares files is better than none."""
     try:
         return back_up(drive, order, scene, then)
     except DriveError as err:
-        if not fresh_by_rule or not (err.full or isinstance(err, TooSmall)):
+        if not fresh_by_rule or not is_full(err):
             raise
         why = (f"{drive.label} has no room for the fresh copy that fresh-every asks for, so this one shares files with earlier ones; make "
                "room, or take a larger drive")
@@ -11042,7 +11070,7 @@ def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
         except DriveAbsent as gone:  # since it was found
             answers[one.id] = miss_drive(one, str(gone), quiet, scene.now)
         except SnapbackError as err:
-            answers[one.id] = Answer(err.code, (), [str(err)], {"error": str(err), "busy": isinstance(err, Locked)})
+            answers[one.id] = Answer(err.code, (), [str(err)], {"error": str(err), "busy": isinstance(err, Locked), "full": is_full(err)})
         except OSError as err:
             why = f"the system refused ({reason(err)}); every earlier dated copy is untouched"
             answers[one.id] = Answer(Exit.FAILED, (), [why], {"error": why})
@@ -11370,16 +11398,17 @@ def add_restore(parser: Parser) -> None:
     add_drive_options(parser)
 
 
-def default_target(date: str, merging: bool) -> str:
-    """Name the folder for restored files in the current one: a new one, or the one that an interrupted restore began.
+def default_target(date: str, merging: bool, place: str = "") -> str:
+    """Name the folder for restored files, in the current one or at a `place`: a new one, or the one that an interrupted restore began.
 
     A link of that name is not it: who stands on a strange drive must not write where its links lead.
     """
     begun = ""
     for name in itertools.chain([f"restored-{date}"], (f"restored-{date}_{count}" for count in itertools.count(2))):
-        if not is_taken(join_path(current_folder(), name)):
-            return begun or name
-        if merging and is_real_folder(join_path(current_folder(), name)):
+        path = join_path(place or current_folder(), name)
+        if not is_taken(path):
+            return begun or (path if place else name)
+        if merging and is_real_folder(path):
             begun = name
     raise AssertionError("not reached")
 
@@ -11668,6 +11697,71 @@ def run_doctor(args: argparse.Namespace, scene: Scene) -> Answer:
     return doctor_answer([*found, *([check_schedules()] if settings.drives else []), *check_system(settings)])
 
 
+class Left(Exception):
+    """A person wants to leave: by the end of input, by Ctrl-C, or by a word."""
+
+
+class Talk:
+    """Asks the person at a terminal, and takes what is answered."""
+
+    def __init__(self, source: Optional[TextIO], out: Optional[TextIO]) -> None:
+        self.source, self.out = source, out
+
+    @property
+    def is_possible(self) -> bool:
+        """Tell whether a person sits there."""
+        return bool(self.source and self.out) and all(one.isatty() for one in (self.source, self.out) if one)
+
+    def tell(self, *lines: str) -> None:
+        """Say something, in lines that fit the window."""
+        import textwrap  # here, because commands that ask nothing do without
+        width = max(30, min(terminal_width(self.out) - 1, 100)) if self.out else 79
+        say(self.out, [part for line in lines for part in textwrap.wrap(line, width, subsequent_indent=" " * (
+            len(line) - len(line.lstrip(" ")) + 2 * (line[:1] == " "))) or [""]])
+
+    def ask(self, question: str, default: str = "") -> str:
+        """Ask for a line; an empty one is the default. Raises Left."""
+        self.tell(question + (f" [{default}]" if default else ""))
+        if not self.source or not self.out:
+            raise Left
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # while it waits, Ctrl-C is an answer
+        try:
+            self.out.write("> ")
+            self.out.flush()
+            line = self.source.readline()
+        except (KeyboardInterrupt, UnicodeDecodeError, OSError) as err:
+            raise Left from err
+        finally:
+            signal.signal(signal.SIGINT, before)
+        if not line:
+            raise Left
+        return line.strip() or default
+
+    def choose(self, question: str, options: Sequence[Tuple[str, str]], default: int = 1) -> str:
+        """Let one of some (word, meaning) be chosen, by its number or the beginning of its word; give the word. Raises Left."""
+        self.tell("", question, *(f"  {nth}  {meaning}" for nth, (_, meaning) in enumerate(options, 1)))
+        while True:
+            said = self.ask("Which? A number, please", str(default) if default else "").casefold()
+            if said.isdigit() and 1 <= int(said) <= len(options):
+                return options[int(said) - 1][0]
+            fitting_words = [word for word, _ in options if said and word.casefold().startswith(said)]
+            if len(fitting_words) == 1:
+                return fitting_words[0]
+            self.tell(f"There is no {quoted(said)} here.")
+
+    def agrees(self, question: str, default: bool) -> bool:
+        """Ask for yes or no. Raises Left."""
+        while True:
+            said = self.ask(f"{question} (yes or no)", "yes" if default else "no").casefold()
+            if said and ("yes".startswith(said) or "no".startswith(said)):
+                return said[0] == "y"
+            self.tell("Please answer yes or no.")
+
+    def wait(self) -> None:
+        """Wait until the person has read. Raises Left."""
+        self.ask("Press Enter to go on.")
+
+
 class Command(NamedTuple):
     """One command: what it is for, its options, and what carries it out."""
 
@@ -11860,45 +11954,259 @@ def say(stream: Optional[TextIO], lines: Iterable[str]) -> None:
         silence(stream)
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
-    """Carry out one command and give the exit code; the only place of the clock and of print."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    as_json = "--json" in words
-    ending = Ending()
-    shown = bool(sys.stderr) and sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not as_json
-    quiet = bool({"-q", "--quiet"} & set(words))
-    progress = Progress(sys.stderr, time.monotonic, shown and not quiet, ending)
+class Done(NamedTuple):
+    """How a command ended: its exit code, and what it has for machines."""
 
-    def foretell(text: str) -> None:
-        progress.clear()
-        say(None if quiet else sys.stderr, [f"snapback: {text}"])
-    scene = Scene(datetime.now(timezone.utc).astimezone(), time.monotonic, progress.expect, progress.shown, foretell)
-    with ending.heard():
+    code: Exit
+    facts: Mapping[str, Any]
+
+
+class Stage:
+    """What stands between commands and the person who gives them: the streams, the line of progress, and the wish to end."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        """Prepare for the words of a command line."""
+        self.as_json, self.ending = "--json" in words, Ending()
+        self.quiet = bool({"-q", "--quiet"} & set(words))
+        shown = bool(sys.stderr) and sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not self.as_json
+        self.progress = Progress(sys.stderr, time.monotonic, shown and not self.quiet, self.ending)
+
+    def _foretell(self, text: str) -> None:
+        self.progress.clear()
+        say(None if self.quiet else sys.stderr, [f"snapback: {text}"])
+
+    def perform(self, words: Sequence[str]) -> Done:
+        """Carry out one command and say what came of it. Raises Finished."""
+        scene = Scene(datetime.now(timezone.utc).astimezone(), time.monotonic, self.progress.expect, self.progress.shown, self._foretell)
+        facts: Mapping[str, Any] = {}
         try:
             try:
                 answer, args = carry_out(words, scene)
             finally:
-                progress.clear()
-            if as_json:
+                self.progress.clear()
+            if self.as_json:
                 say(sys.stdout, [json.dumps({**answer.facts, "exit_code": int(answer.code)})])
             elif not args.quiet:
                 say(sys.stdout, answer.lines)
             say(sys.stderr, answer.problems)
-            return int(answer.code)
-        except Finished as text:
-            say(sys.stdout, [str(text).rstrip("\n")])
-            return int(Exit.DONE)
+            return Done(answer.code, answer.facts)
         except SnapbackError as err:
-            code, sentence = err.code, str(err)
+            code, sentence, facts = err.code, str(err), {"full": is_full(err)}
         except OSError as err:
             code, sentence = Exit.FAILED, f"the system refused ({reason(err)}); every earlier dated copy is untouched"
         except KeyboardInterrupt:
             going_on = GOING_ON.get(split_command(words)[0], "every earlier dated copy is untouched")
             code, sentence = Exit.INTERRUPTED, f"interrupted; {going_on}"
-        if as_json:
+            self.ending.asked = 0
+        if self.as_json:
             say(sys.stdout, [json.dumps({"error": sentence, "exit_code": int(code)})])
         say(sys.stderr, [f"snapback: {sentence}"])
-    return int(code)
+        return Done(code, facts)
+
+
+class Menu:
+    """What a person sees who started snapback by a double click: a few things to choose from, each in plain words."""
+
+    DATES = 20       # that are offered at once
+    HITS = 30        # of a search
+
+    def __init__(self, talk: Talk, perform: Callable[[Sequence[str]], Done]) -> None:
+        self.talk, self.perform = talk, perform
+
+    def run(self) -> None:
+        """Offer things until the person has enough."""
+        with contextlib.suppress(Left):
+            while True:
+                self.talk.tell("", f"snapback {__version__}: dated copies of your folders on another disk")
+                chosen = self.talk.choose("What would you like to do?", self._offers(), 0)
+                if chosen == "quit":
+                    break
+                self.talk.tell("")
+                {"back": self.back_up, "safe": self.am_i_safe, "get": self.get_back, "check": self.check, "set": self.settings}[chosen]()
+                self.talk.wait()
+        self.talk.tell("", "Good-bye. Nothing is being written: this window may be closed.")
+
+    def _offers(self) -> List[Tuple[str, str]]:
+        """Give what can be chosen: without settings getting something back comes first, and no copy is made."""
+        get, check, leave = ("get", "get something back"), ("check", "check that the copies are readable"), ("quit", "quit")
+        if not find_settings(""):
+            return [get, check, ("set", "set up copies on this computer"), leave]
+        return [("back", "back up now"), ("safe", "am I safe?"), get, check, ("set", "settings"), leave]
+
+    def back_up(self) -> None:
+        """Make dated copies by the settings; where a drive is full, or a set on hold, ask what is to be done."""
+        self.talk.tell("Your folders are copied to each of your drives that is attached. Older copies stay, as long as your settings keep "
+                       "them.")
+        for one in self.perform(["backup"]).facts.get("drives", ()):
+            if one.get("full"):
+                self._make_room(one)
+            elif one.get("hold"):
+                self._explain_hold(one)
+
+    def _where(self, one: Mapping[str, Any]) -> List[str]:
+        """Give the options that name a drive of the settings, where it is now."""
+        seen = seen_drives().get(str(one.get("id")), Seen())
+        return ["--drive", seen.path, *(["--set", seen.set_name] if seen.set_name else [])]
+
+    def _make_room(self, one: Mapping[str, Any]) -> None:
+        strict = ["rotate", "--keep-last", "1", "--keep-monthly", "12", "--keep-yearly", "10", *self._where(one)]
+        self.talk.tell("", f"{one['label']} is full. Letting go of older copies makes room: of each month one would stay, and the newest. "
+                       "This is what would be let go:", "")
+        if self.perform([*strict, "-n"]).facts.get("removed") and self.talk.agrees("Let go of these for ever?", False):
+            self.perform(strict)
+            self.perform(["backup"])
+
+    def _explain_hold(self, one: Mapping[str, Any]) -> None:
+        self.talk.tell("", f"On {one['label']} nothing old is deleted at present, as much of what was there before is gone or has other "
+                       "content. After a big tidying up that is right. If you know of none, it may be ransomware: then unplug the drive now, and "
+                       "look for help before you attach it to this computer again.")
+        if self.talk.agrees("Was it you who changed so much?", False):
+            self.perform(["accept", *self._where(one)])
+
+    def am_i_safe(self) -> None:
+        """Say how each drive stands."""
+        self.perform(["status"])
+
+    def _drive(self) -> Optional[Tuple[Drive, str]]:
+        """Choose the drive and, on it, the set, with which something is to be done; None where there is none."""
+        args = parser_of("list").parse_args([])
+        try:
+            found = drive_at_hand(args)
+            drives = [found[0]] if found else [open_drive(places[0]) for _, places in drives_attached(args)]
+            drive = drives[0] if len(drives) == 1 else drives[int(self.talk.choose("Which drive?", [
+                (str(nth), f"{one.label} ({show(one.path)})") for nth, one in enumerate(drives)]))]
+            with drive.guarded():
+                sets = list_sets(drive.root)[0]
+        except SnapbackError as err:
+            self.talk.tell(f"NOT OK - {err}")
+            return None
+        if not sets:
+            self.talk.tell(f"There is no dated copy on {drive.label} yet.")
+            return None
+        return drive, sets[0] if len(sets) == 1 else self.talk.choose("Whose copies?", [(one, one) for one in sets])
+
+    def check(self) -> None:
+        """Read copies again."""
+        found = self._drive()
+        if found:
+            what = self.talk.choose("Every file is read again and compared with its checksum; nothing is changed.", [
+                ("newest", "the newest copy"), ("all", "all copies (this may take hours)"), ("nothing", "nothing now")])
+            words = ["verify", *(["latest"] if what == "newest" else []), "--drive", found[0].path, "--set", found[1]]
+            if what != "nothing":
+                self.perform(words)
+
+    def get_back(self) -> None:
+        """Let a date and something in it be chosen, and give it back into a new folder."""
+        found = self._drive()
+        if found is None:
+            return
+        drive, set_name = found
+        try:
+            with drive.guarded():
+                set_folder = drive.root.child(set_name)
+                snapshots = [one for one in reversed(survey(set_folder)) if one.state is State.WHOLE]
+            if not snapshots:
+                self.talk.tell(f"There is no whole dated copy on {drive.label}.")
+                return
+            date = self._date(snapshots)
+            what = self.talk.choose(f"What do you want back from {date}?", [
+                ("name", "search for a name"), ("folder", "look through the folders"), ("everything", "everything")])
+            paths = {"name": self._search, "folder": self._browse}[what](set_folder, date) if what != "everything" else [""]
+        except (SnapbackError, ManifestDamaged, OSError) as err:
+            self.talk.tell(f"NOT OK - this date cannot be read ({err if isinstance(err, SnapbackError) else reason(err)}); try another")
+            return
+        if paths:
+            self._give_back(["restore", date, *filter(None, paths), "--drive", drive.path, "--set", set_name], date)
+
+    def _date(self, snapshots: Sequence[Snapshot]) -> str:
+        """Choose a dated copy, the newest first."""
+        for begin in range(0, len(snapshots), self.DATES):
+            part = snapshots[begin:begin + self.DATES]
+            more = [("older", "older ones")] if begin + self.DATES < len(snapshots) else []
+            chosen = self.talk.choose("From which date?", [(one.name, self._dated(one)) for one in part] + more)
+            if chosen != "older":
+                return chosen
+        return snapshots[-1].name
+
+    def _dated(self, one: Snapshot) -> str:
+        taken = parse_time(str(one.header.get("taken", "")))
+        return f"{taken:%A, %d %B %Y, %H:%M}" if taken else one.name
+
+    def _search(self, set_folder: Folder, date: str) -> List[str]:
+        """Choose among what has a name that holds a text."""
+        text = self.talk.ask("What is in its name? (a part is enough)").casefold()
+        hits: List[str] = []
+        with load_manifest(set_folder, date) as manifest:
+            for block in read_blocks(manifest.lines()):
+                if text in block.path.rpartition("/")[2].casefold() and block.path:
+                    hits.append(block.path)
+                hits += [f"{block.path}/{name}".lstrip("/") for name in block.entries if text in name.casefold()]
+        if not hits:
+            self.talk.tell("Nothing on that date has such a name.")
+            return []
+        if len(hits) > self.HITS:
+            self.talk.tell(f"There are {len(hits):,}, and these are the first {self.HITS}; a longer part of the name finds fewer.")
+        chosen = self.talk.choose("Which one?", [(str(nth), show(path)) for nth, path in enumerate(hits[:self.HITS], 1)] + [
+            ("none", "none of these")], 0)
+        return [] if chosen == "none" else [hits[int(chosen) - 1]]
+
+    def _browse(self, set_folder: Folder, date: str) -> List[str]:
+        """Walk through the folders of a date, down and up, until something is chosen."""
+        here = ""
+        while True:
+            folders, files = self._inside(set_folder, date, here)
+            shown = [(f"folder {show(name)}", f"{here}/{name}".lstrip("/")) for name in folders] + [
+                (show(name), f"{here}/{name}".lstrip("/")) for name in files]
+            options = [("this", f"all of {show(here) or 'this date'}"), *([("up", "back to the folder above")] if here else [])]
+            chosen = self.talk.choose(f"In {show(here) or 'this date'} there are:", [
+                *((str(nth), text) for nth, (text, _) in enumerate(shown, 1)), *options], 0)
+            if chosen == "this":
+                return [here]
+            if chosen == "up":
+                here = here.rpartition("/")[0]
+            elif int(chosen) <= len(folders):
+                here = shown[int(chosen) - 1][1]
+            else:
+                return [shown[int(chosen) - 1][1]]
+
+    def _inside(self, set_folder: Folder, date: str, here: str) -> Tuple[List[str], List[str]]:
+        """Give the folders and the files in a folder of a dated copy, from its list."""
+        folders: List[str] = []
+        files: List[str] = []
+        with load_manifest(set_folder, date) as manifest:
+            for block in read_blocks(manifest.lines()):
+                parent, _, name = block.path.rpartition("/")
+                folders += [name] if block.path and parent == here else []
+                files = list(block.entries) if block.path == here else files
+        return folders, files
+
+    def _give_back(self, words: Sequence[str], date: str) -> None:
+        desktop = usual_folders().get("Desktop", "")
+        target = default_target(date, False, desktop or expand_path("~", ""))
+        self.talk.tell("", "What you get back is a copy in a new folder; nothing on this computer is overwritten.")
+        where = user_path(self.talk.ask("Into which new folder?", target))
+        done = self.perform([*words, "--to", where])
+        if done.code in (Exit.DONE, Exit.ATTENTION) and open_folder(whole_path(where)):
+            self.talk.tell("The folder is being opened.")
+
+    def settings(self) -> None:
+        """Say where the settings are, and what hinders copies."""
+        self.perform(["doctor"])
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Carry out one command, or offer the menu, and give the exit code; the only place of the clock and of print."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    stage, talk = Stage(words), Talk(sys.stdin, sys.stdout)
+    with stage.ending.heard():
+        try:
+            if not words and talk.is_possible:
+                Menu(talk, stage.perform).run()
+                return int(Exit.DONE)
+            return int(stage.perform(words).code)
+        except Finished as text:
+            say(sys.stdout, [str(text).rstrip("\n")])
+            return int(Exit.DONE)
 
 
 if __name__ == "__main__":
