@@ -2583,11 +2583,7 @@ class Trail:
 
     def at(self, parts: Sequence[str], enter: Callable[[Folder, str], Folder] = Folder.child) -> "Folder":
         """Give the folder at `parts` below the root; `enter` opens (or makes) one that is not open yet."""
-        shared = 0
-        for mine, wanted in zip(self.names, parts):
-            if mine != wanted:
-                break
-            shared += 1
+        shared = [*map(str.__eq__, self.names, parts), False].index(False)
         del self.names[shared:], self.folders[shared + 1:]
         folder = self.folders[-1] or self._reopen()
         for part in parts[shared:]:
