@@ -10591,6 +10591,84 @@ class Scene(NamedTuple):
     foretell: Callable[[str], None]  # shows a person at once what the report will say, too
 
 
+def say(stream: Optional[TextIO], lines: Iterable[str]) -> None:
+    """Print lines, whatever characters the stream can take; a closed stream is no reason to fail."""
+    if not stream:
+        return
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        for line in lines:
+            print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream)
+        stream.flush()
+    except (OSError, ValueError):  # closed, or nobody listens: Python would complain once more at its end
+        silence(stream)
+
+
+class Left(Exception):
+    """A person wants to leave: by the end of input, by Ctrl-C, or by a word."""
+
+
+class Talk:
+    """Asks the person at a terminal, and takes what is answered."""
+
+    def __init__(self, source: Optional[TextIO], out: Optional[TextIO]) -> None:
+        self.source, self.out = source, out
+
+    @property
+    def is_possible(self) -> bool:
+        """Tell whether a person sits there."""
+        return bool(self.source and self.out) and all(one.isatty() for one in (self.source, self.out) if one)
+
+    def tell(self, *lines: str) -> None:
+        """Say something, in lines that fit the window."""
+        import textwrap  # here, because commands that ask nothing do without
+        width = max(30, min(terminal_width(self.out) - 1, 100)) if self.out else 79
+        say(self.out, [part for line in lines for part in textwrap.wrap(line, width, subsequent_indent=" " * (
+            len(line) - len(line.lstrip(" ")) + 2 * (line[:1] == " "))) or [""]])
+
+    def ask(self, question: str, default: str = "") -> str:
+        """Ask for a line; an empty one is the default. Raises Left."""
+        self.tell(question + (f" [{default}]" if default else ""))
+        if not self.source or not self.out:
+            raise Left
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # while it waits, Ctrl-C is an answer
+        try:
+            self.out.write("> ")
+            self.out.flush()
+            line = self.source.readline()
+        except (KeyboardInterrupt, UnicodeDecodeError, OSError) as err:
+            raise Left from err
+        finally:
+            signal.signal(signal.SIGINT, before)
+        if not line:
+            raise Left
+        return line.strip() or default
+
+    def choose(self, question: str, options: Sequence[Tuple[str, str]], default: int = 1) -> str:
+        """Let one of some (word, meaning) be chosen, by its number or the beginning of its word; give the word. Raises Left."""
+        self.tell("", question, *(f"  {nth}  {meaning}" for nth, (_, meaning) in enumerate(options, 1)))
+        while True:
+            said = self.ask("Which? A number, please", str(default) if default else "").casefold()
+            if said.isdigit() and 1 <= int(said) <= len(options):
+                return options[int(said) - 1][0]
+            fitting_words = [word for word, _ in options if said and word.casefold().startswith(said)]
+            if len(fitting_words) == 1:
+                return fitting_words[0]
+            self.tell(f"There is no {quoted(said)} here.")
+
+    def agrees(self, question: str, default: bool) -> bool:
+        """Ask for yes or no. Raises Left."""
+        while True:
+            said = self.ask(f"{question} (yes or no)", "yes" if default else "no").casefold()
+            if said and ("yes".startswith(said) or "no".startswith(said)):
+                return said[0] == "y"
+            self.tell("Please answer yes or no.")
+
+    def wait(self) -> None:
+        """Wait until the person has read. Raises Left."""
+        self.ask("Press Enter to go on.")
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that raises instead of leaving, and whose options may stand anywhere."""
 
@@ -11704,71 +11782,6 @@ def run_doctor(args: argparse.Namespace, scene: Scene) -> Answer:
     return doctor_answer([*found, *([check_schedules()] if settings.drives else []), *check_system(settings)])
 
 
-class Left(Exception):
-    """A person wants to leave: by the end of input, by Ctrl-C, or by a word."""
-
-
-class Talk:
-    """Asks the person at a terminal, and takes what is answered."""
-
-    def __init__(self, source: Optional[TextIO], out: Optional[TextIO]) -> None:
-        self.source, self.out = source, out
-
-    @property
-    def is_possible(self) -> bool:
-        """Tell whether a person sits there."""
-        return bool(self.source and self.out) and all(one.isatty() for one in (self.source, self.out) if one)
-
-    def tell(self, *lines: str) -> None:
-        """Say something, in lines that fit the window."""
-        import textwrap  # here, because commands that ask nothing do without
-        width = max(30, min(terminal_width(self.out) - 1, 100)) if self.out else 79
-        say(self.out, [part for line in lines for part in textwrap.wrap(line, width, subsequent_indent=" " * (
-            len(line) - len(line.lstrip(" ")) + 2 * (line[:1] == " "))) or [""]])
-
-    def ask(self, question: str, default: str = "") -> str:
-        """Ask for a line; an empty one is the default. Raises Left."""
-        self.tell(question + (f" [{default}]" if default else ""))
-        if not self.source or not self.out:
-            raise Left
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # while it waits, Ctrl-C is an answer
-        try:
-            self.out.write("> ")
-            self.out.flush()
-            line = self.source.readline()
-        except (KeyboardInterrupt, UnicodeDecodeError, OSError) as err:
-            raise Left from err
-        finally:
-            signal.signal(signal.SIGINT, before)
-        if not line:
-            raise Left
-        return line.strip() or default
-
-    def choose(self, question: str, options: Sequence[Tuple[str, str]], default: int = 1) -> str:
-        """Let one of some (word, meaning) be chosen, by its number or the beginning of its word; give the word. Raises Left."""
-        self.tell("", question, *(f"  {nth}  {meaning}" for nth, (_, meaning) in enumerate(options, 1)))
-        while True:
-            said = self.ask("Which? A number, please", str(default) if default else "").casefold()
-            if said.isdigit() and 1 <= int(said) <= len(options):
-                return options[int(said) - 1][0]
-            fitting_words = [word for word, _ in options if said and word.casefold().startswith(said)]
-            if len(fitting_words) == 1:
-                return fitting_words[0]
-            self.tell(f"There is no {quoted(said)} here.")
-
-    def agrees(self, question: str, default: bool) -> bool:
-        """Ask for yes or no. Raises Left."""
-        while True:
-            said = self.ask(f"{question} (yes or no)", "yes" if default else "no").casefold()
-            if said and ("yes".startswith(said) or "no".startswith(said)):
-                return said[0] == "y"
-            self.tell("Please answer yes or no.")
-
-    def wait(self) -> None:
-        """Wait until the person has read. Raises Left."""
-        self.ask("Press Enter to go on.")
-
-
 class Command(NamedTuple):
     """One command: what it is for, its options, and what carries it out."""
 
@@ -11948,19 +11961,6 @@ class Progress:
             self.stream.flush()
 
 
-def say(stream: Optional[TextIO], lines: Iterable[str]) -> None:
-    """Print lines, whatever characters the stream can take; a closed stream is no reason to fail."""
-    if not stream:
-        return
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    try:
-        for line in lines:
-            print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream)
-        stream.flush()
-    except (OSError, ValueError):  # closed, or nobody listens: Python would complain once more at its end
-        silence(stream)
-
-
 class Done(NamedTuple):
     """How a command ended: its exit code, and what it has for machines."""
 
@@ -12065,8 +12065,8 @@ class Menu:
 
     def _explain_hold(self, one: Mapping[str, Any]) -> None:
         self.talk.tell("", f"On {one['label']} nothing old is deleted at present, as much of what was there before is gone or has other "
-                       "content. After a big tidying up that is right. If you know of none, it may be ransomware: then unplug the drive now, and "
-                       "look for help before you attach it to this computer again.")
+                       "content. After a big tidying up that is right. If you know of none, it may be ransomware: then unplug the drive "
+                       "now, and look for help before you attach it to this computer again.")
         if self.talk.agrees("Was it you who changed so much?", False):
             self.perform(["accept", *self._where(one)])
 
