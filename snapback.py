@@ -15,6 +15,7 @@ dated copies in a separate place.  Each one is a plain folder that any file mana
   snapback.py pin WHEN --drive DRIVE       protect a dated copy from deletion
   snapback.py unpin WHEN --drive DRIVE     take that protection back
   snapback.py schedule --install           let this computer make them by itself
+  snapback.py setup                        answer a few questions, and all is ready
   snapback.py doctor                       what on this computer would make copies fail
 
 The first copy on a new drive:  snapback.py backup --init ~/Documents /media/usb
@@ -2450,8 +2451,20 @@ def rotation_lines(rotation: Rotation) -> List[str]:
     return [*lines, f"min-free = {space if space.wanted else 0}"]  # a drive without it would get the general one
 
 
-def settings_text(settings: Settings) -> str:
-    """Write settings as `parse_settings` reads them, for a drive: without the commands, which are never taken from one.
+LEFT_SETTINGS = "# The settings of the last run, without its commands. snapback reads them when it is started from this drive.\n"
+OWN_SETTINGS = "# What snapback copies, and where to. README says what else can stand here; a line that begins with # counts for nothing.\n"
+OFTEN_LEFT_OUT = """\
+# These are often left out. To leave one out, take away the # before it, and the one before "exclude".
+#exclude =
+#    *.tmp
+#    .cache/
+#    node_modules/
+#    .Trash/
+#    Downloads/"""
+
+
+def settings_text(settings: Settings, heading: str = LEFT_SETTINGS) -> str:
+    """Write settings as `parse_settings` reads them. On a drive they are without the commands, which are never taken from one.
 
     >>> here = Settings(("/home/anna/a b", "work=/srv"), ((False, "*.o"),), on_result=("tell",), drives=(DriveSettings("0" * 32),))
     >>> parse_settings(settings_text(here), str) == here._replace(on_result=())
@@ -2462,17 +2475,20 @@ def settings_text(settings: Settings) -> str:
     # the first stands beside its key, where alone it may begin with #
     lines = [f"[{BACKUP_SECTION}]", *(f"{key} = " + "\n    ".join(texts) for key, texts in lists.items() if texts)]
     lines += [f"set = {settings.set_name}"] if settings.set_name else []
+    if settings.on_result and heading != LEFT_SETTINGS:
+        # one word a line, or a single one in quotes
+        lines.append("on-result = " + ("\n    ".join(settings.on_result) if len(settings.on_result) > 1 else f'"{settings.on_result[0]}"'))
     lines += [f"exclude-caches = {yes_text(settings.exclude_caches)}", f"one-file-system = {yes_text(settings.one_file_system)}",
               f"checksum = {yes_text(settings.checksum)}", f"hold-at = {f'{settings.hold_at:g}' if settings.hold_at else 'off'}",
               f"notify = {yes_text(settings.notify)}", *rotation_lines(settings.rotation)]
+    lines += [OFTEN_LEFT_OUT] if heading != LEFT_SETTINGS and not settings.patterns else []
     for drive in settings.drives:
         words = {"label": drive.label, "path": drive.path, "every": str(drive.every), "remind-after": str(drive.remind_after),
                  "fresh-every": str(drive.fresh_every), "offline": "" if drive.offline is None else yes_text(drive.offline),
                  "eject": yes_text(drive.eject)}
         lines += ["", f"[drive {drive.id}]", *(f"{key} = {value}" for key, value in words.items() if value)]
         lines += rotation_lines(drive.rotation)
-    return "\n".join(["# The settings of the last run, without its commands. snapback reads them when it is started from this drive.",
-                      *lines, ""])
+    return heading + "\n".join([*lines, ""])
 
 
 # --- 9. Disk -----------------------------------------------------------------------------------
@@ -3946,6 +3962,20 @@ def largest_file(path: str) -> int:
         with contextlib.suppress(OSError, ValueError):
             return FAT_FILE if os.pathconf(path, "PC_FILESIZEBITS") <= 33 else 0
     return FAT_FILE if (volume_kind(path) if WINDOWS else mount_kind(path)) in ("vfat", "msdos", "FAT32", "FAT") else 0
+
+
+IN_MEMORY = {"tmpfs", "ramfs", "devtmpfs", "overlay"}    # no place for copies: it is empty after the next start
+
+
+def spare_places() -> List[Tuple[str, int]]:
+    """List the tops of local disks that are not this computer's own, where copies could go, and the bytes that are free there."""
+    found, own, kinds = [], system_disks(), {one.place: one.kind for one in mounts()}
+    for place in local_places(mounts()):
+        with contextlib.suppress(OSError):
+            spare = kinds.get(place) not in IN_MEMORY and bool(disks_of(place)) and not disks_of(place) & own
+            if os.access(place, os.W_OK) and (spare or is_taken(join_path(place, MARKER))):
+                found.append((place, free_space(place)[0]))
+    return found
 
 
 # -- flushing --
@@ -5732,6 +5762,20 @@ def leave_settings(drive: "Drive", set_name: str, settings: Settings) -> str:
     except OSError as err:
         return f"the settings could not be left on the drive ({reason(err)})"
     return ""
+
+
+def write_settings(path: str, text: str) -> str:
+    """Write this user's settings; earlier ones stay beside them under another name, which is given. Raises OSError, UsageError."""
+    parse_settings(text, str)  # what could not be read again must not be written
+    name, place = path_parts(path)[-1], parent_path(path)
+    if not is_real_folder(place):
+        make_folders(place)
+    folder, aside = Folder.top(place), ""
+    if folder.has(name) and read_text(folder, name, MIB) != text:
+        aside = free_name(folder, name, ".before")
+        folder.rename(name, folder, aside)
+    write_text(folder, name, text, "setup")
+    return aside
 
 
 # -- deleting old dated copies --
@@ -10589,6 +10633,7 @@ class Scene(NamedTuple):
     expect: Expect
     watched: bool                    # it is shown indeed
     foretell: Callable[[str], None]  # shows a person at once what the report will say, too
+    talk: "Talk"                     # asks a person
 
 
 def say(stream: Optional[TextIO], lines: Iterable[str]) -> None:
@@ -11782,6 +11827,163 @@ def run_doctor(args: argparse.Namespace, scene: Scene) -> Answer:
     return doctor_answer([*found, *([check_schedules()] if settings.drives else []), *check_system(settings)])
 
 
+# How long copies are kept: what can be chosen when somebody asks no more than that.
+KEEP_AS_USUAL = "the last 3, and one for each of 7 days, 5 weeks, 12 months and 10 years"
+KEEP_A_YEAR = "all copies of the last year"
+
+
+def add_setup(parser: Parser) -> None:
+    """Declare the options of `setup`: each is the answer to a question."""
+    parser.add_argument("sources", nargs="*", metavar="SOURCE", help="what to copy: folders or files")
+    parser.add_argument("--drive", default="", metavar="DIR", help="where to copy to: usually the top of a disk")
+    parser.add_argument("--label", default="", metavar="TEXT", help="what people call the drive (default: the folder's name)")
+    parser.add_argument("--offline", action="store_true", help="the drive will be unplugged between copies")
+    parser.add_argument("--every", metavar="TIME", help="how old the newest copy may become: 12h, 1d, 1w")
+    add_retention(parser)
+    parser.add_argument("--install", action="store_true", help="let the computer make copies by itself")
+    parser.add_argument("-y", "--yes", action="store_true", help="ask nothing: what is not said here stays as it is, or as it is suggested")
+    add_config(parser)
+
+
+class Setup:
+    """Questions and answers that become settings, a drive and a schedule; what was answered on the command line is not asked."""
+
+    def __init__(self, args: argparse.Namespace, talk: Talk, before: Settings) -> None:
+        self.args, self.talk, self.before = args, talk, before
+        self.asks = talk.is_possible and not args.yes
+
+    def sources(self) -> Tuple[str, ...]:
+        """Learn what to copy. Raises Left, UsageError."""
+        if self.args.sources:
+            return tuple(f"{one.alias}={one.path}" if plain_name(one.path) != one.alias else one.path
+                         for one in self._checked(self.args.sources))
+        usual = list(self.before.sources) or list(usual_folders().values())
+        if not self.asks:
+            return tuple(usual)
+        self.talk.tell("", "1. WHICH FOLDERS?", *(f"  {nth}  {show(path)}" for nth, path in enumerate(usual, 1)))
+        while True:
+            said = self.talk.ask("Numbers or paths, with a comma between them", "all of these" if usual else "")
+            words = usual if said == "all of these" else [
+                usual[int(word) - 1] if word.isdigit() and 0 < int(word) <= len(usual) else user_path(word)
+                for word in (part.strip() for part in said.split(",")) if word]
+            try:
+                for one in self._checked(words):
+                    service = synchroniser_of(trace_upwards(one.path))
+                    if service:
+                        self.talk.tell(f"{show(one.path)} is synchronised by {service}. That is no backup: what is deleted or spoiled "
+                                       "there is deleted or spoiled everywhere. So it is good to copy it here, too.")
+                return tuple(words)
+            except SnapbackError as err:
+                self.talk.tell(f"That does not work: {err}")
+
+    def _checked(self, words: Sequence[str]) -> Tuple[Source, ...]:
+        """Give the sources that are meant. Raises SnapbackError where one is not there."""
+        sources = read_sources(words)
+        if not sources:
+            raise UsageError("say at least one folder to copy: snapback.py setup ~/Documents --drive /media/usb")
+        check_sources(sources)
+        return sources
+
+    def drive(self, sources: Sequence[Source]) -> str:
+        """Learn where to copy to. Raises Left, SnapbackError."""
+        paths = [source.path for source in sources]
+        if self.args.drive or not self.asks:
+            place = whole_path(self.args.drive) if self.args.drive else ""
+            if not place:
+                raise UsageError("say where to copy to: --drive DIR, usually the top of a disk that can be unplugged")
+            check_place(place, paths, self.args.offline, False)
+            return place
+        while True:
+            places = spare_places()
+            self.talk.tell("", "2. WHICH DRIVE?", *(f"  {nth}  {show(path)} ({size_text(free)} free)"
+                                                     for nth, (path, free) in enumerate(places, 1)))
+            if not places:
+                self.talk.tell("No other disk is attached. Attach one now, or say the path of a folder on another disk.")
+            said = self.talk.ask("A number or a path (Enter: look again)", "1" if len(places) == 1 else "")
+            try:
+                if said:
+                    place = places[int(said) - 1][0] if said.isdigit() and 0 < int(said) <= len(places) else whole_path(user_path(said))
+                    check_place(place, paths, self.args.offline, False)
+                    return place
+            except SnapbackError as err:
+                self.talk.tell(f"That does not work: {err}")
+
+    def offline(self, place: str) -> bool:
+        """Learn whether the drive is unplugged between copies. Raises Left."""
+        if self.args.offline or not self.asks or disks_of(place) & system_disks():
+            return bool(self.args.offline)
+        return self.talk.agrees("3. Will you unplug it between copies? Ransomware reaches what stays attached", True)
+
+    def every(self, before: Optional[DriveSettings]) -> Duration:
+        """Learn how often. Raises Left, UsageError."""
+        usual = str(before.every) if before else "1d"
+        if self.args.every or not self.asks:
+            return parse_span(self.args.every or usual)
+        while True:
+            try:
+                return parse_span(self.talk.ask("4. How often? 12h: twice a day, 1d: daily, 1w: weekly", usual))
+            except UsageError as err:
+                self.talk.tell(f"That does not work: {err}")
+
+    def rotation(self) -> Rotation:
+        """Learn how long copies are kept. Raises Left, UsageError."""
+        said = said_over(self.args, self.before.rotation)
+        if not self.asks or said != self.before.rotation:
+            return said
+        options = [("usual", KEEP_AS_USUAL), ("year", KEEP_A_YEAR)]
+        if self.before.rotation != Rotation():
+            options.insert(0, ("before", "as before: " + ", ".join(rotation_lines(self.before.rotation))))
+        chosen = self.talk.choose("5. How long are copies kept?", options)
+        return {"usual": Rotation(), "year": Rotation(Retention(last=1, within=Duration(years=1)))}.get(chosen, self.before.rotation)
+
+    def schedule(self) -> bool:
+        """Learn whether the computer is to make copies by itself. Raises Left."""
+        return self.args.install or (self.asks and self.talk.agrees("6. Shall this computer make the copies by itself?", True))
+
+
+def run_setup(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `setup`."""
+    path = whole_path(args.config) if args.config else configuration_path()
+    before = load_settings(path) if is_taken(path) else Settings(())
+    setup = Setup(args, scene.talk, before)
+    try:
+        words = setup.sources()
+        sources = read_sources(words)
+        place = setup.drive(sources)
+        marker = marked(place)
+        known = next((one for one in before.drives if marker and one.id == marker[0]), None)
+        offline = setup.offline(place)
+        every, rotation, by_itself = setup.every(known), setup.rotation(), setup.schedule()
+        if setup.asks:
+            scene.talk.tell("", "THIS WILL BE DONE", f"  copy {', '.join(map(show, words))}", f"  to {show(place)}, every {every}",
+                            f"  keep {', '.join(rotation_lines(rotation))}", f"  write that into {show(path)}",
+                            *(["  let this computer look every hour whether a copy is due"] if by_itself else []))
+            if not scene.talk.agrees("Shall it?", True):
+                raise Left
+    except Left:
+        return Answer(Exit.FAILED, (), ["Nothing was changed."], {"changed": False})
+    try:
+        prepared = prepare_drive(place, args.label, offline, scene.now.isoformat(timespec="seconds"), write_papers)
+    except OSError as err:
+        raise not_preparable(place, err) from err
+    remember_drive(place, prepared.marker)
+    drive = (known or DriveSettings(prepared.marker.id))._replace(
+        label=prepared.marker.label, path=place, offline=offline or None, every=every, rotation=rotation)
+    others = tuple(one for one in before.drives if one.id != drive.id)
+    settings = before._replace(sources=words, rotation=rotation, drives=(*others, drive))
+    aside = write_settings(path, settings_text(settings, OWN_SETTINGS))
+    lines = [f"The drive {show(prepared.marker.label)} is ready.", f"The settings are in {show(path)}" + (
+        f"; the earlier ones are beside them, in {aside}" if aside else "")]
+    if by_itself:
+        kind = scheduler_here()
+        words_of_run = scheduled_words((), "", args.config)
+        refuse_schedule_on_drive([words_of_run[0], words_of_run[2]], "")
+        SCHEDULERS[kind].install(words_of_run)
+        lines.append(f"{SCHEDULERS[kind].name} looks every hour whether a copy is due. {SCHEDULERS[kind].know}")
+    lines.append("Now make the first copy: snapback.py backup")
+    return Answer(Exit.DONE, lines, (), {"changed": True, "settings": path, "drive": drive.id, "path": place, "scheduled": by_itself})
+
+
 class Command(NamedTuple):
     """One command: what it is for, its options, and what carries it out."""
 
@@ -11811,6 +12013,8 @@ COMMANDS: Dict[str, Command] = {
     "unpin": Command("take that protection back", add_unpin, run_unpin, "snapback.py unpin 2026-11-20 --drive /media/usb"),
     "schedule": Command("let this computer make dated copies by itself: show the entry for its scheduler, or install it", add_schedule,
                         run_schedule, "snapback.py schedule ~/Documents /media/usb --install"),
+    "setup": Command("ask what to copy, where to and how often, and get everything ready for it", add_setup, run_setup,
+                     "snapback.py setup ~/Documents ~/Pictures --drive /media/usb --offline --install"),
     "doctor": Command("look at all that could make backups fail on this computer, and say what helps", add_doctor, run_doctor,
                       "snapback.py doctor"),
 }
@@ -11984,7 +12188,8 @@ class Stage:
 
     def perform(self, words: Sequence[str]) -> Done:
         """Carry out one command and say what came of it. Raises Finished."""
-        scene = Scene(datetime.now(timezone.utc).astimezone(), time.monotonic, self.progress.expect, self.progress.shown, self._foretell)
+        scene = Scene(datetime.now(timezone.utc).astimezone(), time.monotonic, self.progress.expect, self.progress.shown, self._foretell,
+                      Talk(sys.stdin, sys.stdout))
         facts: Mapping[str, Any] = {}
         try:
             try:
@@ -12197,8 +12402,12 @@ class Menu:
             self.talk.tell("The folder is being opened.")
 
     def settings(self) -> None:
-        """Say where the settings are, and what hinders copies."""
-        self.perform(["doctor"])
+        """Ask what to copy and where to, or look what hinders copies."""
+        if find_settings("") and self.talk.choose("Settings:", [
+                ("look", "look whether anything would hinder copies"), ("change", "answer the questions again")]) == "look":
+            self.perform(["doctor"])
+        elif self.perform(["setup"]).facts.get("changed") and self.talk.agrees("Make the first copy now?", True):
+            self.perform(["backup"])
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
