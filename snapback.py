@@ -12264,7 +12264,7 @@ class Menu:
         strict = ["rotate", "--keep-last", "1", "--keep-monthly", "12", "--keep-yearly", "10", *self._where(one)]
         self.talk.tell("", f"{one['label']} is full. Letting go of older copies makes room: of each month one would stay, and the newest. "
                        "This is what would be let go:", "")
-        if self.perform([*strict, "-n"]).facts.get("removed") and self.talk.agrees("Let go of these for ever?", False):
+        if self.perform([*strict, "-n"]).facts.get("remove") and self.talk.agrees("Let go of these for ever?", False):
             self.perform(strict)
             self.perform(["backup"])
 
