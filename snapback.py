@@ -2492,6 +2492,9 @@ PAGE = 4096
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 GONE = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ECONNABORTED, errno.ESHUTDOWN, errno.ESTALE}
+# What a file system says of its own damage; Linux alone has EUCLEAN.
+BROKEN = {errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EBADMSG)}
+WINDOWS_BROKEN = {1392, 1393}
 # "Cannot link" has many names, and none is a reason to stop: the file is copied instead.
 LINK_REFUSED = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.EINVAL,
                 errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EEXIST}
@@ -3304,10 +3307,13 @@ def adopt_leftover(leftover: Folder, file: SourceFile, target: Folder, new_name:
 def open_regular(folder: Folder, name: str) -> Tuple[int, os.stat_result]:
     """Open a regular file for reading: its descriptor and stat. Anything else is an OSError."""
     fd = folder.open_file(name)
-    info = os.fstat(fd)
-    if not stat.S_ISREG(info.st_mode):
-        os.close(fd)
-        raise OSError(errno.EINVAL, "it is no regular file", name)
+    try:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", name)
+    except OSError:
+        close_read(fd)
+        raise
     return fd, info
 
 
@@ -3541,8 +3547,11 @@ def name_refused(err: OSError, drive_is_there: Callable[[], bool]) -> bool:
 # -- small texts --
 
 
-def read_text(folder: Folder, name: str, limit: int = HEAD_LIMIT) -> Optional[str]:
-    """Read a small text file; None where there is none or it is larger than `limit` bytes. Raises OSError."""
+def read_text(folder: Folder, name: str, limit: int = HEAD_LIMIT, from_disk: bool = False) -> Optional[str]:
+    """Read a small text file; None where there is none or it is larger than `limit` bytes. Raises OSError.
+
+    `from_disk` if possible rather than from memory.
+    """
     try:
         fd = folder.open_file(name)
     except (FileNotFoundError, NotADirectoryError):
@@ -3551,6 +3560,8 @@ def read_text(folder: Folder, name: str, limit: int = HEAD_LIMIT) -> Optional[st
         info = os.fstat(fd)
         if not stat.S_ISREG(info.st_mode) or info.st_size > limit:
             return None
+        if from_disk:
+            forget_cached(fd)
         data = b"".join(bytes(piece) for piece in chunks(fd, info.st_size))
     finally:
         close_read(fd)
@@ -4524,7 +4535,12 @@ def open_manifest(file: BinaryIO, prove: bool = True) -> "Manifest":
 
 def manifest_file(folder: Folder, name: str = MANIFEST) -> BinaryIO:
     """Open a manifest for reading. Raises OSError, also where it is no regular file."""
-    return open(open_regular(folder, name)[0], "rb")
+    fd = open_regular(folder, name)[0]
+    try:
+        return open(fd, "rb")
+    except OSError:
+        close_read(fd)
+        raise
 
 
 def unpacked_twin(set_folder: Folder, name: str) -> Iterator[bytes]:
@@ -4606,8 +4622,14 @@ class ManifestWriter:
     """
 
     def __init__(self, folder: Folder, twins: Folder, twin: str) -> None:
-        self.fd, self.twin_fd = folder.create_file(MANIFEST), twins.create_file(twin)
-        self.open_fds = [self.fd, self.twin_fd]
+        self.fd = folder.create_file(MANIFEST)
+        self.open_fds = [self.fd]
+        try:
+            self.twin_fd = twins.create_file(twin)
+        except OSError:
+            close_read(self.fd)
+            raise
+        self.open_fds.append(self.twin_fd)
         self.packer = zlib.compressobj(1, zlib.DEFLATED, GZIP)  # higher levels measured: 4 times slower for 15 % less
         self.sha = hashlib.sha256()
         self.waiting: List[str] = []
@@ -5182,9 +5204,9 @@ class Workers:
 # --- 10. Jobs ----------------------------------------------------------------------------------
 
 
-def read_marker(root: Folder) -> Optional[Marker]:
+def read_marker(root: Folder, from_disk: bool = False) -> Optional[Marker]:
     """Read the marker of a drive; None where there is none. Raises OSError where the drive fails."""
-    text = read_text(root, MARKER)
+    text = read_text(root, MARKER, from_disk=from_disk)
     return parse_marker(text) if text is not None else None
 
 
@@ -5212,42 +5234,48 @@ class Drive:
         self.root = Folder(self.path, None)
 
     def is_there(self) -> bool:
-        """Look at the root and the marker anew: same device, same folder, same id."""
+        """Look at the root and the marker anew: same device, same folder, same id; a dead disk goes on giving what is in memory."""
         try:
             info = stat_path(self.path)
             if info is None or stamp(info) != self.stamp:
                 return False
-            return not self.marker or read_marker(Folder.top(self.path)) == self.marker
+            return not self.marker or read_marker(Folder.top(self.path), from_disk=True) == self.marker
         except OSError:
             return False
 
     def check(self) -> None:
         """Raise DriveError unless the drive is still there; asked before each publishing and each deletion."""
         if not self.is_there():
-            raise DriveError(f"the drive {self.where} went away; {self.safe}; attach it again and run the same command: it carries on")
+            raise DriveError(f"the drive {self.where} went away or failed; {self.safe}; attach it again and run the same command: it "
+                             "carries on")
 
     def trouble(self, err: OSError, missing: int = 0) -> DriveError:
         """Turn a failed call on the drive into a sentence; `missing` bytes would still have been needed."""
-        safe = self.safe
         if err.errno in FULL:
             with contextlib.suppress(OSError):  # it may be names that there is no room for
                 missing = missing if missing > free_space(self.path)[0] else 0
             much = f" (about {size_text(missing)} more are needed)" if missing > 0 else ""
-            return DriveError.of_full(f"the drive {self.where} is full{much}; {safe}; make room on it or take a larger one, then run "
+            return DriveError.of_full(f"the drive {self.where} is full{much}; {self.safe}; make room on it or take a larger one, then run "
                                       "the same command again: it carries on with what was already copied")
+        what, way_out = self._diagnose(err)
+        return DriveError("; ".join(part for part in (what, self.safe, way_out) if part))
+
+    def _diagnose(self, err: OSError) -> Tuple[str, str]:
+        """Say what a failed call on the drive, which is not full, comes from, and what to do."""
+        why = reason(err)
         if is_read_only(err):
-            return DriveError(f"the drive {self.where} is read-only; {safe}; check it, attach it "
-                              "again and run the same command: it carries on")
-        if err.errno in OWN_LIMITS:
-            return DriveError(f"this computer let no more files be opened, or had no memory left ({reason(err)}); {safe}; end other "
-                              "programs, or add --jobs 1, and run the same command again")
-        if err.errno in GONE or not self.is_there():
-            return DriveError(f"the drive {self.where} went away or failed ({reason(err)}); {safe}; attach it again and run the "
-                              "same command: it carries on")
+            return f"the drive {self.where} is read-only", "check it, attach it again and run the same command: it carries on"
+        if err.errno in BROKEN or getattr(err, "winerror", None) in WINDOWS_BROKEN:
+            return f"the file system on the drive {self.where} is broken ({why})", (
+                "let the system repair it (chkdsk on Windows, First Aid on macOS, fsck on Linux), then run: snapback.py verify")
+        if err.errno in OWN_LIMITS and (err.errno != errno.ENOMEM or self.is_there()):  # ext4 says so of a disk that is gone
+            return f"this computer let no more files be opened, or had no memory left ({why})", (
+                "end other programs, or add --jobs 1, and run the same command again")
+        if err.errno in {*GONE, errno.ENOMEM} or not self.is_there():
+            return f"the drive {self.where} went away or failed ({why})", "attach it again and run the same command: it carries on"
         if err.errno in (errno.EACCES, errno.EPERM):
-            return DriveError(f"this user may not write on the drive {self.where} ({reason(err)}); {safe}; "
-                              "run as the user who made the copies there")
-        return DriveError(f"the drive {self.where} refused ({reason(err)}); {safe}")
+            return f"this user may not write on the drive {self.where} ({why})", "run as the user who made the copies there"
+        return f"the drive {self.where} refused ({why})", ""
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
@@ -8034,7 +8062,10 @@ class SetRun:
 
     def _publish(self, name: str, target: Folder, writer: ManifestWriter, facts: Mapping[str, Any],
                  flush: Optional[Flushing]) -> None:
-        """Make the finished copy a dated copy: all bytes flushed, manifest last, then the rename."""
+        """Make the finished copy a dated copy: all bytes flushed, manifest last, then the rename, flushed too.
+
+        A failing disk may take a rename and forget it: until that is flushed there is no new dated copy to speak of.
+        """
         writer.settle()
         if flush:
             flush.finish()
@@ -8043,13 +8074,18 @@ class SetRun:
         target.flush()
         self.drive.check()
         self.set_folder.rename(name + INCOMPLETE, self.set_folder, name)
+        try:
+            self.set_folder.flush()
+        except OSError:
+            with contextlib.suppress(OSError):
+                self.set_folder.rename(name, self.set_folder, name + INCOMPLETE)
+            raise
 
     def _after_publishing(self, name: str, facts: Mapping[str, Any], left_behind: Sequence[str],
                           flush: Optional[Flushing]) -> Tuple[Notes, bool]:
         """Do what a whole dated copy can do without: a failure here is told, and mended by the next run."""
         notes: Notes = []
         try:
-            self.set_folder.flush()
             self.twins.rename(name + ".gz" + INCOMPLETE, self.twins, name + ".gz")
             self.twins.flush()
             remove_unique(self.set_folder, self.set_name)
@@ -8067,7 +8103,7 @@ class SetRun:
                 flush.finish()
         except (OSError, DriveError) as err:
             why = reason(err)
-            return [*notes, Note("", f"the dated copy is whole, but tidying up after it failed ({why})")], False
+            return [*notes, Note("", f"the dated copy is whole, but tidying up after it failed ({why}); the next run does that")], False
         return notes, True
 
     def rotate(self, expect: Expect) -> Optional[Rotated]:
@@ -8876,7 +8912,8 @@ class Landing:
             with restoring(folder, name):
                 if not outcome.in_place and outcome.digest != piece.digest:
                     folder.rename(piece.passing, folder, free_name(folder, name, ".damaged", neighbours))
-                    self._miss(piece.path, Found.DIFFERS, outcome.why or "its bytes are not those that were written", piece.digest)
+                    kind = Found.UNREADABLE if outcome.why else Found.DIFFERS
+                    self._miss(piece.path, kind, outcome.why or "its bytes are not those that were written", piece.digest)
                     return
                 if not outcome.in_place:
                     self._put_in_place(piece)
@@ -9052,6 +9089,7 @@ def restore(drive: Drive, set_name: str, wish: Wish, expect: Expect) -> Restored
                 run = Restoration(set_folder, target, wish._replace(paths=paths), workers)
                 run.run(manifest)
         except ManifestDamaged as err:
+            drive.check()
             raise DamagedCopy(f"the list of {wish.snapshot} is damaged ({err}) and so is its second list: nothing can be proved; take "
                               "another date or, to have the files as they lie there, copy the folder itself") from err
         if run.landing.findings:
@@ -9690,9 +9728,14 @@ def passed_over(when: str, snapshot: str) -> List[str]:
     return [f"There is no dated copy of {show(when)}; the newest before it is {snapshot}"]
 
 
+MAY_BE_FAILING = "the disk may be failing: attach it again and run"
+
+
 def after_damage(checked: Checked) -> List[str]:
     """Say what becomes of what a verification found damaged, and what a person can do."""
     then = []
+    if any(one.kind is Found.UNREADABLE for one in checked.damage):
+        then.append(f"{MAY_BE_FAILING} verify once more before you believe it")
     if any(one.digest for one in checked.damage):
         then.append("the next backup stores good copies of what the source still has" if checked.noted else
                     "this could not be noted, so the next backup does not know of it: run verify again before it")
@@ -9770,8 +9813,10 @@ def restore_answer(done: Restored, snapshot: str, asides: Sequence[str], seconds
     problems += note_lines(done.notes, ALL_IN_JSON)
     code = Exit.DAMAGED if done.findings else Exit.ATTENTION if done.notes else Exit.DONE
     if done.findings:
+        unread = any(one.kind is Found.UNREADABLE for one in done.findings)
+        again = f"{MAY_BE_FAILING} the same command with --merge, or " if unread else ""
         problems.append(f"NOT OK - {count_text(len(done.findings), 'file')} could not be given back whole; what could be read of a "
-                        "damaged file stands beside its name with .damaged; try another date for it")
+                        f"damaged file stands beside its name with .damaged; {again}try another date for it")
     elif done.notes:
         problems.append("Everything else was restored, and every file's checksum was right")
     else:
@@ -11003,12 +11048,22 @@ def no_set(drive: Drive, named: str, sets: Sequence[str], closed: Sequence[str])
     return f"no set {quoted(named)} on {drive.label}; {there}" if named else f"on {drive.label} {there}"
 
 
+def sets_on(drive: Drive) -> Tuple[List[str], List[str]]:
+    """List the sets on a drive, and those that this user may not read; a drive that went away may look empty.
+
+    Raises DriveAbsent where neither a marker nor any set is, DriveError, OSError.
+    """
+    sets, closed = list_sets(drive.root)
+    if not drive.marker and not sets and not closed:
+        raise DriveAbsent(f"{show(drive.path)} has neither a marker nor dated copies; attach the drive, or check the path")
+    drive.check()
+    return sets, closed
+
+
 def list_drive(drive: Drive, named: str, now: datetime) -> Answer:
     """List the dated copies on one drive."""
     with drive.guarded():
-        sets, closed = list_sets(drive.root)
-        if not drive.marker and not sets and not closed:
-            raise DriveAbsent(f"{show(drive.path)} has neither a marker nor dated copies; attach the drive, or check the path")
+        sets, closed = sets_on(drive)
         wanted = [one for one in sets if not named or one == named]
         if named and not wanted:
             raise UsageError(no_set(drive, named, sets, closed))
@@ -11020,6 +11075,7 @@ def list_drive(drive: Drive, named: str, now: datetime) -> Answer:
             held = held_by(snapshots, read_accepted(folder))
             found[name] = Listed(snapshots, {date: count for date, count in bad.items() if folder.has(date)}, read_pins(folder),
                                  hold_lines(held_text(held), folder.path) if held else ())
+        drive.check()
         return list_answer(found, closed if not named else (), drive.label, now)
 
 
@@ -11050,8 +11106,8 @@ def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
 
 
 def choose_set(drive: Drive, named: str) -> str:
-    """Choose the set that a command means. Raises UsageError where several could be meant, or none is there."""
-    sets, closed = list_sets(drive.root)
+    """Choose the set that a command means. Raises UsageError where several could be meant, or none is there; DriveError."""
+    sets, closed = sets_on(drive)
     if named:
         if named not in sets:
             raise UsageError(no_set(drive, named, sets, closed))
@@ -11062,6 +11118,15 @@ def choose_set(drive: Drive, named: str) -> str:
     if len(mine) == 1:
         return mine[0]
     raise UsageError(no_set(drive, "", sets, closed))
+
+
+def copies_on(drive: Drive, named: str) -> Tuple[str, List[Snapshot]]:
+    """Give the set that a command means and all that is in it. Raises UsageError, DriveError."""
+    with drive.guarded():
+        set_name = choose_set(drive, named)
+        snapshots = survey(drive.root.child(set_name))
+        drive.check()  # a drive that went away meanwhile may look empty
+    return set_name, snapshots
 
 
 def add_status(parser: Parser) -> None:
@@ -11143,13 +11208,13 @@ def add_verify(parser: Parser) -> None:
 def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `verify`."""
     drive, named = open_to_read(args)
-    with drive.guarded():
-        set_name = choose_set(drive, named)
-        snapshots = survey(drive.root.child(set_name))
+    set_name, snapshots = copies_on(drive, named)
     chosen = [choose_snapshot(args.when, snapshots)] if args.when else [
         one for one in snapshots if one.state in (State.WHOLE, State.DAMAGED)]
     if not chosen:
         raise UsageError(f"there is no dated copy on {drive.label} yet")
+    with drive.guarded():
+        others = [name for name in list_sets(drive.root)[0] if name != set_name]
     began = scene.clock()
     order = Check(set_name, tuple(one.name for one in chosen), not args.when, args.quick, args.jobs, scene.now)
     files, new = ([int(one.end.get(word, 0)) for one in chosen] for word in ("files", "added"))
@@ -11157,7 +11222,6 @@ def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
     checked = verify(drive, order, scene.expect(sum(files) if args.quick else 0, 0 if args.quick else size))
     noted, note = note_check(drive, order, checked)
     look_after(drive, set_name, scene.now)
-    others = [name for name in list_sets(drive.root)[0] if name != set_name]
     answer = verify_answer(checked._replace(noted=noted), order, others, scene.clock() - began, note)
     return answer._replace(lines=[*passed_over(args.when, chosen[0].name), *answer.lines])
 
@@ -11189,9 +11253,10 @@ def default_target(date: str, merging: bool) -> str:
 def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `restore`."""
     drive, named = open_to_read(args)
-    with drive.guarded():
-        set_name = choose_set(drive, named)
-        snapshots = survey(drive.root.child(set_name))
+    set_name, snapshots = copies_on(drive, named)
+    if newest_whole(snapshots) is None and any(one.state is State.DAMAGED for one in snapshots):
+        raise DamagedCopy(f"no dated copy in {set_name} on the drive {drive.where} has a list that can be read; the drive may be failing: "
+                          "attach it again and run the same command, or copy files from its folders by hand")
     exact = any(one.name == args.when for one in snapshots)
     chosen = choose_snapshot(args.when, snapshots if exact else holding([slashes(path) for path in args.paths], snapshots))
     wish = Wish(chosen.name, tuple(args.paths), args.to or default_target(chosen.name, args.merge),
