@@ -5285,6 +5285,16 @@ def marker_gone(path: str) -> str:
             f"snapback.py init {shell_word(path)} (the dated copies stay as they are)")
 
 
+def not_there(path: str) -> DriveAbsent:
+    """Say that a drive which was only to be read is not where it was named."""
+    known = known_drives().get(whole_path(path))
+    if known:
+        return DriveAbsent(f"the drive {show(known.get('label', ''))} is not attached at {show(path)}; attach it and run the same command")
+    if stat_path(whole_path(path)) is None:
+        return DriveAbsent(f"there is no folder {show(path)}; attach the drive, or check the path")
+    return DriveAbsent(f"{show(path)} has neither a marker nor dated copies; attach the drive, or check the path")
+
+
 def open_drive(path: str) -> Drive:
     """Open a marked drive for writing. Raises DriveAbsent where there is no marker: nothing may be written there."""
     where = whole_path(path)
@@ -10957,7 +10967,7 @@ def drive_at_hand(args: argparse.Namespace) -> Optional[Tuple[Drive, str]]:
         if found:
             return found
     if args.drive:
-        raise DriveAbsent(f"there is no folder {show(args.drive)}; attach the drive, or check the path")
+        raise not_there(args.drive)
     return None
 
 
@@ -10996,12 +11006,18 @@ def no_set(drive: Drive, named: str, sets: Sequence[str], closed: Sequence[str])
     return f"no set {quoted(named)} on {drive.label}; {there}" if named else f"on {drive.label} {there}"
 
 
+def sets_to_read(drive: Drive) -> Tuple[List[str], List[str]]:
+    """List the sets of a drive as `list_sets` does. Raises DriveAbsent where nothing shows that it is a drive."""
+    sets, closed = list_sets(drive.root)
+    if not drive.marker and not sets and not closed:
+        raise not_there(drive.path)
+    return sets, closed
+
+
 def list_drive(drive: Drive, named: str, now: datetime) -> Answer:
     """List the dated copies on one drive."""
     with drive.guarded():
-        sets, closed = list_sets(drive.root)
-        if not drive.marker and not sets and not closed:
-            raise DriveAbsent(f"{show(drive.path)} has neither a marker nor dated copies; attach the drive, or check the path")
+        sets, closed = sets_to_read(drive)
         wanted = [one for one in sets if not named or one == named]
         if named and not wanted:
             raise UsageError(no_set(drive, named, sets, closed))
@@ -11043,8 +11059,8 @@ def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
 
 
 def choose_set(drive: Drive, named: str) -> str:
-    """Choose the set that a command means. Raises UsageError where several could be meant, or none is there."""
-    sets, closed = list_sets(drive.root)
+    """Choose the set that a command means. Raises UsageError where several could be meant, or none is there, DriveAbsent."""
+    sets, closed = sets_to_read(drive)
     if named:
         if named not in sets:
             raise UsageError(no_set(drive, named, sets, closed))
@@ -11114,7 +11130,12 @@ def run_status(args: argparse.Namespace, scene: Scene) -> Answer:
     drives = settings.drives or tuple(DriveSettings(name, path=seen.path) for name, seen in seen_drives().items())
     sources, name, anyones = read_sources(settings.sources), args.set or settings.set_name, False
     if args.drive:
-        marker = open_drive(args.drive).marker
+        try:
+            marker = open_drive(args.drive).marker
+        except MarkerGone:
+            raise
+        except DriveAbsent as absent:
+            raise not_there(args.drive) from absent
         named = [one for one in drives if marker and one.id == marker.id]
         drives = ((named[0] if named else DriveSettings(marker.id if marker else ""))._replace(path=whole_path(args.drive)),)
         sources, name, anyones = (sources, name, False) if named else ((), args.set, True)
@@ -11208,7 +11229,7 @@ def open_to_tend(args: argparse.Namespace) -> Tuple[Drive, str]:
     if not drive.marker and list_sets(drive.root)[0]:
         raise DriveAbsent(marker_gone(drive.path))
     if not drive.marker:
-        raise DriveAbsent(f"no marker on {show(drive.path)}, so nothing is written or deleted there; attach the drive, or check the path")
+        raise not_there(drive.path)
     with drive.guarded():
         name = choose_set(drive, named)
         owner = set_owner(drive.root, name)

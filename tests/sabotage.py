@@ -1384,6 +1384,12 @@ ROWS: Sequence[Row] = (
         "test_unattended.py::test_a_nearly_full_drive_needs_attention",
     ),
     Row(
+        "13: a drive that is away is told as absent, not as one without copies",
+        "    if not drive.marker and not sets and not closed:\n        raise not_there(drive.path)\n",
+        "",
+        "test_command_line.py::test_a_drive_that_is_away_is_told_so_by_every_command_that_reads",
+    ),
+    Row(
         "13: no line of a history breaks a run",
         "parse_time(str(one.get(\"time\")))",
         "parse_time(one.get(\"time\", \"\"))",
