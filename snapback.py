@@ -99,7 +99,7 @@ class Exit(IntEnum):
 
 MARKER = "snapback-marker.txt"
 MANIFEST = "SHA256SUMS"
-EXPIRED = "SHA256SUMS.expired"   # the list of a date that is let go, while later dates need files of it
+EXPIRED = "SHA256SUMS.expired"   # the list of a deleted date, while later dates need files of it
 TWINS = "manifests"
 FOUND = "found"              # what stood in a deleted dated copy and was in no list
 PINS = "pins"
@@ -255,7 +255,7 @@ class State(Enum):
     DAMAGED = "manifest damaged"
     INCOMPLETE = "interrupted"
     DELETING = "being deleted"
-    EXPIRED = "let go; what later dates need of it is kept"
+    EXPIRED = "deleted, but for the files that later dates need"
 
 
 class Layout(Enum):
@@ -2048,21 +2048,28 @@ def hold_notice(date: str, tripped: Any) -> str:
             "(FOLDER is the one in which this file lies)\n")
 
 
-def part_notice(date: str) -> str:
+def part_notice(set_name: str, date: str) -> str:
     """Write the notice in a dated folder that does not hold every file."""
-    return (f"This folder is not the whole of {date}: it holds the files that were new or had changed then.\n\n"
-            "What had not changed lies in the folders of earlier dates; the list of this date, SHA256SUMS, says where. Please delete\n"
-            "no dated folder by hand: later dates need what is in it.\n\n"
-            "The whole date comes back with one of these, started at the top of this drive:\n\n"
-            f"  python3 snapback.py restore {date} --drive . --to FOLDER\n"
-            f"  sh restore.sh SET/{date} FOLDER          (Linux, macOS; without Python)\n\n"
-            "SET is the name of the folder in which this one lies, FOLDER a new folder on the computer.\n")
+    return (f"This folder is a part of the dated copy {date}: it has the files that\n"
+            "were new, or had changed, at that time. In a first copy all files are new.\n\n"
+            "What had not changed is in the folders of earlier dates, and the list of this\n"
+            "one, SHA256SUMS, says where. Please delete no dated folder by hand: later dates\n"
+            "need what is in it.\n\n"
+            "To get one file back, copy it from here or, if it is not here, from the next\n"
+            "earlier date that has it. To get the whole date back, start one of these at the\n"
+            "top of this drive (FOLDER is a new folder on the computer):\n\n"
+            f"  python3 snapback.py restore {date} --drive . --set {set_name} --to FOLDER\n"
+            f"  sh restore.sh {set_name}/{date} FOLDER\n\n"
+            "The first needs Python (on Windows say py instead of python3), the second Linux\n"
+            "or macOS. Both bring back, too, what a drive cannot hold as it is: links, empty\n"
+            "folders, and names such as a:b, which may be written a%3Ab here.\n")
 
 
 def expired_notice(date: str) -> str:
-    """Write the notice in the folder of a dated copy that was let go, once nothing is in it but what later ones need."""
-    return (f"This folder is what is left of {date}, an old dated copy that was let go: it holds the files that later dates\n"
-            "need, as they had not changed since. It goes by itself when no date needs it any more; please do not delete it by hand.\n")
+    """Write the notice in the folder of an expired dated copy, once nothing is in it but what later ones need."""
+    return (f"This folder is what is left of {date}, a dated copy that was deleted:\n"
+            "it has the files that later dates need, as they had not changed since. It goes\n"
+            "by itself when no date needs it any more. Please do not delete it by hand.\n")
 
 
 def marker_text(marker: Marker) -> str:
@@ -5432,7 +5439,7 @@ def prepare_drive(path: str, label: str, offline: bool, created: str, papers: Ca
 
 
 def describe_expired(folder: Folder, name: str) -> Snapshot:
-    """Read the first and last line of a dated copy that was let go; whatever is wrong with them, it is none any more. Raises OSError."""
+    """Read the first and last line of an expired dated copy; whatever is wrong with them, it is none any more. Raises OSError."""
     try:
         with manifest_file(folder, EXPIRED) as file:
             manifest = open_manifest(file, prove=False)
@@ -7936,7 +7943,7 @@ class SetRun:
             abilities = try_drive(target)
             layout = self.order.layout or (Layout.COMPLETE if abilities.hard_links else Layout.CHANGES)
             if layout is Layout.CHANGES:
-                write_text(target, PART_NOTICE, part_notice(name), self.set_name)
+                write_text(target, PART_NOTICE, part_notice(self.set_name, name), self.set_name)
             writer = ManifestWriter(target, self.twins, name + ".gz" + INCOMPLETE)
         counts, notes = Counts(), self.notes
         try:
@@ -8035,7 +8042,7 @@ class SetRun:
         if ready.put_off or not ready.plan.remove:
             return ""
         number = count_text(len(ready.plan.remove), "older dated copy", "older dated copies")
-        return (f"; to let go of {number}, first look and then run it without -n: snapback.py rotate -n --keep-last 1 --keep-monthly 12 "
+        return (f"; to delete {number}, first look and then run it without -n: snapback.py rotate -n --keep-last 1 --keep-monthly 12 "
                 f"--keep-yearly 10 --drive {shell_word(self.drive.path)} --set {self.set_name}")
 
     def _publish(self, name: str, target: Folder, writer: ManifestWriter, facts: Mapping[str, Any],
@@ -9112,25 +9119,30 @@ def drives_answer(answers: Mapping[str, Tuple[str, Answer]]) -> Answer:
 
 def recovery_text(marker: Marker) -> str:
     """Write the recovery plan: plain words, for a bad day, on a strange computer."""
+    other_names = "" if marker.naming is Naming.BYTES else """
+  This drive cannot hold every name: a:b.txt, say, may be a%3Ab.txt here. The
+  commands below bring the right names back.
+"""
     return f"""{RECOVERY_TITLE}
 
 This drive ({show(marker.label)}) holds dated copies of folders, made by snapback.
 Each computer has a folder here, and in it each date has a folder, such as
 2026-11-22_231507 (22 November 2026, 23:15:07), with plain folders and files:
 nothing is packed or hidden. A dated folder is a whole copy, unless there is a
-file {PART_NOTICE} in it: then it has only what was new
-or changed then, and the rest lies in the folders of earlier dates.
+file {PART_NOTICE} in it: then it has only what was new or had
+changed, and the rest lies in the folders of earlier dates.
 
 TO GET ONE FILE BACK
   Open the folder of the computer, then the folder of the date (or, if it is
   not there, of an earlier one), and copy the file to the computer before you
   open it. Please do not change or delete anything in the dated folders:
   several dates share the same file.
-
+{other_names}
   If a folder will not open, it belongs to another user: open it as administrator.
 
 TO GET EVERYTHING BACK
-  With Python 3.8 or newer, which checks every file on the way:
+  With Python 3.8 or newer (on Windows say py instead of python3), which checks
+  every file on the way:
       python3 snapback.py list --drive .
       python3 snapback.py restore latest --drive . --to ~/restored
   Without Python, on Linux or macOS (COMPUTER and DATE are folders here):
