@@ -2599,9 +2599,17 @@ class Folder:
             return False
         return True
 
+    def _beginning(self) -> Union[int, str]:
+        """Give what is listed, at its beginning: btrfs names of an open folder only what was in it when it was last set back."""
+        if self.fd is None:
+            return self.path
+        with contextlib.suppress(OSError):  # who is not asked for a place in a folder need not know one; the listing says what is wrong
+            os.lseek(self.fd, 0, os.SEEK_SET)
+        return self.fd
+
     def names(self) -> List[str]:
         """List the names in it, by their bytes."""
-        return sorted(os.listdir(self.path if self.fd is None else self.fd), key=name_bytes)
+        return sorted(os.listdir(self._beginning()), key=name_bytes)
 
     def scan(self, unreadable: Optional[Dict[str, OSError]] = None) -> List[Tuple[str, os.stat_result]]:
         """List its entries with what `stat` says of each; one that vanishes in between is left out.
@@ -2610,7 +2618,7 @@ class Folder:
         one that does not exist and is listed all the same: a dying disk answers so, from memory.
         """
         gone: Dict[str, OSError] = {}
-        with os.scandir(self.path if self.fd is None else self.fd) as entries:
+        with os.scandir(self._beginning()) as entries:
             found = []
             for entry in entries:
                 try:

@@ -423,9 +423,9 @@ def test_the_marker_says_what_it_is(computer: Computer) -> None:
     assert on_fake("init", "--label", "BLUE STICK", "--offline", "/media/stick").code == 0
     text = read("/media/stick/snapback-marker.txt").decode()
     found = dict(re.findall(r"^(\w+): (.*)$", text, re.MULTILINE))
-    assert found.keys() == {"id", "label", "created", "offline"}
+    assert found.keys() == {"id", "label", "created", "offline", "names"}
     assert re.fullmatch("[0-9a-f]{32}", found["id"])
-    assert (found["label"], found["offline"]) == ("BLUE STICK", "yes")
+    assert (found["label"], found["offline"], found["names"]) == ("BLUE STICK", "yes", "any")
     assert re.match("This file marks a backup drive.*leave it here", text)
 
 
