@@ -6589,8 +6589,7 @@ class StoredNew(NamedTuple):
 
 
 NO_SUCH_NAME = "the drive cannot hold a name like this, or takes it for another one"
-TOO_LARGE = ("it is larger than 4 GiB, the most that a drive formatted with FAT32 holds in one file; format the drive as exFAT, which "
-             "erases it, or take another one")
+TOO_LARGE = "it is larger than 4 GiB, the most that a FAT32 drive holds; exFAT holds it, but formatting erases the drive"
 TOO_LARGE_THERE = "it is larger than the drive takes; take another drive for it"
 
 
@@ -8007,8 +8006,8 @@ class SetRun:
         look = look_ahead(self.order, self.drive, self.set_folder, earlier, watch)
         reusable = sum(map(tree_size, open_real_folders(self.set_folder, left_behind)))
         if look.too_large and self.order.foretell:
-            self.order.foretell(f"{count_text(len(look.too_large), 'file')} will be left out, as one can have 4 GiB at most on this drive, "
-                                f"which is formatted with FAT32: {first_of([show(path) for path in look.too_large])}")
+            self.order.foretell(f"{count_text(len(look.too_large), 'file')} will be left out, as this is a FAT32 drive, which holds 4 GiB "
+                                f"at most in one: {first_of([show(path) for path in look.too_large])}")
         if look.room > free + reusable:
             raise TooSmall(f"this copy does not fit on the drive {self.drive.where}: it needs {size_text(look.room)} and "
                            f"{size_text(free)} are free; nothing was copied, and every earlier dated copy is untouched; make "
@@ -9303,19 +9302,16 @@ def ability_lines(prepared: Prepared) -> List[str]:
     lines = [
         space,
         "Same files:   " + ("unchanged files cost no space in later copies (hard links)" if can.hard_links else
-                            "no hard links here, so a dated folder holds only what is new or changed then, and its list says in which "
-                            "earlier folder the rest lies"),
-        "Permissions:  " + ("kept on the drive" if can.modes else "not kept by this drive; they are kept in each copy's list, "
-                            "and come back when you restore"),
+                            "stored once: a dated folder has only what is new or has changed"),
+        "Permissions:  " + ("kept on the drive" if can.modes else "kept in each copy's list, and come back when you restore"),
         "Links:        " + ("kept on the drive" if can.symlinks else "kept in each copy's list, and come back when you restore"),
-        "Times:        " + ("exact" if can.time_step_ns <= 100 else f"the drive keeps them to {can.time_step_ns / 1e9:g} s; they are "
-                            "exact in each copy's list, and when you restore"),
+        "Times:        " + ("exact" if can.time_step_ns <= 100 else
+                            f"to {can.time_step_ns / 1e9:g} s on the drive, exact in each list and when you restore"),
     ]
     if can.naming is not Naming.BYTES or not can.exact_names:
-        lines.append("Names:        what this drive cannot hold gets a readable other name there (a%3Ab for a:b), and its own "
-                     "again when you restore")
+        lines.append("Names:        some are changed there (a:b to a%3Ab), and come back on restore")
     if prepared.largest:
-        lines.append("Large files:  at most 4 GiB each, as the drive is formatted with FAT32; larger ones are left out, and named")
+        lines.append("Large files:  4 GiB at most, as it is a FAT32 drive; larger ones are named")
     return lines
 
 
@@ -9326,12 +9322,11 @@ def init_answer(prepared: Prepared, path: str, unheard: Sequence[str]) -> Answer
              f"{show(path)} is a backup drive already, called {label}; nothing was changed.")
     lines = [first, *ability_lines(prepared)]
     if prepared.same_disk:
-        lines.append("Same disk:    it is on the disk of this computer's own files: copies there help against mistakes, not when that "
-                     "disk dies")
+        lines.append("Same disk:    this computer's own: it helps with mistakes, not if that disk dies")
     instead = ", in the place of the one it had" if prepared.made and prepared.has_copies else ""
     lines += ["", f"It has dated copies already:  snapback.py list --drive {shell_word(path)}" if prepared.has_copies else
               f"Next, make a dated copy:  snapback.py backup ~/Documents {shell_word(path)}",
-              f"Its section in {SETTINGS}, for runs by themselves{instead}:  [drive {prepared.marker.id}]"]
+              f"Its section in {SETTINGS}, for runs by themselves{instead}:", f"  [drive {prepared.marker.id}]"]
     problems = [*prepared.notes, *(f"{option} had no effect, as the drive keeps what its marker says; to change that, edit {MARKER} there"
                                    for option in unheard)]
     return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
@@ -9461,8 +9456,8 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str, eject
         lines.append("; ".join(f"{count:,} {words}" for count, words in asides if count))
     lines += [f"{label} lies inside {show(source)}: nothing that is on it was copied" for source in taken.inside]
     if taken.full_size:
-        lines.append(f"{label} has no hard links, so each whole dated copy takes its full size there; without --layout complete only what "
-                     "has changed would")
+        lines.append(f"{label} cannot share files between dates, so each whole copy takes its full size; without --layout complete only "
+                     "what is new or has changed is stored")
     lines += rotated_lines(taken.rotated) if taken.rotated else []
     if schedule:
         lines += ["From now on, by hand or from cron:", "  " + schedule]
@@ -9569,7 +9564,7 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
     for name, (snapshots, bad, pins, _hold) in sets.items():
         groups = group_names(snapshots)
         lines.append(f"{name} on {drive}")
-        lines.append(f"  {'date':<20} {'files':>10} {'size':>8} {'new':>8}  age")
+        lines.append(f"  {'date':<20} {'files':>10} {'size':>8} {'room':>8}  age")
         for one in snapshots:
             taken = parse_time(str(one.header.get("taken", "")))
             if one.state is State.WHOLE:
@@ -9577,7 +9572,7 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
                 lines.append(f"  {one.name:<20} {end['files']:>10,} {size_text(end['bytes']):>8} "
                              f"{size_text(end.get('occupied', end.get('added', 0))):>8}  {age_text(taken, now)}"
                              + (f"; {groups[one.name]}" if one.name in groups else "")
-                             + ("; some files could not be read" if end.get("skipped") or end.get("kept") else "")
+                             + ("; not all files could be read or stored" if end.get("skipped") or end.get("kept") else "")
                              + (f"; {bad[one.name]:,} found damaged" if one.name in bad else "")
                              + ("; pinned" if one.name in pins else ""))
                 if pins.get(one.name):
