@@ -99,7 +99,7 @@ class Exit(IntEnum):
 
 MARKER = "snapback-marker.txt"
 MANIFEST = "SHA256SUMS"
-EXPIRED = "SHA256SUMS.expired"   # the list of a date that is let go, while later dates need files of it
+EXPIRED = "SHA256SUMS.expired"   # the list of a deleted date, while later dates need files of it
 TWINS = "manifests"
 FOUND = "found"              # what stood in a deleted dated copy and was in no list
 PINS = "pins"
@@ -255,7 +255,7 @@ class State(Enum):
     DAMAGED = "manifest damaged"
     INCOMPLETE = "interrupted"
     DELETING = "being deleted"
-    EXPIRED = "let go; what later dates need of it is kept"
+    EXPIRED = "deleted, but for the files that later dates need"
 
 
 class Layout(Enum):
@@ -2048,21 +2048,28 @@ def hold_notice(date: str, tripped: Any) -> str:
             "(FOLDER is the one in which this file lies)\n")
 
 
-def part_notice(date: str) -> str:
+def part_notice(set_name: str, date: str) -> str:
     """Write the notice in a dated folder that does not hold every file."""
-    return (f"This folder is not the whole of {date}: it holds the files that were new or had changed then.\n\n"
-            "What had not changed lies in the folders of earlier dates; the list of this date, SHA256SUMS, says where. Please delete\n"
-            "no dated folder by hand: later dates need what is in it.\n\n"
-            "The whole date comes back with one of these, started at the top of this drive:\n\n"
-            f"  python3 snapback.py restore {date} --drive . --to FOLDER\n"
-            f"  sh restore.sh SET/{date} FOLDER          (Linux, macOS; without Python)\n\n"
-            "SET is the name of the folder in which this one lies, FOLDER a new folder on the computer.\n")
+    return (f"This folder is a part of the dated copy {date}: it has the files that\n"
+            "were new, or had changed, at that time. In a first copy all files are new.\n\n"
+            "What had not changed is in the folders of earlier dates, and the list of this\n"
+            "one, SHA256SUMS, says where. Please delete no dated folder by hand: later dates\n"
+            "need what is in it.\n\n"
+            "To get one file back, copy it from here or, if it is not here, from the next\n"
+            "earlier date that has it. To get the whole date back, start one of these at the\n"
+            "top of this drive (FOLDER is a new folder on the computer):\n\n"
+            f"  python3 snapback.py restore {date} --drive . --set {set_name} --to FOLDER\n"
+            f"  sh restore.sh {set_name}/{date} FOLDER\n\n"
+            "The first needs Python (on Windows say py instead of python3), the second Linux\n"
+            "or macOS. Both bring back, too, what a drive cannot hold as it is: links, empty\n"
+            "folders, and names such as a:b, which may be written a%3Ab here.\n")
 
 
 def expired_notice(date: str) -> str:
-    """Write the notice in the folder of a dated copy that was let go, once nothing is in it but what later ones need."""
-    return (f"This folder is what is left of {date}, an old dated copy that was let go: it holds the files that later dates\n"
-            "need, as they had not changed since. It goes by itself when no date needs it any more; please do not delete it by hand.\n")
+    """Write the notice in the folder of an expired dated copy, once nothing is in it but what later ones need."""
+    return (f"This folder is what is left of {date}, a dated copy that was deleted:\n"
+            "it has the files that later dates need, as they had not changed since. It goes\n"
+            "by itself when no date needs it any more. Please do not delete it by hand.\n")
 
 
 def marker_text(marker: Marker) -> str:
@@ -2595,9 +2602,17 @@ class Folder:
             return False
         return True
 
+    def _beginning(self) -> Union[int, str]:
+        """Give what is listed, at its beginning: btrfs names of an open folder only what was in it when it was last set back."""
+        if self.fd is None:
+            return self.path
+        with contextlib.suppress(OSError):  # who is not asked for a place in a folder need not know one; the listing says what is wrong
+            os.lseek(self.fd, 0, os.SEEK_SET)
+        return self.fd
+
     def names(self) -> List[str]:
         """List the names in it, by their bytes."""
-        return sorted(os.listdir(self.path if self.fd is None else self.fd), key=name_bytes)
+        return sorted(os.listdir(self._beginning()), key=name_bytes)
 
     def scan(self, unreadable: Optional[Dict[str, OSError]] = None) -> List[Tuple[str, os.stat_result]]:
         """List its entries with what `stat` says of each; one that vanishes in between is left out.
@@ -2606,7 +2621,7 @@ class Folder:
         one that does not exist and is listed all the same: a dying disk answers so, from memory.
         """
         gone: Dict[str, OSError] = {}
-        with os.scandir(self.path if self.fd is None else self.fd) as entries:
+        with os.scandir(self._beginning()) as entries:
             found = []
             for entry in entries:
                 try:
@@ -5315,6 +5330,16 @@ def marker_gone(path: str) -> str:
             f"snapback.py init {shell_word(path)} (the dated copies stay as they are)")
 
 
+def not_there(path: str) -> DriveAbsent:
+    """Say that a drive which was only to be read is not where it was named."""
+    known = known_drives().get(whole_path(path))
+    if known:
+        return DriveAbsent(f"the drive {show(known.get('label', ''))} is not attached at {show(path)}; attach it and run the same command")
+    if stat_path(whole_path(path)) is None:
+        return DriveAbsent(f"there is no folder {show(path)}; attach the drive, or check the path")
+    return DriveAbsent(f"{show(path)} has neither a marker nor dated copies; attach the drive, or check the path")
+
+
 def open_drive(path: str) -> Drive:
     """Open a marked drive for writing. Raises DriveAbsent where there is no marker: nothing may be written there."""
     where = whole_path(path)
@@ -5452,7 +5477,7 @@ def prepare_drive(path: str, label: str, offline: bool, created: str, papers: Ca
 
 
 def describe_expired(folder: Folder, name: str) -> Snapshot:
-    """Read the first and last line of a dated copy that was let go; whatever is wrong with them, it is none any more. Raises OSError."""
+    """Read the first and last line of an expired dated copy; whatever is wrong with them, it is none any more. Raises OSError."""
     try:
         with manifest_file(folder, EXPIRED) as file:
             manifest = open_manifest(file, prove=False)
@@ -6594,8 +6619,7 @@ class StoredNew(NamedTuple):
 
 
 NO_SUCH_NAME = "the drive cannot hold a name like this, or takes it for another one"
-TOO_LARGE = ("it is larger than 4 GiB, the most that a drive formatted with FAT32 holds in one file; format the drive as exFAT, which "
-             "erases it, or take another one")
+TOO_LARGE = "it is larger than 4 GiB, the most that a FAT32 drive holds; exFAT holds it, but formatting erases the drive"
 TOO_LARGE_THERE = "it is larger than the drive takes; take another drive for it"
 
 
@@ -7958,7 +7982,7 @@ class SetRun:
             abilities = try_drive(target)
             layout = self.order.layout or (Layout.COMPLETE if abilities.hard_links else Layout.CHANGES)
             if layout is Layout.CHANGES:
-                write_text(target, PART_NOTICE, part_notice(name), self.set_name)
+                write_text(target, PART_NOTICE, part_notice(self.set_name, name), self.set_name)
             writer = ManifestWriter(target, self.twins, name + ".gz" + INCOMPLETE)
         counts, notes = Counts(), self.notes
         try:
@@ -8014,8 +8038,8 @@ class SetRun:
         look = look_ahead(self.order, self.drive, self.set_folder, earlier, watch)
         reusable = sum(map(tree_size, open_real_folders(self.set_folder, left_behind)))
         if look.too_large and self.order.foretell:
-            self.order.foretell(f"{count_text(len(look.too_large), 'file')} will be left out, as one can have 4 GiB at most on this drive, "
-                                f"which is formatted with FAT32: {first_of([show(path) for path in look.too_large])}")
+            self.order.foretell(f"{count_text(len(look.too_large), 'file')} will be left out, as this is a FAT32 drive, which holds 4 GiB "
+                                f"at most in one: {first_of([show(path) for path in look.too_large])}")
         if look.room > free + reusable:
             raise TooSmall(f"this copy does not fit on the drive {self.drive.where}: it needs {size_text(look.room)} and "
                            f"{size_text(free)} are free; nothing was copied, and every earlier dated copy is untouched; make "
@@ -8057,7 +8081,7 @@ class SetRun:
         if ready.put_off or not ready.plan.remove:
             return ""
         number = count_text(len(ready.plan.remove), "older dated copy", "older dated copies")
-        return (f"; to let go of {number}, first look and then run it without -n: snapback.py rotate -n --keep-last 1 --keep-monthly 12 "
+        return (f"; to delete {number}, first look and then run it without -n: snapback.py rotate -n --keep-last 1 --keep-monthly 12 "
                 f"--keep-yearly 10 --drive {shell_word(self.drive.path)} --set {self.set_name}")
 
     def _publish(self, name: str, target: Folder, writer: ManifestWriter, facts: Mapping[str, Any],
@@ -9144,25 +9168,30 @@ def drives_answer(answers: Mapping[str, Tuple[str, Answer]]) -> Answer:
 
 def recovery_text(marker: Marker) -> str:
     """Write the recovery plan: plain words, for a bad day, on a strange computer."""
+    other_names = "" if marker.naming is Naming.BYTES else """
+  This drive cannot hold every name: a:b.txt, say, may be a%3Ab.txt here. The
+  commands below bring the right names back.
+"""
     return f"""{RECOVERY_TITLE}
 
 This drive ({show(marker.label)}) holds dated copies of folders, made by snapback.
 Each computer has a folder here, and in it each date has a folder, such as
 2026-11-22_231507 (22 November 2026, 23:15:07), with plain folders and files:
 nothing is packed or hidden. A dated folder is a whole copy, unless there is a
-file {PART_NOTICE} in it: then it has only what was new
-or changed then, and the rest lies in the folders of earlier dates.
+file {PART_NOTICE} in it: then it has only what was new or had
+changed, and the rest lies in the folders of earlier dates.
 
 TO GET ONE FILE BACK
   Open the folder of the computer, then the folder of the date (or, if it is
   not there, of an earlier one), and copy the file to the computer before you
   open it. Please do not change or delete anything in the dated folders:
   several dates share the same file.
-
+{other_names}
   If a folder will not open, it belongs to another user: open it as administrator.
 
 TO GET EVERYTHING BACK
-  With Python 3.8 or newer, which checks every file on the way:
+  With Python 3.8 or newer (on Windows say py instead of python3), which checks
+  every file on the way:
       python3 snapback.py list --drive .
       python3 snapback.py restore latest --drive . --to ~/restored
   Without Python, on Linux or macOS (COMPUTER and DATE are folders here):
@@ -9315,19 +9344,16 @@ def ability_lines(prepared: Prepared) -> List[str]:
     lines = [
         space,
         "Same files:   " + ("unchanged files cost no space in later copies (hard links)" if can.hard_links else
-                            "no hard links here, so a dated folder holds only what is new or changed then, and its list says in which "
-                            "earlier folder the rest lies"),
-        "Permissions:  " + ("kept on the drive" if can.modes else "not kept by this drive; they are kept in each copy's list, "
-                            "and come back when you restore"),
+                            "stored once: a dated folder has only what is new or has changed"),
+        "Permissions:  " + ("kept on the drive" if can.modes else "kept in each copy's list, and come back when you restore"),
         "Links:        " + ("kept on the drive" if can.symlinks else "kept in each copy's list, and come back when you restore"),
-        "Times:        " + ("exact" if can.time_step_ns <= 100 else f"the drive keeps them to {can.time_step_ns / 1e9:g} s; they are "
-                            "exact in each copy's list, and when you restore"),
+        "Times:        " + ("exact" if can.time_step_ns <= 100 else
+                            f"to {can.time_step_ns / 1e9:g} s on the drive, exact in each list and when you restore"),
     ]
     if can.naming is not Naming.BYTES or not can.exact_names:
-        lines.append("Names:        what this drive cannot hold gets a readable other name there (a%3Ab for a:b), and its own "
-                     "again when you restore")
+        lines.append("Names:        some are changed there (a:b to a%3Ab), and come back on restore")
     if prepared.largest:
-        lines.append("Large files:  at most 4 GiB each, as the drive is formatted with FAT32; larger ones are left out, and named")
+        lines.append("Large files:  4 GiB at most, as it is a FAT32 drive; larger ones are named")
     return lines
 
 
@@ -9338,12 +9364,11 @@ def init_answer(prepared: Prepared, path: str, unheard: Sequence[str]) -> Answer
              f"{show(path)} is a backup drive already, called {label}; nothing was changed.")
     lines = [first, *ability_lines(prepared)]
     if prepared.same_disk:
-        lines.append("Same disk:    it is on the disk of this computer's own files: copies there help against mistakes, not when that "
-                     "disk dies")
+        lines.append("Same disk:    this computer's own: it helps with mistakes, not if that disk dies")
     instead = ", in the place of the one it had" if prepared.made and prepared.has_copies else ""
     lines += ["", f"It has dated copies already:  snapback.py list --drive {shell_word(path)}" if prepared.has_copies else
               f"Next, make a dated copy:  snapback.py backup ~/Documents {shell_word(path)}",
-              f"Its section in {SETTINGS}, for runs by themselves{instead}:  [drive {prepared.marker.id}]"]
+              f"Its section in {SETTINGS}, for runs by themselves{instead}:", f"  [drive {prepared.marker.id}]"]
     problems = [*prepared.notes, *(f"{option} had no effect, as the drive keeps what its marker says; to change that, edit {MARKER} there"
                                    for option in unheard)]
     return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
@@ -9476,8 +9501,8 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str, eject
         lines.append("; ".join(f"{count:,} {words}" for count, words in asides if count))
     lines += [f"{label} lies inside {show(source)}: nothing that is on it was copied" for source in taken.inside]
     if taken.full_size:
-        lines.append(f"{label} has no hard links, so each whole dated copy takes its full size there; without --layout complete only what "
-                     "has changed would")
+        lines.append(f"{label} cannot share files between dates, so each whole copy takes its full size; without --layout complete only "
+                     "what is new or has changed is stored")
     lines += rotated_lines(taken.rotated) if taken.rotated else []
     if schedule:
         lines += ["From now on, by hand or from cron:", "  " + schedule]
@@ -9584,7 +9609,7 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
     for name, (snapshots, bad, pins, _hold) in sets.items():
         groups = group_names(snapshots)
         lines.append(f"{name} on {drive}")
-        lines.append(f"  {'date':<20} {'files':>10} {'size':>8} {'new':>8}  age")
+        lines.append(f"  {'date':<20} {'files':>10} {'size':>8} {'room':>8}  age")
         for one in snapshots:
             taken = parse_time(str(one.header.get("taken", "")))
             if one.state is State.WHOLE:
@@ -9592,7 +9617,7 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
                 lines.append(f"  {one.name:<20} {end['files']:>10,} {size_text(end['bytes']):>8} "
                              f"{size_text(end.get('occupied', end.get('added', 0))):>8}  {age_text(taken, now)}"
                              + (f"; {groups[one.name]}" if one.name in groups else "")
-                             + ("; some files could not be read" if end.get("skipped") or end.get("kept") else "")
+                             + ("; not all files could be read or stored" if end.get("skipped") or end.get("kept") else "")
                              + (f"; {bad[one.name]:,} found damaged" if one.name in bad else "")
                              + ("; pinned" if one.name in pins else ""))
                 if pins.get(one.name):
@@ -11009,7 +11034,7 @@ def drive_at_hand(args: argparse.Namespace) -> Optional[Tuple[Drive, str]]:
         if found:
             return found
     if args.drive:
-        raise DriveAbsent(f"there is no folder {show(args.drive)}; attach the drive, or check the path")
+        raise not_there(args.drive)
     return None
 
 
@@ -11055,7 +11080,7 @@ def sets_on(drive: Drive) -> Tuple[List[str], List[str]]:
     """
     sets, closed = list_sets(drive.root)
     if not drive.marker and not sets and not closed:
-        raise DriveAbsent(f"{show(drive.path)} has neither a marker nor dated copies; attach the drive, or check the path")
+        raise not_there(drive.path)
     drive.check()
     return sets, closed
 
@@ -11186,7 +11211,12 @@ def run_status(args: argparse.Namespace, scene: Scene) -> Answer:
     drives = settings.drives or tuple(DriveSettings(name, path=seen.path) for name, seen in seen_drives().items())
     sources, name, anyones = read_sources(settings.sources), args.set or settings.set_name, False
     if args.drive:
-        marker = open_drive(args.drive).marker
+        try:
+            marker = open_drive(args.drive).marker
+        except MarkerGone:
+            raise
+        except DriveAbsent as absent:
+            raise not_there(args.drive) from absent
         named = [one for one in drives if marker and one.id == marker.id]
         drives = ((named[0] if named else DriveSettings(marker.id if marker else ""))._replace(path=whole_path(args.drive)),)
         sources, name, anyones = (sources, name, False) if named else ((), args.set, True)
@@ -11280,7 +11310,7 @@ def open_to_tend(args: argparse.Namespace) -> Tuple[Drive, str]:
     if not drive.marker and list_sets(drive.root)[0]:
         raise DriveAbsent(marker_gone(drive.path))
     if not drive.marker:
-        raise DriveAbsent(f"no marker on {show(drive.path)}, so nothing is written or deleted there; attach the drive, or check the path")
+        raise not_there(drive.path)
     with drive.guarded():
         name = choose_set(drive, named)
         owner = set_owner(drive.root, name)

@@ -1476,6 +1476,12 @@ ROWS: Sequence[Row] = (
         "test_unattended.py::test_a_nearly_full_drive_needs_attention",
     ),
     Row(
+        "13: a drive that is away is told as absent, not as one without copies",
+        "    if not drive.marker and not sets and not closed:\n        raise not_there(drive.path)\n",
+        "",
+        "test_command_line.py::test_a_drive_that_is_away_is_told_so_by_every_command_that_reads",
+    ),
+    Row(
         "13: no line of a history breaks a run",
         "parse_time(str(one.get(\"time\")))",
         "parse_time(one.get(\"time\", \"\"))",
@@ -1830,6 +1836,12 @@ ROWS: Sequence[Row] = (
         "                parts = plain_parts(path)\n                try:\n                    trail.at",
         "                parts = tuple(path.split(\"/\"))\n                try:\n                    trail.at",
         "test_changes.py::test_a_list_of_a_date_that_was_let_go_leads_no_deletion_out_of_it",
+    ),
+    Row(
+        "1: an open folder of btrfs is listed with what was put into it since",
+        "            os.lseek(self.fd, 0, os.SEEK_SET)\n",
+        "            pass\n",
+        "test_drives.py::test_a_drive_that_can_hold_everything_does",
     ),
     Row(
         "4 changes: a date that was let go is none",
