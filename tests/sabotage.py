@@ -883,8 +883,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "8: a drive that went away before its sets were listed is not called empty",
-        "attach the drive, or check the path\")\n    drive.check()\n",
-        "attach the drive, or check the path\")\n",
+        "        raise not_there(drive.path)\n    drive.check()\n",
+        "        raise not_there(drive.path)\n",
         "test_dying_drives.py::test_a_drive_that_went_away_while_it_was_looked_at_is_not_called_empty[verify]",
     ),
     Row(
