@@ -7425,7 +7425,10 @@ class Entries:
         """Let a large file that was stored anew, and proves to be one whose old name is gone, share what is stored of that."""
         if place.before is None or result.same not in (Same.NEW, Same.CHANGED) or result.size < MIB or result.moved or result.note:
             return result
-        moved = self.moves.by_content(place.before, parse_hash_line(result.lines.hash_line)[0])
+        digest, at = parse_hash_line(result.lines.hash_line)
+        if at.startswith("../"):
+            return result  # only touched: nothing was stored
+        moved = self.moves.by_content(place.before, digest)
         if moved is None:
             return result
         if not moved.linkable:
@@ -7441,7 +7444,6 @@ class Entries:
             new.rename(passing, new, name)  # at once: the file is never without its name
             return result._replace(added=0, moved=True)
         new.unlink(name)
-        digest = parse_hash_line(result.lines.hash_line)[0]
         return result._replace(lines=stored_lines(result.lines.line, digest, stored, path), added=0, moved=True)
 
     def _reads_well(self, moved: Moved) -> bool:
@@ -9179,8 +9181,17 @@ plain() {
     case "/$1/" in *//* | */./* | */../*) echo "not restored, as its path leads elsewhere: $1" >&2; bad=$((bad + 1)); return 1 ;; esac
 }
 
+# Refuses a name that something else has in the target, as where small letters are the same as large ones.
+free() {
+    if [ -e "$to/$1" ] || [ -L "$to/$1" ]; then
+        echo "NOT RESTORED, as this disk takes its name for another one: $1" >&2
+        bad=$((bad + 1))
+        return 1
+    fi
+}
+
 mkdir -p "$to" || exit 1
-own= mode= time=
+own= mode= time= end=
 while IFS= read -r line; do
     case $line in
     '# type=dir '*)
@@ -9189,11 +9200,12 @@ while IFS= read -r line; do
     '# type=link '*)
         word path; path=$text
         word link
-        plain "$path" && ln -s "$text" "$to/$path" ;;
+        plain "$path" && free "$path" && ln -s "$text" "$to/$path" ;;
     '# type=file '*)
         word mode; mode=$text
         word time; time=$text
         word path; own=$text ;;
+    '# end '*) end=$line ;;
     '#'*) ;;
     *)
         stored=${line#*  }
@@ -9206,7 +9218,7 @@ while IFS= read -r line; do
         from=$set_folder/$place/$path
         plain "$place/$path" || continue
         [ -z "$own" ] || path=$own
-        plain "$path" || continue
+        plain "$path" && free "$path" || continue
         if [ -L "$from" ] || ! cp -p -- "$from" "$to/$path"; then
             echo "MISSING: $path" >&2
             bad=$((bad + 1))
@@ -9221,6 +9233,16 @@ while IFS= read -r line; do
         fi ;;
     esac
 done < "$list"
+is=
+[ -z "$sum" ] || is=$(sed '$d' "$list" | $sum)
+case $end in
+*'"sha256": "'"${is%% *}"*) ;;
+*)
+    echo "NOT OK - the list $list is damaged, so files may be lacking; put the second list in its place with:" >&2
+    echo "    gzip -dc < '$set_folder/manifests/${date##*/}.gz' > '$list'" >&2
+    echo "and run this again with another new folder; until then take what is in $to as it is" >&2
+    exit 4 ;;
+esac
 if [ $bad != 0 ]; then echo "NOT OK - $files files were copied to $to, and $bad are missing or damaged" >&2; exit 4; fi
 if [ -n "$sum" ]; then echo "OK - $files files were copied to $to, and every checksum was right"
 else echo "$files files were copied to $to; nothing here can check them"; fi

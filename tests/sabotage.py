@@ -1883,6 +1883,24 @@ ROWS: Sequence[Row] = (
         "if can.counts_links else ():",
         "test_changes.py::test_what_a_killed_run_had_stored_is_not_stored_again",
     ),
+    Row(
+        "what was only touched is not stored, so nothing is given up for what another file had",
+        '        if at.startswith("../"):\n            return result  # only touched',
+        '        if at.startswith("?"):\n            return result  # only touched',
+        "test_changes.py::test_a_large_file_that_was_only_touched_does_not_stop_the_run_where_another_of_its_content_is_gone",
+    ),
+    Row(
+        "restore.sh: a list that was cut off or changed is not called good",
+        """*'"sha256": "'"${is%% *}"*) ;;""",
+        "*) ;;",
+        "test_restore_script.py::test_a_list_that_lacks_files_is_not_called_good_and_the_second_one_serves",
+    ),
+    Row(
+        "restore.sh: no file is written over another that the target takes for the same",
+        'plain "$path" && free "$path" || continue',
+        'plain "$path" || continue',
+        "test_restore_script.py::test_no_file_is_written_over_another_where_the_target_takes_their_names_for_one",
+    ),
 )
 
 

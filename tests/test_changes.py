@@ -287,6 +287,17 @@ def test_a_file_that_came_in_the_place_of_one_that_moved_away_has_its_own_conten
     either.sound(date(0), date(1))
 
 
+def test_a_large_file_that_was_only_touched_does_not_stop_the_run_where_another_of_its_content_is_gone(either: Box) -> None:
+    for nth, name in enumerate(("kept", "gone")):
+        (either.source / name).write_bytes(b"1" * MIB)
+        os.utime(either.source / name, (1_600_000_000 + nth, 1_600_000_000))
+    either.take(0)
+    os.utime(either.source / "kept", (1_600_000_100, 1_600_000_100))
+    (either.source / "gone").unlink()
+    either.take(1)
+    either.sound(date(0), date(1))
+
+
 # --- Every date, whatever the run was like ------
 
 
