@@ -7462,7 +7462,8 @@ class Entries:
                 lines[at], lines[at + 1] = result.lines[2 * nth], result.lines[2 * nth + 1]
             self.tally.plain(Same.NEW, len(new) - len(result.others), result.bytes, result.bytes, result.occupied)
             for nth, stored in result.others:
-                self.tally.stored(place.of(names[nth]), self._shared(place, place.of(names[nth]), stored))
+                at, path = new[nth][0], place.of(names[nth])
+                lines[at], lines[at + 1] = self.tally.stored(path, self._shared(place, path, stored))
         piece = NewFiles(place.source, place.new.get(), place.path, names)
         self.run.workers.submit(piece, then, (piece.target, place.source), cost)
 

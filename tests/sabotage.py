@@ -1901,6 +1901,12 @@ ROWS: Sequence[Row] = (
         'plain "$path" || continue',
         "test_restore_script.py::test_no_file_is_written_over_another_where_the_target_takes_their_names_for_one",
     ),
+    Row(
+        "a large new file that is found to be stored already is looked for where it lies",
+        "lines[at], lines[at + 1] = self.tally.stored(path, self._shared(place, path, stored))",
+        "self.tally.stored(path, self._shared(place, path, stored))",
+        "test_changes.py::test_a_large_file_that_came_as_a_copy_of_one_that_is_gone_is_in_its_date",
+    ),
 )
 
 

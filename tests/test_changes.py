@@ -287,6 +287,19 @@ def test_a_file_that_came_in_the_place_of_one_that_moved_away_has_its_own_conten
     either.sound(date(0), date(1))
 
 
+def test_a_large_file_that_came_as_a_copy_of_one_that_is_gone_is_in_its_date(either: Box) -> None:
+    for name in ("big", "sub/big"):
+        (either.source / name).write_bytes(name.encode() * MIB)
+    either.take(0)
+    for old, new in (("big", "sub/a copy"), ("sub/big", "new here")):
+        (either.source / new).write_bytes((either.source / old).read_bytes())
+        (either.source / old).unlink()
+    either.take(1)
+    either.sound(date(0), date(1))
+    if either.layout == "changes":
+        assert either.stored(date(1)) == [NOTICE, "SHA256SUMS"]
+
+
 def test_a_large_file_that_was_only_touched_does_not_stop_the_run_where_another_of_its_content_is_gone(either: Box) -> None:
     for nth, name in enumerate(("kept", "gone")):
         (either.source / name).write_bytes(b"1" * MIB)
