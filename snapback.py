@@ -1252,12 +1252,25 @@ def newest_whole(snapshots: Iterable[Snapshot]) -> Optional[Snapshot]:
 LAYOUTS = frozenset(layout.value for layout in Layout)
 
 
+def need_each_other(snapshots: Iterable[Snapshot]) -> bool:
+    """Tell whether dated copies of a set may need files in the folders of others."""
+    return any(one.state is State.EXPIRED or one.header.get("layout") == Layout.CHANGES.value for one in snapshots)
+
+
+def letting_go(name: str, snapshots: Iterable[Snapshot]) -> str:
+    """Say how a person lets go of a dated copy whose lists are damaged, and of nothing that others need."""
+    if need_each_other(snapshots):
+        return (f"copy what you need of it by hand, then rename its list {MANIFEST} to {EXPIRED} (or make an empty file of that name); do "
+                "not remove its folder, as other dates may need what is in it")
+    return f"copy what you need of it by hand, then remove its folder and {TWINS}/{name}.gz"
+
+
 def why_no_rotation(snapshots: Sequence[Snapshot]) -> str:
     """Say why nothing of a set may be deleted (a hold aside), or give an empty text."""
     unreadable = [one.name for one in snapshots if one.state is State.DAMAGED]
     if unreadable:
-        return (f"the list of {unreadable[0]} is damaged, and its second list too, so it is not known what that date needs; copy what "
-                f"you need of it by hand, then remove its folder and {TWINS}/{unreadable[0]}.gz")
+        return (f"the list of {unreadable[0]} is damaged, and its second list too, so it is not known what that date needs; "
+                f"{letting_go(unreadable[0], snapshots)}")
     if newest_whole(snapshots) is None:
         return "there is no whole dated copy"
     if any(one.header.get("layout") not in LAYOUTS for one in snapshots if one.state is State.WHOLE):
@@ -6016,8 +6029,8 @@ def why_put_off(set_folder: Folder, snapshots: Sequence[Snapshot], newest: Optio
         try:
             load_manifest(set_folder, name).file.close()
         except ManifestDamaged as err:
-            return (f"the list of {name}, the newest of its sources, is damaged, and its second list too ({err}); copy what you need of it "
-                    "by hand, then remove its folder")
+            return (f"the list of {name}, the newest of its sources, is damaged, and its second list too ({err}); "
+                    f"{letting_go(name, snapshots)}")
     return why
 
 
@@ -6074,12 +6087,15 @@ def references(set_folder: Folder, by: Iterable[str], to: Collection[str]) -> Di
     """
     needed: Dict[str, Set[int]] = {name: set() for name in to}
     for name in by:
-        with load_manifest(set_folder, name) as manifest:
-            for entries in manifest.entries():
-                for stored in stored_paths(entries, REFERENCE):
-                    snapshot, _, path = stored[3:].partition("/")
-                    if snapshot in needed:
-                        needed[snapshot].add(hash(path))
+        try:
+            with load_manifest(set_folder, name) as manifest:
+                for entries in manifest.entries():
+                    for stored in stored_paths(entries, REFERENCE):
+                        snapshot, _, path = stored[3:].partition("/")
+                        if snapshot in needed:
+                            needed[snapshot].add(hash(path))
+        except ManifestDamaged as err:
+            raise ManifestDamaged(f"the list of {name} is damaged, and its second list too ({err})") from err
     return needed
 
 
@@ -6197,7 +6213,7 @@ class Rotating:
         drive.safe = "no dated copy on it was touched but those that the plan drops"
         before = free_space(drive.path)[0]
         files = sum(int(one.end.get("files", 0)) for one in present if one.name in names)
-        if expired or any(one.header.get("layout") == Layout.CHANGES.value for one in present):
+        if need_each_other(present):
             notes = self._let_go(set_folder, present, names, begun, spare)
         else:
             notes = self._delete(set_folder, names, begun, spare, files)
@@ -6237,8 +6253,7 @@ class Rotating:
             needed = references(set_folder, kept, {*before, *dropped})
             self._expire(set_folder, dropped, needed)
         except ManifestDamaged as err:
-            return [*notes, Note("", f"a list is damaged ({err}), so it is not known what is needed: nothing was deleted; run: "
-                                 "snapback.py verify")]
+            return [*notes, Note("", f"{err}, so it is not known what that date needs: nothing was deleted; {letting_go('', present)}")]
         self._free(set_folder, [*before, *(name for name in dropped if name in self.expired)], needed, notes)
         return notes
 
@@ -6267,7 +6282,8 @@ class Rotating:
                     self.stuck += stuck
                 except ManifestDamaged as err:
                     stuck = []
-                    notes.append(Note(name, f"its list is damaged ({err}); what is in it stays"))
+                    notes.append(Note(name, f"its list is damaged ({err}); what is in it stays" + (
+                        "" if needed[name] else ", though no date needs it any more: look at it, and delete it by hand")))
                 if not stuck:
                     with contextlib.suppress(OSError):  # then a later run looks again
                         note_expired(set_folder.child(name), name)
@@ -7682,7 +7698,8 @@ def sound_manifests() -> Iterator[None]:
         yield
     except ManifestDamaged as err:
         raise DamagedCopy(f"an earlier dated copy's list is not what snapback writes ({err}): no dated copy was made; "
-                          "run: snapback.py verify, and move the dated copy that it names out of the set") from err
+                          f"run: snapback.py verify, and rename the list {MANIFEST} of the dated copy that it names to {EXPIRED}, which "
+                          "lets go of that date alone") from err
 
 
 def find_earlier(set_folder: Folder, snapshots: Sequence[Snapshot], sources: Sequence[Source], notes: Notes,
@@ -8256,6 +8273,7 @@ class Checked(NamedTuple):
     strewn: int
     by_twin: Sequence[str] = ()      # dated copies that were checked by their second list
     interrupted: bool = False        # not all was read
+    in_need: bool = False            # dated copies may need files in the folders of others
     noted: bool = False              # on the drive, so that the next run knows
 
     @property
@@ -8563,7 +8581,7 @@ def verify(drive: Drive, order: Check, watch: Watch) -> Checked:
         lock_for_reading(set_folder)
         pulse = new_pulse(watch, order.jobs)
         with Workers(order.jobs, pulse, functools.partial(read_again, pulse)) as workers:
-            by_path = any(one.header.get("layout") == Layout.CHANGES.value for one in survey(set_folder))
+            by_path = need_each_other(survey(set_folder))
             run, interrupted = Verification(set_folder, workers, order.quick, by_path), False
             try:
                 for name in order.names:
@@ -8576,7 +8594,7 @@ def verify(drive: Drive, order: Check, watch: Watch) -> Checked:
             drive.check()
         findings = sorted(set(run.findings), key=lambda one: (one.snapshot, name_bytes(one.path)))
         return Checked(list(order.names), run.files, run.rereading.files, run.rereading.bytes, findings, run.strewn, run.by_twin,
-                       interrupted)
+                       interrupted, by_path)
 
 
 def list_damage(set_folder: Folder, order: Check, checked: Checked, seqs: Mapping[str, int], time: str) -> None:
@@ -9712,11 +9730,13 @@ def after_damage(checked: Checked) -> List[str]:
     if any(one.digest for one in checked.damage):
         then.append("the next backup stores good copies of what the source still has" if checked.noted else
                     "this could not be noted, so the next backup does not know of it: run verify again before it")
-        then.append("an old dated copy that you do not need may be deleted")
+        then.append("delete no dated folder by hand, as other dates may need what is in it" if checked.in_need else
+                    "an old dated copy that you do not need may be deleted")
     if checked.by_twin:
         then.append(f"a damaged list is put back, in the set's folder, with: {put_back(checked.by_twin[0])}")
     if any(one.kind is Found.MANIFEST and one.snapshot not in (TWINS, *checked.by_twin) for one in checked.damage):
-        then.append("of a date whose two lists are damaged, copy by hand what you need")
+        then.append("of a date whose two lists are damaged, copy by hand what you need" + (
+            f", then rename its list {MANIFEST} to {EXPIRED}" if checked.in_need else ""))
     return then
 
 

@@ -1753,8 +1753,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "4 changes: what was let go goes with the last that needs it",
-        "if expired or any(one.header.get(\"layout\")",
-        "if any(one.header.get(\"layout\")",
+        "any(one.state is State.EXPIRED or one.header.get(\"layout\")",
+        "any(one.header.get(\"layout\")",
         "test_changes.py::test_a_complete_date_that_was_let_go_goes_with_the_last_that_needs_it",
     ),
     Row(
@@ -1900,6 +1900,18 @@ ROWS: Sequence[Row] = (
         'plain "$path" && free "$path" || continue',
         'plain "$path" || continue',
         "test_restore_script.py::test_no_file_is_written_over_another_where_the_target_takes_their_names_for_one",
+    ),
+    Row(
+        "nobody is told to remove a folder that other dates may need, be its own lists damaged",
+        "    if need_each_other(snapshots):\n        return (f",
+        "    if not snapshots:\n        return (f",
+        "test_changes.py::test_what_is_said_of_a_date_whose_lists_are_damaged_costs_no_other_date_a_file",
+    ),
+    Row(
+        "nobody is told to remove a date with damaged files that other dates may need",
+        'as other dates may need what is in it" if checked.in_need else',
+        'as other dates may need what is in it" if not checked else',
+        "test_changes.py::test_nobody_is_told_to_delete_a_damaged_date_that_others_may_need",
     ),
     Row(
         "a large new file that is found to be stored already is looked for where it lies",

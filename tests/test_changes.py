@@ -682,6 +682,39 @@ def test_while_a_list_and_its_twin_are_damaged_nothing_is_deleted(box: Box, day:
     assert "damaged" in outcome.err
 
 
+@pytest.mark.parametrize("day", [0, 1, 3])
+def test_what_is_said_of_a_date_whose_lists_are_damaged_costs_no_other_date_a_file(either: Box, day: int) -> None:
+    lived_in(either, 4)
+    if either.layout == "complete" or day == 3:      # its ends are damaged, so that it is seen at once
+        (either.a_set / date(day) / "SHA256SUMS").write_bytes(b"")
+    else:
+        spoil(either.a_set / date(day) / "SHA256SUMS")
+    (either.a_set / "manifests" / f"{date(day)}.gz").unlink()
+    outcome = either.rotate(5, "--keep-last", "1")
+    if either.layout == "complete":
+        assert (outcome.code, "then remove its folder" in outcome.err) == (3, True), outcome
+        remove_tree(either.a_set / date(day))
+    else:
+        told = "rename its list SHA256SUMS to SHA256SUMS.expired"
+        assert (outcome.code, told in outcome.err, "do not remove its folder" in outcome.err) == (3, True, True), outcome
+        assert told in ask("verify", "--drive", either.drive).err
+        (either.a_set / date(day) / "SHA256SUMS").rename(either.a_set / date(day) / "SHA256SUMS.expired")
+    either.sound(*(date(one) for one in range(4) if one != day))
+    assert either.rotate(6, "--keep-last", "1").code in (0, 3)
+    either.sound(date(2 if day == 3 else 3))
+    either.take(7)
+    either.sound(date(2 if day == 3 else 3), date(7))
+
+
+def test_nobody_is_told_to_delete_a_damaged_date_that_others_may_need(either: Box) -> None:
+    either.take(0)
+    spoil(either.a_set / date(0) / "source" / "one")
+    outcome = ask("verify", "--drive", either.drive)
+    assert outcome.code == 4
+    assert ("may be deleted" in outcome.err) == (either.layout == "complete")
+    assert ("delete no dated folder by hand" in outcome.err) == (either.layout == "changes")
+
+
 def test_a_damaged_list_of_a_date_that_was_let_go_blocks_nobody(box: Box) -> None:
     lived_in(box, 4)
     assert box.rotate(5, "--keep-last", "2").code == 0
