@@ -6080,12 +6080,24 @@ def prepare_rotation(set_folder: Folder, snapshots: Sequence[Snapshot], rotation
     return Rotated(plan, put_off=why, held=held is not None, attention=bool(why))
 
 
+def own_paths(set_folder: Folder, name: str) -> Set[int]:
+    """Give the hashes of the stored paths that lie in the folder of a dated copy, as far as its list can be read. Raises OSError."""
+    folder, found = set_folder.child(name), set()  # type: Folder, Set[int]
+    with contextlib.suppress(ManifestDamaged):
+        with proved_manifest(manifest_file(folder, MANIFEST if folder.has(MANIFEST) else EXPIRED)) as manifest:
+            for entries in manifest.entries():
+                found.update(map(hash, stored_paths(entries, OWN_FILE)))
+    return found
+
+
 def references(set_folder: Folder, by: Iterable[str], to: Collection[str]) -> Dict[str, Set[int]]:
     """Find what the lists of some dated copies need of the folders of others: for each of those the hashes of stored paths.
 
+    What they need of a folder that is not there stays wherever it is found: a person may have given the folder another name.
     Two paths of one hash can only mean that a file stays which might go. Raises ManifestDamaged where a list cannot be read.
     """
     needed: Dict[str, Set[int]] = {name: set() for name in to}
+    there, lost = set(set_folder.names()), set()  # type: Set[str], Set[int]
     for name in by:
         try:
             with load_manifest(set_folder, name) as manifest:
@@ -6094,8 +6106,12 @@ def references(set_folder: Folder, by: Iterable[str], to: Collection[str]) -> Di
                         snapshot, _, path = stored[3:].partition("/")
                         if snapshot in needed:
                             needed[snapshot].add(hash(path))
+                        elif snapshot not in there:
+                            lost.add(hash(path))
         except ManifestDamaged as err:
             raise ManifestDamaged(f"the list of {name} is damaged, and its second list too ({err})") from err
+    for name in to if lost else ():
+        needed[name] |= lost & own_paths(set_folder, name)
     return needed
 
 
@@ -9600,8 +9616,9 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
                           **{word: one.end.get(word) for word in ("added", "occupied", "skipped", "kept")},
                           "damaged": bad.get(one.name, 0), "pinned": pins.get(one.name), "sources": dict(one.sources)})
     problems = [line for name, listed in sets.items() for line in damage_lines(name, listed)]
-    lines += [f"{name}: older dated copies have damaged files; the newest has none that is known: restore from it, and delete the "
-              "older ones if you do not need them" for name, listed in sets.items() if listed.bad and not newest_is_bad(listed)]
+    lines += [f"{name}: older dated copies have damaged files; the newest has none that is known: restore from it"
+              + ("" if need_each_other(listed.snapshots) else ", and delete the older ones if you do not need them")
+              for name, listed in sets.items() if listed.bad and not newest_is_bad(listed)]
     if not sets and not closed:
         lines.append(f"There is no dated copy on {drive} yet.")
     return Answer(Exit.ATTENTION if problems or closed else Exit.DONE, lines, [*problems, *closed_lines(closed)], {"snapshots": facts})

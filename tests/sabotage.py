@@ -1716,9 +1716,9 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "4 changes: while a list cannot be read nothing is deleted",
-        "        with load_manifest(set_folder, name) as manifest:\n            for entries in manifest.entries():\n",
-        "        with contextlib.suppress(ManifestDamaged), load_manifest(set_folder, name) as manifest:\n"
-        "            for entries in manifest.entries():\n",
+        "            with load_manifest(set_folder, name) as manifest:\n                for entries in manifest.entries():\n",
+        "            with contextlib.suppress(ManifestDamaged), load_manifest(set_folder, name) as manifest:\n"
+        "                for entries in manifest.entries():\n",
         "test_changes.py::test_while_a_list_and_its_twin_are_damaged_nothing_is_deleted",
     ),
     Row(
@@ -1918,6 +1918,18 @@ ROWS: Sequence[Row] = (
         "lines[at], lines[at + 1] = self.tally.stored(path, self._shared(place, path, stored))",
         "self.tally.stored(path, self._shared(place, path, stored))",
         "test_changes.py::test_a_large_file_that_came_as_a_copy_of_one_that_is_gone_is_in_its_date",
+    ),
+    Row(
+        "4 changes: what is needed of a folder that has another name now stays",
+        "    for name in to if lost else ():\n",
+        "    for name in ():\n",
+        "test_changes.py::test_a_folder_that_a_person_gave_another_name_keeps_what_other_dates_need_of_it",
+    ),
+    Row(
+        "list tells nobody to delete damaged dates that others may need",
+        '("" if need_each_other(listed.snapshots) else ", and delete',
+        '("" if not listed.snapshots else ", and delete',
+        "test_changes.py::test_nobody_is_told_to_delete_a_damaged_date_that_others_may_need",
     ),
 )
 

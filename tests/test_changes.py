@@ -682,6 +682,18 @@ def test_while_a_list_and_its_twin_are_damaged_nothing_is_deleted(box: Box, day:
     assert "damaged" in outcome.err
 
 
+@pytest.mark.parametrize("let_go", [False, True])
+def test_a_folder_that_a_person_gave_another_name_keeps_what_other_dates_need_of_it(box: Box, let_go: bool) -> None:
+    lived_in(box, 4)
+    if let_go:
+        assert box.rotate(4, "--keep-last", "2").code == 0
+    (box.a_set / date(0)).rename(box.a_set / date(0.5))
+    assert box.rotate(5, "--keep-last", "2").code == 0
+    (box.a_set / date(0.5)).rename(box.a_set / date(0))
+    box.sound(date(2), date(3))
+    assert box.stored(date(0)) == [NOTICE, "SHA256SUMS.expired", *needed_of(box, date(0))]
+
+
 @pytest.mark.parametrize("day", [0, 1, 3])
 def test_what_is_said_of_a_date_whose_lists_are_damaged_costs_no_other_date_a_file(either: Box, day: int) -> None:
     lived_in(either, 4)
@@ -713,6 +725,10 @@ def test_nobody_is_told_to_delete_a_damaged_date_that_others_may_need(either: Bo
     assert outcome.code == 4
     assert ("may be deleted" in outcome.err) == (either.layout == "complete")
     assert ("delete no dated folder by hand" in outcome.err) == (either.layout == "changes")
+    either.take(1)
+    outcome = ask("list", "--drive", either.drive)
+    assert "older dated copies have damaged files" in outcome.out
+    assert ("delete the older ones" in outcome.out) == (either.layout == "complete")
 
 
 def test_a_damaged_list_of_a_date_that_was_let_go_blocks_nobody(box: Box) -> None:
