@@ -7458,9 +7458,8 @@ class Entries:
         if place.before is None or result.same not in (Same.NEW, Same.CHANGED) or result.size < MIB or result.moved or result.note:
             return result
         digest, at = parse_hash_line(result.lines.hash_line)
-        if at.startswith("../"):
-            return result  # only touched: nothing was stored
-        moved = self.moves.by_content(place.before, digest)
+        only_touched = at.startswith("../")  # then nothing was stored that might be given up
+        moved = None if only_touched else self.moves.by_content(place.before, digest)
         if moved is None:
             return result
         if not moved.linkable:
