@@ -1844,8 +1844,8 @@ def listed_names(path: str, stored: str, entries: str) -> Sequence[str]:
 
 
 # The line of checksums of a file that lies in an earlier date, and of one that lies in its own; escaped or not.
-REFERENCE = re.compile(r"^(\\?)([0-9a-f]{64}  \.\./.*)$", re.MULTILINE)
-OWN_FILE = re.compile(r"^(\\?)([0-9a-f]{64}  (?!\.\./).*)$", re.MULTILINE)
+REFERENCE = re.compile(r"^(\\?)([0-9a-f]{64} [ *]\.\./.*)$", re.MULTILINE)
+OWN_FILE = re.compile(r"^(\\?)([0-9a-f]{64} [ *](?!\.\./).*)$", re.MULTILINE)
 
 
 def stored_paths(entries: str, wanted: "re.Pattern[str]") -> Iterator[str]:

@@ -1931,6 +1931,12 @@ ROWS: Sequence[Row] = (
         '("" if not listed.snapshots else ", and delete',
         "test_changes.py::test_nobody_is_told_to_delete_a_damaged_date_that_others_may_need",
     ),
+    Row(
+        "4 changes: what a list needs is found however its line of checksums is written",
+        "([0-9a-f]{64} [ *]\\.\\./.*)$",
+        "([0-9a-f]{64}  \\.\\./.*)$",
+        "test_changes.py::test_what_a_list_needs_stays_also_where_it_says_so_as_sha256sum_does_on_windows",
+    ),
 )
 
 

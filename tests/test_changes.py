@@ -682,6 +682,18 @@ def test_while_a_list_and_its_twin_are_damaged_nothing_is_deleted(box: Box, day:
     assert "damaged" in outcome.err
 
 
+def test_what_a_list_needs_stays_also_where_it_says_so_as_sha256sum_does_on_windows(box: Box) -> None:
+    lived_in(box, 3)
+    reseal(box.a_set / date(2) / "SHA256SUMS", lambda text: re.sub(rb"(?m)^([0-9a-f]{64})  ", rb"\1 *", text))
+    (box.a_set / "manifests" / f"{date(2)}.gz").unlink()
+    assert box.rotate(4, "--keep-last", "1").code == 0
+    box.sound(date(2))
+    (box.source / "sub" / "two").write_bytes(b"and on")
+    box.take(5)
+    assert box.rotate(6, "--keep-last", "1").code == 0
+    box.sound(date(5))
+
+
 @pytest.mark.parametrize("let_go", [False, True])
 def test_a_folder_that_a_person_gave_another_name_keeps_what_other_dates_need_of_it(box: Box, let_go: bool) -> None:
     lived_in(box, 4)
