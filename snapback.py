@@ -1252,12 +1252,25 @@ def newest_whole(snapshots: Iterable[Snapshot]) -> Optional[Snapshot]:
 LAYOUTS = frozenset(layout.value for layout in Layout)
 
 
+def need_each_other(snapshots: Iterable[Snapshot]) -> bool:
+    """Tell whether dated copies of a set may need files in the folders of others."""
+    return any(one.state is State.EXPIRED or one.header.get("layout") == Layout.CHANGES.value for one in snapshots)
+
+
+def letting_go(name: str, snapshots: Iterable[Snapshot]) -> str:
+    """Say how a person lets go of a dated copy whose lists are damaged, and of nothing that others need."""
+    if need_each_other(snapshots):
+        return (f"copy what you need of it by hand, then rename its list {MANIFEST} to {EXPIRED} (or make an empty file of that name); do "
+                "not remove its folder, as other dates may need what is in it")
+    return f"copy what you need of it by hand, then remove its folder and {TWINS}/{name}.gz"
+
+
 def why_no_rotation(snapshots: Sequence[Snapshot]) -> str:
     """Say why nothing of a set may be deleted (a hold aside), or give an empty text."""
     unreadable = [one.name for one in snapshots if one.state is State.DAMAGED]
     if unreadable:
-        return (f"the list of {unreadable[0]} is damaged, and its second list too, so it is not known what that date needs; copy what "
-                f"you need of it by hand, then remove its folder and {TWINS}/{unreadable[0]}.gz")
+        return (f"the list of {unreadable[0]} is damaged, and its second list too, so it is not known what that date needs; "
+                f"{letting_go(unreadable[0], snapshots)}")
     if newest_whole(snapshots) is None:
         return "there is no whole dated copy"
     if any(one.header.get("layout") not in LAYOUTS for one in snapshots if one.state is State.WHOLE):
@@ -1831,8 +1844,8 @@ def listed_names(path: str, stored: str, entries: str) -> Sequence[str]:
 
 
 # The line of checksums of a file that lies in an earlier date, and of one that lies in its own; escaped or not.
-REFERENCE = re.compile(r"^(\\?)([0-9a-f]{64}  \.\./.*)$", re.MULTILINE)
-OWN_FILE = re.compile(r"^(\\?)([0-9a-f]{64}  (?!\.\./).*)$", re.MULTILINE)
+REFERENCE = re.compile(r"^(\\?)([0-9a-f]{64} [ *]\.\./.*)$", re.MULTILINE)
+OWN_FILE = re.compile(r"^(\\?)([0-9a-f]{64} [ *](?!\.\./).*)$", re.MULTILINE)
 
 
 def stored_paths(entries: str, wanted: "re.Pattern[str]") -> Iterator[str]:
@@ -6071,8 +6084,8 @@ def why_put_off(set_folder: Folder, snapshots: Sequence[Snapshot], newest: Optio
         try:
             load_manifest(set_folder, name).file.close()
         except ManifestDamaged as err:
-            return (f"the list of {name}, the newest of its sources, is damaged, and its second list too ({err}); copy what you need of it "
-                    "by hand, then remove its folder")
+            return (f"the list of {name}, the newest of its sources, is damaged, and its second list too ({err}); "
+                    f"{letting_go(name, snapshots)}")
     return why
 
 
@@ -6122,19 +6135,38 @@ def prepare_rotation(set_folder: Folder, snapshots: Sequence[Snapshot], rotation
     return Rotated(plan, put_off=why, held=held is not None, attention=bool(why))
 
 
+def own_paths(set_folder: Folder, name: str) -> Set[int]:
+    """Give the hashes of the stored paths that lie in the folder of a dated copy, as far as its list can be read. Raises OSError."""
+    folder, found = set_folder.child(name), set()  # type: Folder, Set[int]
+    with contextlib.suppress(ManifestDamaged):
+        with proved_manifest(manifest_file(folder, MANIFEST if folder.has(MANIFEST) else EXPIRED)) as manifest:
+            for entries in manifest.entries():
+                found.update(map(hash, stored_paths(entries, OWN_FILE)))
+    return found
+
+
 def references(set_folder: Folder, by: Iterable[str], to: Collection[str]) -> Dict[str, Set[int]]:
     """Find what the lists of some dated copies need of the folders of others: for each of those the hashes of stored paths.
 
+    What they need of a folder that is not there stays wherever it is found: a person may have given the folder another name.
     Two paths of one hash can only mean that a file stays which might go. Raises ManifestDamaged where a list cannot be read.
     """
     needed: Dict[str, Set[int]] = {name: set() for name in to}
+    there, lost = set(set_folder.names()), set()  # type: Set[str], Set[int]
     for name in by:
-        with load_manifest(set_folder, name) as manifest:
-            for entries in manifest.entries():
-                for stored in stored_paths(entries, REFERENCE):
-                    snapshot, _, path = stored[3:].partition("/")
-                    if snapshot in needed:
-                        needed[snapshot].add(hash(path))
+        try:
+            with load_manifest(set_folder, name) as manifest:
+                for entries in manifest.entries():
+                    for stored in stored_paths(entries, REFERENCE):
+                        snapshot, _, path = stored[3:].partition("/")
+                        if snapshot in needed:
+                            needed[snapshot].add(hash(path))
+                        elif snapshot not in there:
+                            lost.add(hash(path))
+        except ManifestDamaged as err:
+            raise ManifestDamaged(f"the list of {name} is damaged, and its second list too ({err})") from err
+    for name in to if lost else ():
+        needed[name] |= lost & own_paths(set_folder, name)
     return needed
 
 
@@ -6252,7 +6284,7 @@ class Rotating:
         drive.safe = "no dated copy on it was touched but those that the plan drops"
         before = free_space(drive.path)[0]
         files = sum(int(one.end.get("files", 0)) for one in present if one.name in names)
-        if expired or any(one.header.get("layout") == Layout.CHANGES.value for one in present):
+        if need_each_other(present):
             notes = self._let_go(set_folder, present, names, begun, spare)
         else:
             notes = self._delete(set_folder, names, begun, spare, files)
@@ -6292,8 +6324,7 @@ class Rotating:
             needed = references(set_folder, kept, {*before, *dropped})
             self._expire(set_folder, dropped, needed)
         except ManifestDamaged as err:
-            return [*notes, Note("", f"a list is damaged ({err}), so it is not known what is needed: nothing was deleted; run: "
-                                 "snapback.py verify")]
+            return [*notes, Note("", f"{err}, so it is not known what that date needs: nothing was deleted; {letting_go('', present)}")]
         self._free(set_folder, [*before, *(name for name in dropped if name in self.expired)], needed, notes)
         return notes
 
@@ -6322,7 +6353,8 @@ class Rotating:
                     self.stuck += stuck
                 except ManifestDamaged as err:
                     stuck = []
-                    notes.append(Note(name, f"its list is damaged ({err}); what is in it stays"))
+                    notes.append(Note(name, f"its list is damaged ({err}); what is in it stays" + (
+                        "" if needed[name] else ", though no date needs it any more: look at it, and delete it by hand")))
                 if not stuck:
                     with contextlib.suppress(OSError):  # then a later run looks again
                         note_expired(set_folder.child(name), name)
@@ -7479,7 +7511,9 @@ class Entries:
         """Let a large file that was stored anew, and proves to be one whose old name is gone, share what is stored of that."""
         if place.before is None or result.same not in (Same.NEW, Same.CHANGED) or result.size < MIB or result.moved or result.note:
             return result
-        moved = self.moves.by_content(place.before, parse_hash_line(result.lines.hash_line)[0])
+        digest, at = parse_hash_line(result.lines.hash_line)
+        only_touched = at.startswith("../")  # then nothing was stored that might be given up
+        moved = None if only_touched else self.moves.by_content(place.before, digest)
         if moved is None:
             return result
         if not moved.linkable:
@@ -7495,7 +7529,6 @@ class Entries:
             new.rename(passing, new, name)  # at once: the file is never without its name
             return result._replace(added=0, moved=True)
         new.unlink(name)
-        digest = parse_hash_line(result.lines.hash_line)[0]
         return result._replace(lines=stored_lines(result.lines.line, digest, stored, path), added=0, moved=True)
 
     def _reads_well(self, moved: Moved) -> bool:
@@ -7514,7 +7547,8 @@ class Entries:
                 lines[at], lines[at + 1] = result.lines[2 * nth], result.lines[2 * nth + 1]
             self.tally.plain(Same.NEW, len(new) - len(result.others), result.bytes, result.bytes, result.occupied)
             for nth, stored in result.others:
-                self.tally.stored(place.of(names[nth]), self._shared(place, place.of(names[nth]), stored))
+                at, path = new[nth][0], place.of(names[nth])
+                lines[at], lines[at + 1] = self.tally.stored(path, self._shared(place, path, stored))
         piece = NewFiles(place.source, place.new.get(), place.path, names)
         self.run.workers.submit(piece, then, (piece.target, place.source), cost)
 
@@ -7733,7 +7767,8 @@ def sound_manifests() -> Iterator[None]:
         yield
     except ManifestDamaged as err:
         raise DamagedCopy(f"an earlier dated copy's list is not what snapback writes ({err}): no dated copy was made; "
-                          "run: snapback.py verify, and move the dated copy that it names out of the set") from err
+                          f"run: snapback.py verify, and rename the list {MANIFEST} of the dated copy that it names to {EXPIRED}, which "
+                          "lets go of that date alone") from err
 
 
 def find_earlier(set_folder: Folder, snapshots: Sequence[Snapshot], sources: Sequence[Source], notes: Notes,
@@ -8317,6 +8352,7 @@ class Checked(NamedTuple):
     strewn: int
     by_twin: Sequence[str] = ()      # dated copies that were checked by their second list
     interrupted: bool = False        # not all was read
+    in_need: bool = False            # dated copies may need files in the folders of others
     noted: bool = False              # on the drive, so that the next run knows
 
     @property
@@ -8624,7 +8660,7 @@ def verify(drive: Drive, order: Check, watch: Watch) -> Checked:
         lock_for_reading(set_folder)
         pulse = new_pulse(watch, order.jobs)
         with Workers(order.jobs, pulse, functools.partial(read_again, pulse)) as workers:
-            by_path = any(one.header.get("layout") == Layout.CHANGES.value for one in survey(set_folder))
+            by_path = need_each_other(survey(set_folder))
             run, interrupted = Verification(set_folder, workers, order.quick, by_path), False
             try:
                 for name in order.names:
@@ -8637,7 +8673,7 @@ def verify(drive: Drive, order: Check, watch: Watch) -> Checked:
             drive.check()
         findings = sorted(set(run.findings), key=lambda one: (one.snapshot, name_bytes(one.path)))
         return Checked(list(order.names), run.files, run.rereading.files, run.rereading.bytes, findings, run.strewn, run.by_twin,
-                       interrupted)
+                       interrupted, by_path)
 
 
 def list_damage(set_folder: Folder, order: Check, checked: Checked, seqs: Mapping[str, int], time: str) -> None:
@@ -9250,8 +9286,17 @@ plain() {
     case "/$1/" in *//* | */./* | */../*) echo "not restored, as its path leads elsewhere: $1" >&2; bad=$((bad + 1)); return 1 ;; esac
 }
 
+# Refuses a name that something else has in the target, as where small letters are the same as large ones.
+free() {
+    if [ -e "$to/$1" ] || [ -L "$to/$1" ]; then
+        echo "NOT RESTORED, as this disk takes its name for another one: $1" >&2
+        bad=$((bad + 1))
+        return 1
+    fi
+}
+
 mkdir -p "$to" || exit 1
-own= mode= time=
+own= mode= time= end=
 while IFS= read -r line; do
     case $line in
     '# type=dir '*)
@@ -9260,11 +9305,12 @@ while IFS= read -r line; do
     '# type=link '*)
         word path; path=$text
         word link
-        plain "$path" && ln -s "$text" "$to/$path" ;;
+        plain "$path" && free "$path" && ln -s "$text" "$to/$path" ;;
     '# type=file '*)
         word mode; mode=$text
         word time; time=$text
         word path; own=$text ;;
+    '# end '*) end=$line ;;
     '#'*) ;;
     *)
         stored=${line#*  }
@@ -9277,7 +9323,7 @@ while IFS= read -r line; do
         from=$set_folder/$place/$path
         plain "$place/$path" || continue
         [ -z "$own" ] || path=$own
-        plain "$path" || continue
+        plain "$path" && free "$path" || continue
         if [ -L "$from" ] || ! cp -p -- "$from" "$to/$path"; then
             echo "MISSING: $path" >&2
             bad=$((bad + 1))
@@ -9292,6 +9338,16 @@ while IFS= read -r line; do
         fi ;;
     esac
 done < "$list"
+is=
+[ -z "$sum" ] || is=$(sed '$d' "$list" | $sum)
+case $end in
+*'"sha256": "'"${is%% *}"*) ;;
+*)
+    echo "NOT OK - the list $list is damaged, so files may be lacking; put the second list in its place with:" >&2
+    echo "    gzip -dc < '$set_folder/manifests/${date##*/}.gz' > '$list'" >&2
+    echo "and run this again with another new folder; until then take what is in $to as it is" >&2
+    exit 4 ;;
+esac
 if [ $bad != 0 ]; then echo "NOT OK - $files files were copied to $to, and $bad are missing or damaged" >&2; exit 4; fi
 if [ -n "$sum" ]; then echo "OK - $files files were copied to $to, and every checksum was right"
 else echo "$files files were copied to $to; nothing here can check them"; fi
@@ -9629,8 +9685,9 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
                           **{word: one.end.get(word) for word in ("added", "occupied", "skipped", "kept")},
                           "damaged": bad.get(one.name, 0), "pinned": pins.get(one.name), "sources": dict(one.sources)})
     problems = [line for name, listed in sets.items() for line in damage_lines(name, listed)]
-    lines += [f"{name}: older dated copies have damaged files; the newest has none that is known: restore from it, and delete the "
-              "older ones if you do not need them" for name, listed in sets.items() if listed.bad and not newest_is_bad(listed)]
+    lines += [f"{name}: older dated copies have damaged files; the newest has none that is known: restore from it"
+              + ("" if need_each_other(listed.snapshots) else ", and delete the older ones if you do not need them")
+              for name, listed in sets.items() if listed.bad and not newest_is_bad(listed)]
     if not sets and not closed:
         lines.append(f"There is no dated copy on {drive} yet.")
     return Answer(Exit.ATTENTION if problems or closed else Exit.DONE, lines, [*problems, *closed_lines(closed)], {"snapshots": facts})
@@ -9764,11 +9821,13 @@ def after_damage(checked: Checked) -> List[str]:
     if any(one.digest for one in checked.damage):
         then.append("the next backup stores good copies of what the source still has" if checked.noted else
                     "this could not be noted, so the next backup does not know of it: run verify again before it")
-        then.append("an old dated copy that you do not need may be deleted")
+        then.append("delete no dated folder by hand, as other dates may need what is in it" if checked.in_need else
+                    "an old dated copy that you do not need may be deleted")
     if checked.by_twin:
         then.append(f"a damaged list is put back, in the set's folder, with: {put_back(checked.by_twin[0])}")
     if any(one.kind is Found.MANIFEST and one.snapshot not in (TWINS, *checked.by_twin) for one in checked.damage):
-        then.append("of a date whose two lists are damaged, copy by hand what you need")
+        then.append("of a date whose two lists are damaged, copy by hand what you need" + (
+            f", then rename its list {MANIFEST} to {EXPIRED}" if checked.in_need else ""))
     return then
 
 

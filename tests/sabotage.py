@@ -1814,9 +1814,9 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "4 changes: while a list cannot be read nothing is deleted",
-        "        with load_manifest(set_folder, name) as manifest:\n            for entries in manifest.entries():\n",
-        "        with contextlib.suppress(ManifestDamaged), load_manifest(set_folder, name) as manifest:\n"
-        "            for entries in manifest.entries():\n",
+        "            with load_manifest(set_folder, name) as manifest:\n                for entries in manifest.entries():\n",
+        "            with contextlib.suppress(ManifestDamaged), load_manifest(set_folder, name) as manifest:\n"
+        "                for entries in manifest.entries():\n",
         "test_changes.py::test_while_a_list_and_its_twin_are_damaged_nothing_is_deleted",
     ),
     Row(
@@ -1857,8 +1857,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "4 changes: what was let go goes with the last that needs it",
-        "if expired or any(one.header.get(\"layout\")",
-        "if any(one.header.get(\"layout\")",
+        "any(one.state is State.EXPIRED or one.header.get(\"layout\")",
+        "any(one.header.get(\"layout\")",
         "test_changes.py::test_a_complete_date_that_was_let_go_goes_with_the_last_that_needs_it",
     ),
     Row(
@@ -1986,6 +1986,60 @@ ROWS: Sequence[Row] = (
         "if can.counts_links or not can.hard_links else ():",
         "if can.counts_links else ():",
         "test_changes.py::test_what_a_killed_run_had_stored_is_not_stored_again",
+    ),
+    Row(
+        "what was only touched is not stored, so nothing is given up for what another file had",
+        'only_touched = at.startswith("../")',
+        'only_touched = at.startswith("?")',
+        "test_changes.py::test_a_large_file_that_was_only_touched_does_not_stop_the_run_where_another_of_its_content_is_gone",
+    ),
+    Row(
+        "restore.sh: a list that was cut off or changed is not called good",
+        """*'"sha256": "'"${is%% *}"*) ;;""",
+        "*) ;;",
+        "test_restore_script.py::test_a_list_that_lacks_files_is_not_called_good_and_the_second_one_serves",
+    ),
+    Row(
+        "restore.sh: no file is written over another that the target takes for the same",
+        'plain "$path" && free "$path" || continue',
+        'plain "$path" || continue',
+        "test_restore_script.py::test_no_file_is_written_over_another_where_the_target_takes_their_names_for_one",
+    ),
+    Row(
+        "nobody is told to remove a folder that other dates may need, be its own lists damaged",
+        "    if need_each_other(snapshots):\n        return (f",
+        "    if not snapshots:\n        return (f",
+        "test_changes.py::test_what_is_said_of_a_date_whose_lists_are_damaged_costs_no_other_date_a_file",
+    ),
+    Row(
+        "nobody is told to remove a date with damaged files that other dates may need",
+        'as other dates may need what is in it" if checked.in_need else',
+        'as other dates may need what is in it" if not checked else',
+        "test_changes.py::test_nobody_is_told_to_delete_a_damaged_date_that_others_may_need",
+    ),
+    Row(
+        "a large new file that is found to be stored already is looked for where it lies",
+        "lines[at], lines[at + 1] = self.tally.stored(path, self._shared(place, path, stored))",
+        "self.tally.stored(path, self._shared(place, path, stored))",
+        "test_changes.py::test_a_large_file_that_came_as_a_copy_of_one_that_is_gone_is_in_its_date",
+    ),
+    Row(
+        "4 changes: what is needed of a folder that has another name now stays",
+        "    for name in to if lost else ():\n",
+        "    for name in ():\n",
+        "test_changes.py::test_a_folder_that_a_person_gave_another_name_keeps_what_other_dates_need_of_it",
+    ),
+    Row(
+        "list tells nobody to delete damaged dates that others may need",
+        '("" if need_each_other(listed.snapshots) else ", and delete',
+        '("" if not listed.snapshots else ", and delete',
+        "test_changes.py::test_nobody_is_told_to_delete_a_damaged_date_that_others_may_need",
+    ),
+    Row(
+        "4 changes: what a list needs is found however its line of checksums is written",
+        "([0-9a-f]{64} [ *]\\.\\./.*)$",
+        "([0-9a-f]{64}  \\.\\./.*)$",
+        "test_changes.py::test_what_a_list_needs_stays_also_where_it_says_so_as_sha256sum_does_on_windows",
     ),
 )
 
