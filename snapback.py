@@ -2450,11 +2450,18 @@ def unmark(path: str) -> None:
 
 def open_shared(path: str) -> int:
     """Open a file for reading as Windows lets several programs do it, each of which may delete it; OSErrors tell what is wrong."""
-    import _winapi  # which, like msvcrt, exists on Windows alone
-    import msvcrt
-    read, share_all, existing = 0x80000000, 7, 3
-    winapi, runtime = _winapi, msvcrt  # type: Any, Any
-    file: int = runtime.open_osfhandle(winapi.CreateFile(path, read, share_all, 0, existing, 0, 0), READ_FLAGS)
+    import ctypes
+    import msvcrt as real
+    system, msvcrt = ctypes, real  # type: Any, Any
+    create_file = system.WinDLL("kernel32", use_last_error=True).CreateFileW
+    read, share_all, existing, no_handle = 0x80000000, 7, 3, system.c_void_p(-1).value
+    create_file.argtypes = (system.c_wchar_p, system.c_uint32, system.c_uint32, system.c_void_p, system.c_uint32, system.c_uint32,
+                            system.c_void_p)
+    create_file.restype = system.c_void_p
+    handle = create_file(path, read, share_all, None, existing, 0, None)
+    if handle == no_handle:
+        raise system.WinError(system.get_last_error())
+    file: int = msvcrt.open_osfhandle(handle, READ_FLAGS)
     return file
 
 

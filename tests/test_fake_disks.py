@@ -6,6 +6,7 @@ The fake (pyfakefs) is an outsider: of snapback nothing is replaced but the cons
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import gc
@@ -1352,18 +1353,24 @@ class StrictWindows:
             raise winerror(1142, path)
 
 
-class Api(types.ModuleType):
-    """As much of _winapi as there is opening in it: it says which files are held."""
+class Kernel32:
+    """As much of kernel32 as there is opening in it: it says which files are held."""
 
-    def __init__(self) -> None:
-        super().__init__("_winapi")
+    def __init__(self, below: Any) -> None:
+        self.below = below
         self.held: Dict[str, int] = {}
+        self.error = 0
 
-    def CreateFile(self, path: str, *_how: int) -> str:  # noqa: N802
-        number = self.held.get(snapback.os.path.basename(path), 0)
-        if number:
-            raise winerror(number, path)
-        return path
+    def __call__(self, _name: str, use_last_error: bool) -> Kernel32:
+        assert use_last_error
+        return self
+
+    @property
+    def CreateFileW(self) -> Any:  # noqa: N802
+        def create_file(path: str, *_how: object) -> object:
+            self.error = self.held.get(self.below.path.basename(path), 0)
+            return ctypes.c_void_p(-1).value if self.error else path
+        return create_file
 
 
 def as_strict_as_windows(monkeypatch: pytest.MonkeyPatch) -> StrictWindows:
@@ -1371,7 +1378,10 @@ def as_strict_as_windows(monkeypatch: pytest.MonkeyPatch) -> StrictWindows:
     strict = StrictWindows(snapback.os)
     monkeypatch.setattr(snapback, "os", strict)
     monkeypatch.setattr(snapback, "NOFOLLOW", 0)
-    monkeypatch.setitem(sys.modules, "_winapi", Api())
+    kernel = Kernel32(strict.below)
+    monkeypatch.setattr(ctypes, "WinDLL", kernel, raising=False)
+    monkeypatch.setattr(ctypes, "get_last_error", lambda: kernel.error, raising=False)
+    monkeypatch.setattr(ctypes, "WinError", lambda number: winerror(number, ""), raising=False)
     monkeypatch.setattr(Runtime, "open_osfhandle", staticmethod(strict.below.open), raising=False)
     monkeypatch.setattr(Registry, "KEY_READ", 1, raising=False)
     monkeypatch.setattr(Registry, "KEY_WOW64_64KEY", 2, raising=False)
@@ -1385,7 +1395,7 @@ on_windows = pytest.mark.parametrize("system", [WINDOWS], indirect=True, ids=[""
 def hold(windows: StrictWindows, name: str, number: int) -> None:
     """Let another program have a file open, or (5) forbid it to us."""
     windows.refusals["open", name] = (5, 99)
-    sys.modules["_winapi"].held[name] = number
+    ctypes.WinDLL.held[name] = number  # type: ignore[attr-defined]
 
 
 def add(system: System, path: str, text: str) -> str:
