@@ -2415,7 +2415,9 @@ def in_cloud(info: os.stat_result) -> bool:
 
 def extended(path: str) -> str:
     """Give a path in the form that Windows takes at any length, where it is too long for the usual one."""
-    if not WINDOWS or len(path) < WINDOWS_PATH_LIMIT or path.startswith(EXTENDED):
+    if not WINDOWS or len(path) < WINDOWS_PATH_LIMIT // 2 or path.startswith(EXTENDED):
+        return path
+    if len(path) < WINDOWS_PATH_LIMIT and max(path) < "\U00010000":  # those from there on, such as emojis, count twice
         return path
     path = os.path.abspath(path)  # in that form nothing is put right
     return EXTENDED_SHARE + path[2:] if path.startswith("\\\\") else EXTENDED + path

@@ -1287,7 +1287,7 @@ class StrictPath:
 
 def within_limit(path: str, limit: int) -> str:
     """Give a path as the fake disk knows it, if Windows would take it."""
-    if not path.startswith(PLAIN) and len(path) >= limit:
+    if not path.startswith(PLAIN) and len(path.encode("utf-16-le", "surrogatepass")) >= 2 * limit:
         raise winerror(3, path)
     return path[len(PLAIN):] if path.startswith(PLAIN) else path
 
@@ -1419,12 +1419,15 @@ def test_paths_of_any_length_are_copied_checked_given_back_and_deleted(
         system: System, monkeypatch: pytest.MonkeyPatch, drive_has: snapback.Layout) -> None:
     as_strict_as_windows(monkeypatch)
     add(system, "\\".join(letter * 80 for letter in "abc") + "\\letter.txt", "Dear Bob, from far below")
+    add(system, "\U0001f600" * 120 + ".txt", "fewer than 248 characters, each of which counts twice")
+    assert snapback.extended("\\\\nas\\anna\\" + "x" * 300) == "\\\\?\\UNC\\nas\\anna\\" + "x" * 300
+    assert snapback.usual("\\\\?\\UNC\\nas\\anna") == "\\\\nas\\anna"
     to_drive = (documents_of(system), system.drive, "--layout", drive_has.value)
     assert on_fake("backup", "--init", *to_drive).code == 0
     add(system, "letter.txt", "Dear Bob, anew")
     again = on_fake("backup", *to_drive, "--keep-last", "1")
     assert (again.code, again.err) == (0, ""), again
-    deep = "C:\\" + "\\".join(["far away" * 10] * 3)
+    deep = "C:\\" + "\\".join(["far away" * 11] * 3)
     restored = on_fake("restore", "latest", "--drive", system.drive, "--to", deep)
     assert (restored.code, restored.err, PLAIN in restored.out) == (0, "", False), restored
     assert files_in(deep + "\\Documents") == files_in(documents_of(system))
@@ -1558,6 +1561,8 @@ def test_a_mark_read_only_hinders_no_deletion_and_comes_back_with_the_file(syste
     assert os.lstat(os.path.join(first, "Documents", "contract")).st_mode & stat.S_IWUSR
     for path in ("Documents\\letter.txt", "Documents\\contract", "Documents\\photos", "SHA256SUMS"):
         os.chmod(os.path.join(first, path), 0o555)
+    with open(os.path.join(system.drive, "READ-ME-FIRST.txt"), "a", encoding="utf-8") as plan:
+        plan.write("of long ago")
     os.chmod(os.path.join(system.drive, "READ-ME-FIRST.txt"), 0o444)
     outcome = on_fake("backup", "--keep-last", "1", documents_of(system), system.drive)
     assert (outcome.code, outcome.err, os.path.exists(first)) == (0, "", False), outcome

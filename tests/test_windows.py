@@ -379,7 +379,8 @@ def test_the_whole_cycle_on_a_drive_letter(
     (source / PHOTO).touch()
     outcome = windows(*to_letter)
     assert outcome.code == 3, outcome
-    assert outcome.err.startswith(f"1 file is open in another program and was not copied: {source.name}/{PHOTO_SHOWN}; an earlier copy is kept; ")
+    assert outcome.err.startswith(
+        f"1 file is open in another program and was not copied: {source.name}/{PHOTO_SHOWN}; an earlier copy is kept; close it")
     end()
     interrupt_in_the_middle(source, letter)
     run_without_trouble(*to_letter)
@@ -395,6 +396,18 @@ def test_the_whole_cycle_on_a_drive_letter(
     run_without_trouble("rotate", "--keep-last", "1", "--drive", letter.said)
     assert [path.parent for path in letter.path.glob("*/2*/SHA256SUMS")] == [newest]
     run_without_trouble("verify", "--drive", letter.said)
+
+
+@pytest.mark.needs("wine", "root", "mount")
+def test_names_that_differ_by_case_never_take_each_others_place(source: Path, letter: Letter) -> None:
+    (source / "Letter").write_bytes(b"upper")
+    (source / "letter").write_bytes(b"lower case")
+    run_without_trouble("init", letter.said)
+    for _ in range(2):
+        assert windows("backup", z(source), letter.said).code in (0, 3)  # the second name has a place of its own, or is named
+    copy = set_of(letter.path) / dates(set_of(letter.path))[-1]
+    assert stock_check(copy) == []
+    assert (set_of(letter.path) / dates(set_of(letter.path))[0] / source.name / "Letter").read_bytes() == b"upper"
 
 
 def interrupt_in_the_middle(source: Path, letter: Letter) -> None:
