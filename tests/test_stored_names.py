@@ -18,7 +18,6 @@ from conftest import Mount
 from faults import Call, watched
 from snapback import Naming, storable
 from test_changes import Box, KilledError, date
-from test_rotation import said
 from trees import ask, differences, remove_tree, twin
 
 pytestmark = pytest.mark.needs("linux")
@@ -204,9 +203,14 @@ def test_a_folder_that_cannot_be_read_is_kept_under_the_names_on_the_drive(poor:
     assert outcome.code == 3, outcome
     assert differences(poor.restored(date(1), code=3), was, ["group"]) == []
     assert all(map(is_portable, names_on(poor.a_set / date(1))))
-    said(ask("verify", "--drive", poor.drive), 0)
+    checked = ask("verify", "--drive", poor.drive, "--json")
+    assert (checked.code, json.loads(checked.out)["findings"]) == (0, []), checked
     assert poor.rotate(2, "--keep-last", "1").code == 0
     assert differences(poor.restored(date(1), code=3), was, ["group"]) == []
+    poor.take(3, "--hold-at", "off")
+    outcome = poor.rotate(4, "--keep-last", "1", "--json")
+    assert (outcome.code, json.loads(outcome.out)["found"]) == (0, []), outcome
+    poor.sound(date(3))
 
 
 # --- Files that are too large for a drive, and how much fits on it ------
