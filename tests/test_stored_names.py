@@ -192,11 +192,15 @@ def test_an_interrupted_run_is_gone_on_with_under_the_names_on_the_drive(poor: B
 @pytest.mark.needs("root", "exfat")
 def test_a_folder_that_cannot_be_read_is_kept_under_the_names_on_the_drive(poor: Box) -> None:
     fill(poor.source)
-    was = twin(poor.source)
+    for name in ("Twin", "twin"):
+        (poor.source / name).mkdir()
+        (poor.source / name / "in").write_bytes(name.encode())
     poor.take(0)
+    remove_tree(poor.source / "Twin")                # the other one gets the plain name
+    was = twin(poor.source)
 
     def refuse(call: Call) -> None:
-        if call.name == "open" and call.path == str(poor.source / "folders"):
+        if call.name == "open" and call.path in (str(poor.source / "folders"), str(poor.source / "twin")):
             raise PermissionError(errno.EACCES, "not allowed", call.path)
     with watched(refuse):
         outcome = poor.back_up(1, "--no-rotate", "--hold-at", "off")
