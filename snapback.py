@@ -221,6 +221,15 @@ class Stopped(Exception):
 # --- 3. Values ---------------------------------------------------------------------------------
 
 
+class Naming(Enum):
+    """Which names a drive holds; each kind takes fewer than the one before."""
+
+    BYTES = "any"                # whatever Linux calls a name
+    TEXT = "text"                # UTF-8
+    PORTABLE = "portable"        # what Windows takes, too
+    ASCII = "ascii"              # of those the plainest
+
+
 class Marker(NamedTuple):
     """What the marker file says of a drive."""
 
@@ -228,6 +237,7 @@ class Marker(NamedTuple):
     label: str
     created: str = ""
     offline: bool = False
+    naming: Naming = Naming.BYTES    # as it was found out when the marker was made; a drive that is poorer here is taken as it is
 
 
 class Source(NamedTuple):
@@ -328,8 +338,13 @@ class Abilities(NamedTuple):
     symlinks: bool = True
     modes: bool = True
     time_step_ns: int = 1
-    case_sensitive: bool = True
-    any_bytes: bool = True        # in names, not only text
+    exact_names: bool = True      # two that differ in case, or in how a letter is composed, are two
+    naming: Naming = Naming.BYTES
+    decomposes: bool = False      # it takes letters in names apart, as HFS+ does
+
+    def facts(self) -> Dict[str, Any]:
+        """Give all this for JSON."""
+        return {**self._asdict(), "naming": self.naming.value}
 
 
 class Counts:
@@ -596,6 +611,73 @@ def fitting(name: str, ending: str, limit: int = 255) -> str:
     return name + ending
 
 
+REFUSED = {
+    Naming.TEXT: re.compile("[\ud800-\udfff]"),
+    Naming.PORTABLE: re.compile('[\0-\x1f\x7f<>:"|?*\\\\\ud800-\udfff]'),
+    Naming.ASCII: re.compile(r'[^ -~]|[<>:"|?*\\]'),
+}
+
+
+def stricter(one: Naming, other: Naming) -> Naming:
+    """Give that one of two kinds that takes fewer names."""
+    return max(one, other, key=list(Naming).index)
+
+
+def percent(text: str) -> str:
+    """Write characters as a web address does, each of their bytes as %XX."""
+    return "".join(f"%{byte:02X}" for byte in name_bytes(text))
+
+
+def fits(name: str) -> bool:
+    """Tell whether a name is short enough for every file system, and for every computer that a drive is carried to."""
+    return len(name) < 64 or len(name_bytes(name)) <= 255
+
+
+def told_apart(name: str, original: str) -> str:
+    """Put a few digits that stand for the original name before the ending of a name.
+
+    >>> told_apart("notes.txt", "Notes.txt")
+    'notes~aa53ccca.txt'
+    """
+    stem, dot, ending = name.rpartition(".")
+    if not stem or len(name_bytes(ending)) > 20:
+        stem, dot, ending = name, "", ""
+    return fitting(stem, f"~{hashlib.sha256(name_bytes(original)).hexdigest()[:8]}{dot}{ending}")
+
+
+def storable(name: str, naming: Naming, decomposes: bool = False) -> str:
+    """Give the name under which a drive of this kind holds what is called `name`: the same, wherever it can.
+
+    It is to be read, not to be read back: the list has the original name.
+
+    >>> storable("a: b?.txt", Naming.PORTABLE), storable("nul.txt", Naming.PORTABLE), storable("end.", Naming.PORTABLE)
+    ('a%3A b%3F.txt', 'nu%6C.txt', 'end%2E')
+    """
+    text = REFUSED[naming].sub(lambda found: percent(found.group()), name) if naming in REFUSED else name
+    if naming in (Naming.PORTABLE, Naming.ASCII):
+        stem = text.partition(".")[0].rstrip(" ")
+        if stem.casefold() in DEVICE_NAMES:
+            text = stem[:-1] + percent(stem[-1]) + text[len(stem):]
+        if text.endswith((".", " ")):
+            text = text[:-1] + percent(text[-1])
+    if decomposes and not text.isascii():
+        import unicodedata  # here, because hardly a drive changes names
+        text = unicodedata.normalize("NFD", text)
+    return text if fits(text) else told_apart(text, name)
+
+
+def folded(name: str) -> str:
+    """Give what names share that some drive takes for one: one may hold fewer letters than another, and none is asked.
+
+    >>> folded("Docs.") == folded("docs"), folded("u\u0308") == folded("\u00dc")
+    (True, True)
+    """
+    if not name.isascii():
+        import unicodedata  # here, because most names do without
+        name = unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).upper().casefold())
+    return name.casefold().rstrip(". ")
+
+
 def byte_order(names: Iterable[str]) -> Optional[Callable[[str], bytes]]:
     """Give the key that sorts names by their bytes; none where text sorts so by itself, which is three times as fast."""
     return None if "".join(names).isascii() else name_bytes
@@ -607,7 +689,7 @@ def folder_key(path: str) -> Tuple[bytes, ...]:
     >>> folder_key("a/b") < folder_key("a-b")
     True
     """
-    return tuple(map(name_bytes, path.split("/"))) if path else ()
+    return tuple(name_bytes(path).split(b"/")) if path else ()
 
 
 def shell_word(text: str) -> str:
@@ -978,6 +1060,16 @@ def enumerate_words(words: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
+def first_of(words: Sequence[str], shown: int = 10) -> str:
+    """Write the first words of a list, and how many there are beside.
+
+    >>> first_of(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    rest = len(words) - shown
+    return f"{', '.join(words[:shown])} and {rest:,} more" if rest > 0 else enumerate_words(words)
+
+
 def slot_of(copy: Dated, period: Period) -> str:
     """Name the hour, day ... of a dated copy, by the local time at which it was taken."""
     return copy.taken.strftime(period.slot) if period.slot else copy.name
@@ -1254,7 +1346,7 @@ def compare_words(now: Mapping[str, str], then: Mapping[str, str], racy: bool) -
     return Same.DOUBTFUL if same_time or int(now["size"]) >= LARGE_FILE else Same.CHANGED
 
 
-HIDDEN_WORDS = frozenset(("ctime", "ino", "nlink", "resdevice", "kept", "changing"))
+HIDDEN_WORDS = frozenset(("ctime", "ino", "nlink", "resdevice", "kept", "changing", "path"))
 
 
 def plainly_same(now: Mapping[str, str], then: Mapping[str, str]) -> bool:
@@ -1547,6 +1639,16 @@ def kept_of(line: str, snapshot: str) -> str:
     return parse_keywords(line).get("kept", snapshot)
 
 
+def stored_at(line: str, stored: str) -> str:
+    """Say in a folder's line where in the dated copy it is stored, unless at its own path.
+
+    >>> stored_at("# type=dir mode=0755 stored=was path=a:b", "a%3Ab"), stored_at("# type=dir mode=0755 stored=was path=a", "a")
+    ('# type=dir mode=0755 stored=a%3Ab path=a:b', '# type=dir mode=0755 path=a')
+    """
+    before, word, path = re.sub(r" stored=[^ ]*", "", line).partition(" path=")
+    return f"{before}{'' if escape(stored) == path else ' stored=' + escape(stored)}{word}{path}"
+
+
 def optional_line(line: str) -> str:
     """Mark a link, fifo or device that the drive cannot hold: mtree(5)'s word for what may be missing.
 
@@ -1600,6 +1702,17 @@ def path_word(line: str) -> str:
     if not word:
         raise ManifestDamaged(f"{quoted(line[:60])} has no path")
     return unescape(path)
+
+
+def stored_path_of(line: str) -> str:
+    """Read where in the dated copy a folder is stored, from its line; raise ManifestDamaged where it has no path.
+
+    >>> stored_path_of("# type=dir mode=0755 stored=a%3Ab path=a:b"), stored_path_of("# type=dir mode=0755 path=a")
+    ('a%3Ab', 'a')
+    """
+    path = path_word(line)
+    found = re.search(r" stored=([^ ]*)", line)
+    return unescape(found.group(1)) if found else path
 
 
 def name_in(folder: str, path: str) -> str:
@@ -1692,28 +1805,29 @@ def read_blocks(lines: Iterable[str]) -> Iterator[Block]:
 PLAIN_FILE = re.compile(r"# type=file .*\n[^\\].{63}  (?!\.\./)(.*)(?:\n|\Z)")
 
 
-def listed_paths(entries: str) -> Iterable[str]:
-    r"""Read which paths the entries of one folder name, of what lies in it: files, links and all else that is no folder.
+def listed_names(path: str, stored: str, entries: str) -> Sequence[str]:
+    r"""Read which names the entries of one folder have there: files, links and all else that is no folder.
 
-    >>> listed_paths("# type=file size=0\n" + "0" * 64 + "  a/b\n# type=fifo path=a/c\\040d")
-    ['a/b', 'a/c d']
+    What lies elsewhere has none: in an earlier date, or under another name of the same file. `stored` is where the folder lies.
+
+    >>> listed_names("a", "a", "# type=file size=0\n" + "0" * 64 + "  a/b\n# type=fifo path=a/c\\040d")
+    ['b', 'c d']
     """
     if " path=" not in entries:  # nearly every folder: all names are found at once
         plain: List[str] = PLAIN_FILE.findall(entries)
         if 2 * len(plain) == entries.count("\n") + 1:
-            return plain
-    paths, lines = [], iter(entries.split("\n") if entries else ())
+            return [name_in(stored, one) for one in plain]
+    names, lines = [], iter(entries.split("\n") if entries else ())
     for line in lines:
         if line.startswith(FILE_LINE):
-            known = Known(line, next(lines, ""))
-            path = original_path(known)
-            if parse_hash_line(known.hash_line)[1] == path:  # else it lies in an earlier date, or stands here under another name
-                paths.append(path)
+            place = parse_hash_line(next(lines, ""))[1]
+            if place.rpartition("/")[0] == stored or not (place.startswith("../") or " path=" in line):
+                names.append(name_in(stored, place))
         elif not line.startswith("# type="):
             raise ManifestDamaged(f"unknown line {quoted(line[:60])}")
         elif not line.startswith(SKIPPED_DIR_LINE):  # such a folder is not in the dated copy
-            paths.append(path_word(line))
-    return paths
+            names.append(name_in(path, path_word(line)))
+    return names
 
 
 # The line of checksums of a file that lies in an earlier date, and of one that lies in its own; escaped or not.
@@ -1732,29 +1846,31 @@ def stored_paths(entries: str, wanted: "re.Pattern[str]") -> Iterator[str]:
 
 
 def split_folder(text: str) -> Tuple[str, str]:
-    """Split what follows DIR_LINE into the folder's path and its entries."""
+    """Split what follows DIR_LINE into the rest of the folder's line and its entries."""
     line, _, entries = text.partition("\n")
-    return path_word(" " + line), entries
+    return line, entries
 
 
 def last_folder(begins_in: str, entries: str) -> str:
-    """Say in which folder a piece of a manifest ends."""
+    """Say in which folder a piece of a manifest ends: what follows DIR_LINE, and nothing for the top."""
     _, found, last = ("\n" + entries).rpartition("\n" + DIR_LINE)
     return split_folder(last)[0] if found else begins_in
 
 
 def read_names(begins_in: str, entries: str) -> Iterator[Tuple[str, Sequence[str]]]:
-    """Read which names a piece of a manifest has, folder by folder; it begins in the folder `begins_in`.
+    """Read where the folders in a piece of a manifest lie, and which names each has; it begins in the folder `begins_in`.
 
     This is what a deletion needs of `read_blocks`, in half its time. Raises ManifestDamaged for a
     line that `backup` does not write, or that leads elsewhere; the order is not looked at.
     """
     first, *folders = ("\n" + entries).split("\n" + DIR_LINE)
-    for path, listed in itertools.chain([(begins_in, first[1:])], map(split_folder, folders)):
-        names = [name_in(path, one) for one in listed_paths(listed)]
+    for line, listed in itertools.chain([(begins_in, first[1:])], map(split_folder, folders)):
+        path = path_word(" " + line) if line else ""
+        stored = stored_path_of(" " + line) if " stored=" in line else path
+        names = listed_names(path, stored, listed)
         if not PATH_ONLY.isdisjoint(names):
             raise ManifestDamaged(f"the folder {quoted(path[:100])} has something without a name")
-        yield path, names
+        yield stored, names
 
 
 def compare_file(line: str, known: Optional[Known], racy_after_ns: int) -> Same:
@@ -1953,7 +2069,7 @@ def marker_text(marker: Marker) -> str:
     """Write a marker file."""
     return (f"This file marks a backup drive of snapback. Please leave it here: without it no copies are made.\n\n"
             f"id: {marker.id}\nlabel: {marker.label}\ncreated: {marker.created}\n"
-            f"offline: {'yes' if marker.offline else 'no'}\n")
+            f"offline: {'yes' if marker.offline else 'no'}\nnames: {marker.naming.value}\n")
 
 
 def parse_marker(text: str) -> Optional[Marker]:
@@ -1965,7 +2081,8 @@ def parse_marker(text: str) -> Optional[Marker]:
     words = {word.strip(): value.strip() for word, _, value in (line.partition(":") for line in text.split("\n"))}
     if not re.fullmatch(r"[0-9a-f]{32}", words.get("id", ""), re.ASCII):
         return None
-    return Marker(words["id"], words.get("label") or "drive", words.get("created", ""), words.get("offline") == "yes")
+    naming = next((one for one in Naming if one.value == words.get("names")), Naming.BYTES)
+    return Marker(words["id"], words.get("label") or "drive", words.get("created", ""), words.get("offline") == "yes", naming)
 
 
 def parse_damaged(text: str) -> Dict[str, int]:
@@ -3419,7 +3536,7 @@ def surely_same(info: os.stat_result, was: Known, racy_after_ns: int) -> bool:
         return False
     line = file_line(info)
     return was.line == line or (
-        was.line.startswith(line + " xattr.") and " kept=" not in was.line and not was.line.endswith(" changing"))
+        was.line.startswith(line + " xattr.") and not any(word in was.line for word in (" kept=", " changing", " path=")))
 
 
 SPECIAL_KINDS = {stat.S_IFLNK: "link", stat.S_IFIFO: "fifo", stat.S_IFCHR: "char", stat.S_IFBLK: "block"}
@@ -3711,16 +3828,40 @@ def free_space(path: str) -> Tuple[int, int]:
     return usage.free, usage.total
 
 
+COMMON_CLUSTER = 4 * KIB
+
+
 def cluster_size(path: str) -> int:
-    """Give the bytes that the smallest file takes on the disk that holds `path`, as far as the system tells: large ones on exFAT."""
-    with contextlib.suppress(OSError, AttributeError):  # Windows does not tell
-        return os.statvfs(path).f_frsize or 4096
-    return 4096
+    """Give the bytes that the smallest file takes on the disk that holds `path`, as far as the system tells: many on exFAT."""
+    with contextlib.suppress(OSError, AttributeError):
+        if WINDOWS:
+            import ctypes
+            numbers = [ctypes.c_ulong() for _ in range(4)]  # sectors in a cluster, bytes in a sector, and what is free
+            if not ctypes.windll.kernel32.GetDiskFreeSpaceW(mount_point(path), *map(ctypes.byref, numbers)):  # type: ignore[attr-defined,unused-ignore]
+                return COMMON_CLUSTER
+            return numbers[0].value * numbers[1].value or COMMON_CLUSTER
+        return os.statvfs(path).f_frsize or COMMON_CLUSTER
+    return COMMON_CLUSTER
 
 
-def used_on_disks(paths: Iterable[str]) -> Dict[int, int]:
-    """Give the bytes in use on each of the disks that hold these paths."""
-    return {os.stat(path).st_dev: shutil.disk_usage(path).used for path in paths}
+def in_clusters(size: int, cluster: int) -> int:
+    """Give the bytes that a file of this size takes on a drive, whose clusters are whole.
+
+    >>> in_clusters(1, 4096), in_clusters(4096, 4096), in_clusters(0, 4096)
+    (4096, 4096, 0)
+    """
+    return -(-size // cluster) * cluster
+
+
+def used_on_disks(paths: Iterable[str], cluster: int) -> Dict[int, int]:
+    """Give the bytes in use on each of the disks that hold these paths, as they would be at most on a drive with such clusters."""
+    found = {}
+    for path in paths:
+        used, files = shutil.disk_usage(path).used, 0
+        with contextlib.suppress(OSError, AttributeError):
+            files = os.statvfs(path).f_files - os.statvfs(path).f_ffree
+        found[os.stat(path).st_dev] = used + (files or used // COMMON_CLUSTER) * (cluster if cluster > COMMON_CLUSTER else 0)
+    return found
 
 
 def disks_below(device: str) -> Set[str]:
@@ -3760,6 +3901,16 @@ def drive_letters() -> List[Mounted]:
     kinds = {letter: kernel.GetDriveTypeW(letter) for letter in letters}
     return [Mounted(letter, NETWORK if kind == network else "") for letter, kind in kinds.items()
             if kind in (network, removable, fixed, memory)]
+
+
+def volume_kind(path: str) -> str:
+    """Name the file system that holds `path`, as Windows calls it: NTFS, exFAT, FAT32."""
+    import ctypes
+    kernel = ctypes.windll.kernel32  # type: ignore[attr-defined,unused-ignore]
+    top, kind = ctypes.create_unicode_buffer(1024), ctypes.create_unicode_buffer(64)
+    if kernel.GetVolumePathNameW(path, top, len(top)) and kernel.GetVolumeInformationW(top, None, 0, None, None, None, kind, len(kind)):
+        return kind.value
+    return ""
 
 
 def mounts() -> List[Mounted]:
@@ -3923,6 +4074,17 @@ def mount_kind(path: str) -> str:
     return mount_entry(path)[0]
 
 
+FAT_FILE = 2**32 - 1     # bytes: FAT has four bytes for the size
+
+
+def largest_file(path: str) -> int:
+    """Give how many bytes a file can have at most on the disk that holds `path`; 0 where no limit is known."""
+    if MACOS:  # a FAT there has 33 bits, signed (POSIX, pathconf)
+        with contextlib.suppress(OSError, ValueError):
+            return FAT_FILE if os.pathconf(path, "PC_FILESIZEBITS") <= 33 else 0
+    return FAT_FILE if (volume_kind(path) if WINDOWS else mount_kind(path)) in ("vfat", "msdos", "FAT32", "FAT") else 0
+
+
 # -- flushing --
 
 
@@ -4023,13 +4185,30 @@ def flush_hard(fd: int) -> None:
 # -- what a drive can do --
 
 
-def takes_name(folder: Folder, name: str) -> bool:
-    """Tell whether a folder can have an entry of that name."""
+def takes_names(folder: Folder, names: Iterable[str]) -> bool:
+    """Tell whether a folder can have entries of these names, and calls them so."""
     try:
-        os.close(folder.create_file(name))
+        for name in names:
+            os.close(folder.create_file(name))
     except (OSError, UnicodeError):
         return False
-    return True
+    return set(folder.names()).issuperset(names)
+
+
+# What Windows wrote or may read one day; a server often has such a disk, and Linux calls each file system in FUSE on a disk the same.
+OF_WINDOWS = {"ntfs", "ntfs3", "exfat", "vfat", "msdos", "fuseblk", "cifs", "smb3", "smbfs"}
+
+
+def try_names(folder: Folder, hard_links: bool) -> Naming:
+    """Find out in a trial folder which names a drive takes; on those of Windows, which go to other computers, only what all can read.
+
+    What has no hard links is of that kind as well. Half of a surrogate pair is never tried: it ends exfat-fuse.
+    """
+    naming = Naming.BYTES if takes_names(folder, ["\udce9"]) else Naming.TEXT
+    if WINDOWS or not hard_links or mount_kind(folder.path) in OF_WINDOWS or not takes_names(
+            folder, ["a:b", "c?", 'd"', "e<*>|", "f\\g", "h ", "i.", "j\1"]):
+        naming = Naming.PORTABLE
+    return naming if takes_names(folder, ["\u65e5"]) else Naming.ASCII
 
 
 def try_drive(folder: Folder) -> Abilities:
@@ -4055,33 +4234,12 @@ def try_drive(folder: Folder) -> Abilities:
         off = abs(trial.stat("a").st_mtime_ns - odd)
         step = next((unit for unit in (1, 100, 1000, 10**7, 10**9) if off < unit), 2 * 10**9)
         symlinks = make_link(trial, "c", "a")
-        return Abilities(links, counts, symlinks, modes, step, not trial.has("A"), takes_name(trial, "\udce9"))
+        composed, apart = "\u00fc", "u\u0308"
+        takes_names(trial, [composed])
+        same, decomposes = trial.has(apart), apart in trial.names()
+        return Abilities(links, counts, symlinks, modes, step, not trial.has("A") and not same, try_names(trial, links), decomposes)
     finally:
         remove_tree(folder, name)
-
-
-def folded(name: str) -> str:
-    """Give what names share that a drive may take for one.
-
-    >>> folded("Docs.") == folded("docs")
-    True
-    """
-    return name.casefold().rstrip(". ")
-
-
-def takes_for_one(folder: Folder, name: str, other: str) -> bool:
-    """Tell whether a drive takes two names for one, by trying it in a new folder, which is removed again. Raises OSError."""
-    passing = unique_name("trial", "names")
-    trial = folder.make(passing)
-    try:
-        os.close(trial.create_file(name))
-        return trial.has(other)
-    except OSError as err:
-        if err.errno not in NAME_REFUSED:
-            raise
-        return False
-    finally:
-        remove_tree(folder, passing)
 
 
 # -- locks --
@@ -5349,6 +5507,7 @@ class Prepared(NamedTuple):
     abilities: Optional[Abilities]   # None: not tried, as there is a marker already
     free: int
     total: int
+    largest: int                     # bytes that a file can have; 0: no limit is known
     notes: Tuple[str, ...]
     same_disk: bool                  # as this computer's own files
     has_copies: bool
@@ -5419,11 +5578,12 @@ def prepare_drive(path: str, label: str, offline: bool, created: str, papers: Ca
     if marker is None:
         abilities = try_drive(root)
         name = " ".join(show(label).split()) or show(path_parts(path)[-1] if path_parts(path) else "drive")
-        marker, made = Marker(new_id(), name[:100], created, offline), True
+        marker, made = Marker(new_id(), name[:100], created, offline, abilities.naming), True
         notes = furnish(root, papers(marker), "init")
         write_text(root, MARKER, marker_text(marker), "init")  # last: it alone makes the folder a drive
     free, total = free_space(path)
-    return Prepared(marker, made, abilities, free, total, tuple(notes), bool(disks_of(path) & system_disks()), any(list_sets(root)))
+    return Prepared(marker, made, abilities, free, total, largest_file(path), tuple(notes),
+                    bool(disks_of(path) & system_disks()), any(list_sets(root)))
 
 
 # -- sets --
@@ -5751,7 +5911,7 @@ class Stretch(NamedTuple):
     """Some entries, one after the other, of the list of a dated copy that is to be removed."""
 
     top: Folder
-    path: str        # the folder in which they begin
+    begins_in: str   # the folder, as last_folder() says it
     entries: str
 
 
@@ -5803,7 +5963,7 @@ class Clearing:
 
     def _clear(self, stretch: Stretch) -> None:
         passed_over = ""
-        for path, names in read_names(stretch.path, stretch.entries):
+        for path, names in read_names(stretch.begins_in, stretch.entries):
             if passed_over and path.startswith(passed_over):
                 continue
             while self.above and not path.startswith(self.above[-1] + "/"):
@@ -5891,10 +6051,10 @@ class Deletion:
         if self.failed:
             return
         with proved_manifest(self._manifest_file()) as manifest:
-            path = ""
+            begins_in = ""
             for entries in manifest.entries():
-                self.workers.submit(Stretch(self.top, path, entries), self._note, (self.top,), 16 * len(entries))
-                path = last_folder(path, entries)
+                self.workers.submit(Stretch(self.top, begins_in, entries), self._note, (self.top,), 16 * len(entries))
+                begins_in = last_folder(begins_in, entries)
         self.workers.drain()
         if self.damage:
             raise ManifestDamaged(self.damage)
@@ -6318,6 +6478,7 @@ class Order(NamedTuple):
     watched: bool = True             # somebody is shown how far the run is
     jobs: int = 1
     layout: Optional[Layout] = None  # None: what suits the drive
+    foretell: Optional[Callable[[str], None]] = None     # says at once what a person should know before all is done
 
 
 def has_rested(words: Mapping[str, str], rested_ns: int) -> bool:
@@ -6496,7 +6657,7 @@ class Errand(NamedTuple):
 
     file: SourceFile
     target: Folder
-    path: str                        # as in the copy; its last part is the new name
+    path: str                        # as in the copy
     same: Same = Same.NEW
     known: Optional[Known] = None
     old: Optional[StoredFile] = None     # what the earlier copy stored of it
@@ -6505,11 +6666,17 @@ class Errand(NamedTuple):
     rot: bool = False                # its times say unchanged: other bytes would be rot
     moved: Optional[Moved] = None    # what it was, by its inode, before it got this name
     leftovers: Tuple[Folder, ...] = ()
+    renamed: str = ""                # where it lies in the copy, if not at its path, as the drive does not take that
+
+    @property
+    def stored(self) -> str:
+        """Give where it will lie in the copy."""
+        return self.renamed or self.path
 
     @property
     def name(self) -> str:
-        """Give the name in the copy."""
-        return self.path.rpartition("/")[2]
+        """Give the name under which it will lie in its folder."""
+        return self.stored.rpartition("/")[2]
 
     @property
     def folders(self) -> Tuple[Optional[Folder], ...]:
@@ -6565,6 +6732,9 @@ class StoredNew(NamedTuple):
 
 
 NO_SUCH_NAME = "the drive cannot hold a name like this, or takes it for another one"
+TOO_LARGE = ("it is larger than 4 GiB, the most that a drive formatted with FAT32 holds in one file; format the drive as exFAT, which "
+             "erases it, or take another one")
+TOO_LARGE_THERE = "it is larger than the drive takes; take another drive for it"
 
 
 def other_content(lines: Known, known: Known) -> bool:
@@ -6592,7 +6762,7 @@ class Store:
     def __init__(self, abilities: Abilities, layout: Layout, care: Care, drive: Drive) -> None:
         self.abilities, self.layout, self.care, self.drive = abilities, layout, care, drive
         self.refers = layout is Layout.CHANGES
-        self.cluster = cluster_size(drive.path)
+        self.cluster, self.largest = cluster_size(drive.path), largest_file(drive.path)
 
     def serve(self, piece: Union[Errand, NewFiles, Links]) -> Union[Stored, StoredNew, List[int]]:
         """Do a piece of work: store a file, or new files, or link unchanged ones and tell which could not be (by place)."""
@@ -6613,13 +6783,16 @@ class Store:
 
     def store(self, errand: Errand) -> Stored:
         """Link, adopt or copy one file. Raises OSError for the drive; the source's trouble is in the result."""
-        if not self.can_name(errand.name):
-            return self.skip(errand.path, NO_SUCH_NAME)
+        if self.largest and errand.file.info.st_size > self.largest:
+            return self.keep(errand, TOO_LARGE)
         try:
             return self._linked(errand) or self._moved(errand) or self._copied(errand)
         except SourceError as err:
             return self.keep(errand, err.why)
         except OSError as err:
+            if err.errno == errno.EFBIG:
+                errand.target.unlink(errand.name)
+                return self.keep(errand, TOO_LARGE_THERE)
             if not name_refused(err, self.drive.is_there) or (err.errno != errno.EEXIST and errand.target.has(errand.name)):
                 raise  # what could be made was not refused for its name
             return self.skip(errand.path, NO_SUCH_NAME)
@@ -6637,18 +6810,14 @@ class Store:
                 lines += stored.lines
             else:
                 size += small.info.st_size
-                occupied += self.room(small.info.st_size)
+                occupied += in_clusters(small.info.st_size, self.cluster)
                 lines.append(file_line(small.info) + xattr_words(small.xattrs) if small.xattrs else file_line(small.info))
                 lines.append(hash_line(hashlib.sha256(small.data).hexdigest(), path))
         return StoredNew(lines, size, occupied, others)
 
-    def room(self, size: int) -> int:
-        """Give the bytes that a file of this size takes on the drive, whose clusters are whole."""
-        return -(-size // self.cluster) * self.cluster
-
     def _store_small(self, piece: NewFiles, name: str) -> Optional[Small]:
         """Store a small file that makes no trouble; None, and nothing is left, for any other. Raises OSError for the drive."""
-        small = read_small(piece.source, name) if self.can_name(name) else None
+        small = read_small(piece.source, name)
         if small is None:
             return None
         self.care.pulse.beat(small.info.st_size)
@@ -6669,10 +6838,6 @@ class Store:
         except SourceError as err:
             return self.skip(path, err.why)
         return self.store(Errand(SourceFile(piece.source, name, info), piece.target, path))
-
-    def can_name(self, name: str) -> bool:
-        """Tell, before it is tried, that a drive cannot hold a name: one that is no text ends exfat-fuse for good."""
-        return self.abilities.any_bytes or not re.search("[\ud800-\udfff]", name)
 
     def skip(self, path: str, why: str) -> Stored:
         """Note a file that is not in the copy."""
@@ -6695,21 +6860,21 @@ class Store:
         """Tell whether dated copies can share stored files here at all."""
         return self.refers or self.abilities.hard_links
 
-    def share(self, old: StoredFile, known: Known, target: Folder, path: str) -> str:
-        """Let the new copy have a stored file too, by a link or a reference; give where it lies for it, or nothing where that fails."""
+    def share(self, old: StoredFile, known: Known, target: Folder, stored: str) -> str:
+        """Let the new copy have a stored file too, by a link at `stored` or a reference; give where it lies for it, or nothing."""
         words = parse_keywords(known.line)
         size, time = number(words, "size"), time_ns(words.get("time", ""))
         if self.refers:
             return old.stored if old.is_there(size) else ""
-        name = path.rpartition("/")[2]
+        name = stored.rpartition("/")[2]
         linked = self.abilities.hard_links and link_same(old.folder, old.name, target, name, size, self.stored_time(size, time))
-        return path if linked else ""
+        return stored if linked else ""
 
     def _again(self, errand: Errand) -> str:
         """Share the earlier copy's file; give where it lies for the new one, or nothing where that cannot be."""
         if errand.old is None or errand.known is None or not errand.linkable:
             return ""
-        return self.share(errand.old, errand.known, errand.target, errand.path)
+        return self.share(errand.old, errand.known, errand.target, errand.stored)
 
     def unchanged(self, errand: Errand) -> Optional[Stored]:
         """Store a file that is surely as it was; None where it has to be copied."""
@@ -6745,20 +6910,20 @@ class Store:
             return None
         seen = examine(errand.file, self.care.pulse)
         lines = Known(file_line(info) + xattr_words(seen.xattrs), hash_line(seen.digest, errand.path))
-        stored = "" if seen.changing else self.share_moved(moved, lines, errand.target, errand.path)
+        stored = "" if seen.changing else self.share_moved(moved, lines, errand.target, errand.stored)
         if not stored:
             return None
         return Stored(stored_lines(lines.line, seen.digest, stored, errand.path), Same.CHANGED if errand.known else Same.NEW, info.st_size,
                       moved=True)
 
-    def share_moved(self, moved: Moved, lines: Known, target: Folder, path: str) -> str:
+    def share_moved(self, moved: Moved, lines: Known, target: Folder, at: str) -> str:
         """Share the stored file of a moved one, if it is the same in all that a plain copy shows; or large, or only referred to."""
         digest = parse_hash_line(lines.hash_line)[0]
         size = number(parse_keywords(lines.line), "size")
         same = how_same(lines.line, digest, moved.known)
         if digest != parse_hash_line(moved.known.hash_line)[0] or (same is not Same.UNCHANGED and size < LARGE_FILE and not self.refers):
             return ""
-        return self.share(moved.old, lines, target, path)
+        return self.share(moved.old, lines, target, at)
 
     def _copied(self, errand: Errand) -> Stored:
         """Store a file's bytes anew, or take over what an interrupted run had stored of it."""
@@ -6771,7 +6936,7 @@ class Store:
         line = file_line(copied.info) + xattr_words(copied.xattrs)
         if copied.changing:  # what is stored is what was read, whatever the stat before said
             line = re.sub(r" size=\d+ ", f" size={copied.size} ", line, count=1) + " changing"
-        lines = Known(line, hash_line(copied.digest, errand.path))
+        lines = stored_lines(line, copied.digest, errand.stored, errand.path)
         same = how_same(line, copied.digest, errand.known)
         missing = ""
         if self.refers and errand.known and errand.linkable and not other_content(lines, errand.known):
@@ -6798,7 +6963,7 @@ class Store:
                 copied = copy_file(old, errand.target, errand.name, self.care)
             except (SourceError, FileNotFoundError):
                 return skipped
-            added, stored = copied.info.st_size, errand.path
+            added, stored = copied.info.st_size, errand.stored
             if copied.digest != digest:
                 errand.target.unlink(errand.name)
                 return skipped
@@ -6808,55 +6973,84 @@ class Store:
         return Stored(lines, Same.UNCHANGED, number(parse_keywords(line), "size"), added, note, kept=True)
 
 
+class FolderNames:
+    """Says where a folder of the new copy, and what is in it, lies on the drive: where it can, at its own path.
+
+    No two names of a folder are one to the drive, which may take few characters, and small letters for large ones.
+    """
+
+    def __init__(self, can: Abilities, path: str = "", stored: str = "") -> None:
+        self.can, self.path, self.stored = can, path, stored
+        self.takes_all = can.naming is Naming.BYTES and can.exact_names and not can.decomposes
+        self.exact = can.naming in (Naming.BYTES, Naming.TEXT) and can.exact_names
+        self.given: Dict[str, str] = {}      # the name on the drive of each that was asked for
+        self.taken: Set[str] = set()         # what no further name there may be
+
+    def below(self, name: str) -> "FolderNames":
+        """Give the names of a subfolder."""
+        return FolderNames(self.can, f"{self.path}/{name}" if self.path else name, self.path_of(name))
+
+    def are_plain(self, names: Collection[str]) -> bool:
+        """Tell whether files of these names surely lie at their own paths; else each is to be asked for."""
+        return self.takes_all and self.stored == self.path and (
+            len(max(names, key=len, default="")) < 64 or all(map(fits, names)))
+
+    def path_of(self, name: str) -> str:
+        """Give where an entry lies on the drive."""
+        given = storable(name, Naming.BYTES) if self.takes_all else self._unique(name)
+        return f"{self.stored}/{given}" if self.stored else given
+
+    def _unique(self, name: str) -> str:
+        if name not in self.given:
+            plain = storable(name, self.can.naming, self.can.decomposes)
+            others = (told_apart(plain, name + "/" * count) for count in itertools.count())
+            given = next(one for one in itertools.chain([plain], others) if self._key(one) not in self.taken)
+            self.taken.add(self._key(given))
+            self.given[name] = given
+        return self.given[name]
+
+    def _key(self, name: str) -> str:
+        return name if self.exact else folded(name)
+
+
 class NewFolders:
     """The folders of the new copy on the way to where the walk stands."""
 
     def __init__(self, target: Folder, refers: bool) -> None:
         self.trail, self.refers = Trail(target), refers
-        self.made: Set[str] = set()
+        self.made: Set[str] = set()      # as they lie on the drive
 
-    def folder(self, path: str, was_there: bool) -> NewFolder:
+    def folder(self, stored: str, was_there: bool) -> NewFolder:
         """Give the folder at a path, which is made at once unless it may stay empty: because it `was_there` in the earlier copy.
 
         Raises OSError where it cannot be made.
         """
-        new = NewFolder(functools.partial(self._make, path, was_there))
+        new = NewFolder(functools.partial(self._make, stored, was_there))
         if not (self.refers and was_there):
             new.get()
         return new
 
-    def _make(self, path: str, was_there: bool) -> Folder:
-        *parts, name = path.split("/")
+    def _make(self, stored: str, was_there: bool) -> Folder:
+        *parts, name = stored.split("/")
         parent = self.trail.at(parts, enter_or_make if self.refers else Folder.child)
-        if self.refers:
-            self.made.update("/".join(parts[:count]) for count in range(1, len(parts) + 1))
-        self.made.add(path)
+        self.made.add(stored)
+        above = stored.rpartition("/")[0]
+        while self.refers and above and above not in self.made:
+            self.made.add(above)
+            above = above.rpartition("/")[0]
         del parent
         return self.trail.at([*parts, name], enter_or_make if self.refers and was_there else Folder.make)
 
-    def find(self, path: str) -> Optional[Folder]:
+    def find(self, stored: str) -> Optional[Folder]:
         """Give a folder that the walk leaves, if it was made."""
-        if path not in self.made:
+        if stored not in self.made:
             return None
-        self.made.discard(path)
-        return self.trail.at(path.split("/"))
+        self.made.discard(stored)
+        return self.trail.at(stored.split("/"))
 
-    def parent(self, path: str) -> Folder:
+    def parent(self, stored: str) -> Folder:
         """Give the folder that holds a folder which was made."""
-        return self.trail.at(path.split("/")[:-1])
-
-
-class Names:
-    """The names that came so far in one folder of the new copy; the drive would take some for one, were both in the same date's folder."""
-
-    def __init__(self, target: Folder) -> None:
-        self.target = target
-        self.first: Dict[str, str] = {}
-
-    def is_taken(self, name: str) -> bool:
-        """Tell whether a name that came before is the same to the drive. Raises OSError."""
-        first = self.first.setdefault(folded(name), name)
-        return first != name and takes_for_one(self.target, first, name)
+        return self.trail.at(stored.split("/")[:-1])
 
 
 class Place(NamedTuple):
@@ -6864,16 +7058,29 @@ class Place(NamedTuple):
 
     source: Folder
     new: NewFolder
-    path: str                        # as in the copy; empty at its top
+    names: FolderNames
     before: Optional[Earlier] = None
-    old: Optional[Folder] = None
+    old: Optional[Folder] = None     # where every file lies at its own path
     leftovers: Tuple[Folder, ...] = ()
     unreadable: Mapping[str, OSError] = {}
-    taken: FrozenSet[str] = frozenset()      # names that the drive would take for others
+
+    @property
+    def path(self) -> str:
+        """Give its path as in the copy; empty at its top."""
+        return self.names.path
 
     def of(self, name: str) -> str:
         """Give the path of an entry."""
         return f"{self.path}/{name}" if self.path else name
+
+    def lies_plainly(self, name: str) -> bool:
+        """Tell whether a file lies at its own path."""
+        return self.names.path_of(name) == self.of(name)
+
+    def put(self, errand: Errand) -> Errand:
+        """Say in an errand where a file of this folder goes; its folder is made for that. Raises OSError."""
+        stored = self.names.path_of(errand.path.rpartition("/")[2])
+        return errand._replace(target=self.new.get(), renamed=stored if stored != errand.path else "")
 
 
 class Run(NamedTuple):
@@ -6897,7 +7104,7 @@ class Tally:
         self.run, self.toll = run, Toll(run.order.now)
         self.moved: List[Tuple[Optional[Earlier], str, Known]] = []
         self.missing: Dict[str, int] = {}        # dated copies, and how many files that had not changed are not in their folders
-        self.rotten: List[Tuple[str, str, str]] = []     # dated copy, path and checksum of what suspected rot replaced
+        self.rotten: List[Tuple[str, str, str]] = []     # dated copy, path and line of checksums of what suspected rot replaced
 
     def stored(self, path: str, result: Stored, known: Optional[Known] = None) -> Known:
         """Count one file, of which the earlier copy may have known something, and give its lines."""
@@ -6915,7 +7122,7 @@ class Tally:
         if result.missing:
             self.missing[result.missing] = self.missing.get(result.missing, 0) + 1
         counts.added += result.added
-        counts.occupied += self.run.store.room(result.added)
+        counts.occupied += in_clusters(result.added, self.run.store.cluster)
         self.run.workers.pulse.files += 1
         if result.note:
             self.run.notes.append(Note(path, result.note))
@@ -6929,7 +7136,7 @@ class Tally:
     def note_rot(self, errand: Errand, result: Stored) -> None:
         """Remember which dated copy has the version before suspected rot."""
         if result.rot and errand.known:
-            self.rotten.append((errand.old_name, errand.path, parse_hash_line(errand.known.hash_line)[0]))
+            self.rotten.append((errand.old_name, errand.path, errand.known.hash_line))
 
     def plain(self, same: Same, files: int, size: int, added: int, occupied: int = 0) -> None:
         """Count files that made no trouble: new ones that were stored, or unchanged ones that were linked."""
@@ -6956,10 +7163,10 @@ class Tally:
 
 
 class LinkGroup:
-    """The names of one hard-linked file: the path of the first in the copy, how many are still to come, and its lines once stored."""
+    """The names of one hard-linked file: the path of the first, where it lies, how many are still to come, and its lines once stored."""
 
-    def __init__(self, first: str, names: int) -> None:
-        self.first, self.left = first, names
+    def __init__(self, first: str, stored: str, names: int) -> None:
+        self.first, self.stored, self.left = first, stored, names
         self.lines: Optional[Known] = None
 
 
@@ -6975,7 +7182,7 @@ class LinkGroups:
 
     def join(self, before: Optional[Earlier], errand: Errand, at: int, lines: List[str]) -> None:
         """Store the first name of a group, or link a further one when the first is done."""
-        group = self.meet(errand.file.info, errand.path)
+        group = self.meet(errand.file.info, errand.path, errand.stored)
         if group.first == errand.path:
             def first(result: Stored) -> None:
                 lines[at], lines[at + 1] = self.tally.stored(errand.path, result, errand.known)
@@ -6990,10 +7197,10 @@ class LinkGroups:
                 lines[at], lines[at + 1] = self.tally.stored(errand.path, result, errand.known)
             self.run.workers.after(further, keeps=len(errand.folders))
 
-    def meet(self, info: os.stat_result, path: str) -> LinkGroup:
+    def meet(self, info: os.stat_result, path: str, stored: str) -> LinkGroup:
         """Find or open the group of a name; its times are part of the key, as a deleted file's inode is soon another's."""
         key = (*stamp(info), info.st_mode, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
-        group = self.open.setdefault(key, LinkGroup(path, info.st_nlink))
+        group = self.open.setdefault(key, LinkGroup(path, stored, info.st_nlink))
         group.left -= 1
         if group.left <= 0:
             del self.open[key]
@@ -7005,7 +7212,7 @@ class LinkGroups:
             return None
         digest, stored = parse_hash_line(lines.hash_line)
         if not self.run.store.refers:
-            stored = errand.path
+            stored = errand.stored
             if not self.run.store.abilities.hard_links or not self.link(group, errand.target, errand.name):
                 return None
         same = how_same(lines.line, digest, errand.known)
@@ -7014,7 +7221,7 @@ class LinkGroups:
 
     def link(self, group: LinkGroup, folder: Folder, name: str) -> bool:
         """Give the group's first entry in this copy a further name; False where the drive refuses."""
-        *folders, first = group.first.split("/")
+        *folders, first = group.stored.split("/")
         try:
             self.run.target.reach(folders).link(first, folder, name)
         except OSError as err:
@@ -7056,7 +7263,8 @@ class Comparison:
 
     def shares_at_once(self, place: Place) -> bool:
         """Tell whether unchanged files of a folder may be shared without a second thought."""
-        return (WITH_CTIME and not self.order.fresh and not self.suspects and not self.order.checksum and self._same_origin(place))
+        return (WITH_CTIME and not self.order.fresh and not self.suspects and not self.order.checksum
+                and self._same_origin(place.before, place.path))
 
     def errand(self, place: Place, name: str, file: SourceFile, was: Optional[Known]) -> Errand:
         """Decide what is to be done with a file; where it goes to is not said yet."""
@@ -7066,7 +7274,7 @@ class Comparison:
             return errand
         same = compare_file(file_line(file.info), was, before.racy_after_ns)
         expected = same is Same.UNCHANGED
-        if expected and (self.order.checksum or not self._same_origin(place._replace(path=errand.path))):
+        if expected and (self.order.checksum or not self._same_origin(before, errand.path)):
             same = Same.DOUBTFUL
         if self.suspects.get(parse_hash_line(was.hash_line)[0], 0) >= before.seq:
             same, linkable = Same.CHANGED, False  # the stored file is known to be bad
@@ -7088,10 +7296,10 @@ class Comparison:
         words = parse_keywords(was.line)
         return self.claims.setdefault((words.get("resdevice", ""), words.get("ino", "")), who) == who
 
-    def _same_origin(self, place: Place) -> bool:
+    def _same_origin(self, before: Optional[Earlier], path: str) -> bool:
         """Tell whether the source was at the same path when the earlier copy was made; else times prove nothing."""
-        alias = place.path.split("/")[0]
-        return place.before is not None and place.before.sources.get(alias) == self.origins.get(alias)
+        alias = path.partition("/")[0]
+        return before is not None and before.sources.get(alias) == self.origins.get(alias)
 
 
 class Moves:
@@ -7169,21 +7377,22 @@ class Keeping:
     def __init__(self, run: Run, tally: Tally, comparison: Comparison, new: "NewFolders") -> None:
         self.run, self.tally, self.comparison, self.new = run, tally, comparison, new
 
-    def folder(self, path: str, error: SourceError, before: Optional[Earlier]) -> None:
-        """Keep a folder and all below, or note that nothing is known of it."""
+    def folder(self, path: str, error: SourceError, before: Optional[Earlier], above: FolderNames) -> None:
+        """Keep a folder and all below, or note that nothing is known of it; `above` has the names of the folder around it."""
         self.run.workers.drain()
         block = before.at(path) if before else None
         if before is None or block is None or not block.line.startswith(DIR_LINE):
             self.tally.emit([self.tally.skipped(path, error.why, of_dir=True)])
             return
         self.run.notes.append(Note(path, f"{error.why}; the copy of {kept_of(block.line, before.name)} is kept"))
-        inside: List[Tuple[str, Meta]] = []
+        inside: List[Tuple[FolderNames, Meta]] = []
         while block is not None and (block.path == path or block.path.startswith(path + "/")):
-            while inside and not block.path.startswith(inside[-1][0] + "/"):
+            while inside and not block.path.startswith(inside[-1][0].path + "/"):
                 self._finish(*inside.pop())
             if block.line.startswith(DIR_LINE):
-                self._block(block, before)
-                inside.append((block.path, meta_of(parse_keywords(block.line))))
+                names = (inside[-1][0] if inside else above).below(block.path.rpartition("/")[2])
+                self._block(block, before, names)
+                inside.append((names, meta_of(parse_keywords(block.line))))
             else:
                 self.tally.emit([block.line])
             block.entries.clear()
@@ -7192,15 +7401,15 @@ class Keeping:
         while inside:
             self._finish(*inside.pop())
 
-    def _finish(self, path: str, meta: Meta) -> None:
-        folder = self.new.find(path)
+    def _finish(self, names: FolderNames, meta: Meta) -> None:
+        folder = self.new.find(names.stored)
         if folder:
-            self.run.store.finish(self.new.parent(path), folder, path.rpartition("/")[2], meta)
+            self.run.store.finish(self.new.parent(names.stored), folder, names.stored.rpartition("/")[2], meta)
 
-    def _block(self, block: Block, before: Earlier) -> None:
+    def _block(self, block: Block, before: Earlier, names: FolderNames) -> None:
         """Keep one folder of the earlier copy."""
-        lines = [keep_line(block.line, before.name)]
-        new = self.new.folder(block.path, True)
+        lines = [stored_at(keep_line(block.line, before.name), names.stored)]
+        new = self.new.folder(names.stored, True)
         info = self.run.target.own_stat()  # nothing is known of the source's files
         self.run.counts.dirs[Same.UNCHANGED] += 1
         for name, known in block.entries.items():
@@ -7209,14 +7418,15 @@ class Keeping:
                 errand = Errand(SourceFile(self.run.target, name, info), self.run.target, path, Same.UNCHANGED, known, before.stored(known),
                                 self.comparison.may_keep(known, before), before.name)
                 if not self.run.store.refers or not self.run.store.unchanged(errand):
-                    errand = errand._replace(target=new.get())
+                    errand = errand._replace(target=new.get(), renamed=names.path_of(name))
                 result = self.run.store.keep(errand, "its folder cannot be read")
                 # of what is kept the folder's note says all
                 lines += self.tally.stored(path, result._replace(note="") if result.kept else result, known)
             else:
                 line = keep_line(known.line, before.name)
                 if not known.line.startswith("# type=skipped "):
-                    line = line if self.run.store.make_special(new, name, known.line) else optional_line(line)
+                    made = names.path_of(name) == path and self.run.store.make_special(new, name, known.line)
+                    line = line if made else optional_line(line)
                     self.run.counts.other += 1
                 lines.append(line)
         self.tally.emit(lines)
@@ -7275,6 +7485,7 @@ class Entries:
         linked: List[Linked] = []
         new: List[Tuple[int, str]] = []
         new_cost = 0
+        plain = place.names.are_plain([name for name, _, _ in files]) if old or (place.path and not place.leftovers) else True
         all_new = place.path and not place.leftovers
         for name, info, source_name in files:
             was = known.pop(name, None)
@@ -7284,7 +7495,7 @@ class Entries:
             if not stat.S_ISREG(info.st_mode):
                 self._special(place, name, SourceFile(place.source, source_name, info), was, lines)
                 continue
-            if old and was and info.st_nlink == 1 and surely_same(info, was, racy_ns):
+            if old and was and info.st_nlink == 1 and surely_same(info, was, racy_ns) and (plain or place.lies_plainly(name)):
                 linked.append((len(lines), name, SourceFile(place.source, source_name, info), was))
                 lines += was
                 if len(linked) == self.LINKS:
@@ -7294,7 +7505,7 @@ class Entries:
             if present and was and info.st_nlink == 1 and surely_same(info, was, racy_ns) and present.refer(was, info, lines):
                 continue
             moved = None if was or not place.before else self.moves.by_stat(place.before, info)
-            if was is None and all_new and info.st_nlink == 1 and moved is None:
+            if was is None and all_new and info.st_nlink == 1 and moved is None and (plain or place.lies_plainly(name)):
                 new.append((len(lines), name))
                 new_cost += info.st_size + self.NEW_COST
                 lines += ("", "")
@@ -7336,7 +7547,7 @@ class Entries:
             moved = self.moves.by_stat(place.before, errand.file.info)  # its name was another file's
         at = len(lines)
         lines += ("", "")
-        errand = errand._replace(moved=moved, target=place.new.get())
+        errand = place.put(errand)._replace(moved=moved)
         if single:
             self._send(place, errand, at, lines)
         else:
@@ -7344,9 +7555,6 @@ class Entries:
 
     def _unreadable(self, place: Place, name: str, was: Optional[Known], lines: List[str]) -> None:
         """Keep the earlier copy of an entry that cannot even be looked at, unless it was a folder then."""
-        if name in place.taken:
-            lines.append(self.tally.skipped(place.of(name), NO_SUCH_NAME))
-            return
         why = source_error(place.unreadable[name]).why
         if was is None or was.line.startswith("# type=skipped ") or place.before is None:
             return  # it is met again among the folders
@@ -7357,7 +7565,7 @@ class Entries:
         new = place.new.get()
         errand = Errand(SourceFile(place.source, name, new.own_stat()), new, place.of(name), Same.UNCHANGED, was,
                         place.before.stored(was), self.comparison.may_keep(was, place.before), place.before.name)
-        lines += self.tally.stored(place.of(name), self.run.store.keep(errand, why), was)
+        lines += self.tally.stored(errand.path, self.run.store.keep(place.put(errand), why), was)
 
     def _keep_special(self, place: Place, name: str, was: Known, why: str, lines: List[str]) -> None:
         """Keep what the earlier copy says of a link, fifo or device that cannot be read now."""
@@ -7366,29 +7574,34 @@ class Entries:
         self.run.counts.kept += 1
         self.run.counts.other += 1
         kept = keep_line(was.line, before)
-        lines.append(kept if self.run.store.make_special(place.new, name, was.line) else optional_line(kept))
+        lines.append(kept if self._make_special(place, name, was.line) else optional_line(kept))
+
+    def _make_special(self, place: Place, name: str, line: str) -> bool:
+        """Make a link, fifo or device, unless it lives in the list alone: on drives without hard links, and those that refuse its name."""
+        store = self.run.store
+        return not store.refers and place.lies_plainly(name) and store.make_special(place.new, name, line)
 
     def _send(self, place: Place, errand: Errand, at: int, lines: List[str]) -> None:
         """Have a file stored by somebody; take the result here, in order."""
         def then(result: Stored) -> None:
             self.tally.note_rot(errand, result)
             self.tally.note_move(place.before, errand, result)
-            lines[at], lines[at + 1] = self.tally.stored(errand.path, self._shared(place, errand.name, result), errand.known)
+            lines[at], lines[at + 1] = self.tally.stored(errand.path, self._shared(place, errand.path, result), errand.known)
         self.run.workers.submit(errand, then, errand.folders, errand.cost)
 
-    def _shared(self, place: Place, name: str, result: Stored) -> Stored:
+    def _shared(self, place: Place, path: str, result: Stored) -> Stored:
         """Let a large file that was stored anew, and proves to be one whose old name is gone, share what is stored of that."""
         if place.before is None or result.same not in (Same.NEW, Same.CHANGED) or result.size < MIB or result.moved or result.note:
             return result
         moved = self.moves.by_content(place.before, parse_hash_line(result.lines.hash_line)[0])
-        passing = unique_name("moved", "snapback")
         if moved is None:
             return result
         if not moved.linkable:
             self.tally.moved.append((place.before, moved.path, moved.known))
             return result
-        new, path = place.new.get(), place.of(name)
-        stored = self._reads_well(moved) and self.run.store.share_moved(moved, result.lines, new, place.of(passing))
+        new, passing = place.new.get(), unique_name("moved", "snapback")
+        name = place.names.path_of(path.rpartition("/")[2]).rpartition("/")[2]
+        stored = self._reads_well(moved) and self.run.store.share_moved(moved, result.lines, new, passing)
         if not stored:
             return result
         self.tally.moved.append((place.before, moved.path, moved.known))
@@ -7415,7 +7628,7 @@ class Entries:
                 lines[at], lines[at + 1] = result.lines[2 * nth], result.lines[2 * nth + 1]
             self.tally.plain(Same.NEW, len(new) - len(result.others), result.bytes, result.bytes, result.occupied)
             for nth, stored in result.others:
-                self.tally.stored(place.of(names[nth]), self._shared(place, names[nth], stored))
+                self.tally.stored(place.of(names[nth]), self._shared(place, place.of(names[nth]), stored))
         piece = NewFiles(place.source, place.new.get(), place.path, names)
         self.run.workers.submit(piece, then, (piece.target, place.source), cost)
 
@@ -7430,7 +7643,7 @@ class Entries:
             self.tally.toll.met(place.of(names[0]), [file.info for _, _, file, _ in linked])
             for one in refused:
                 at, name, file, was = linked[one]
-                errand = self.comparison.errand(place, name, file, was)._replace(target=place.new.get())
+                errand = place.put(self.comparison.errand(place, name, file, was))
                 lines[at], lines[at + 1] = self.tally.stored(errand.path, self.run.store.store(errand))  # counted as met
         links = Links(old, place.new.get(), names, sizes, times)
         self.run.workers.submit(links, then, (links.new, old, place.source), 16 * KIB * len(linked))
@@ -7456,14 +7669,11 @@ class Entries:
                 else:
                     lines.append(self.tally.skipped(place.of(name), err.why))
                 return
-        if not self.run.store.can_name(name):
-            lines.append(self.tally.skipped(place.of(name), NO_SUCH_NAME))
-            return
         line = special_line(kind, place.of(name), info, words + xattr_words(entry_xattrs(file.folder, file.name)))
         self.run.counts.other += 1
-        group = self.link_groups.meet(info, place.of(name)) if info.st_nlink > 1 else None
+        group = self.link_groups.meet(info, place.of(name), place.of(name)) if info.st_nlink > 1 else None
         if (self.run.store.refers or group is None or group.first == place.of(name) or not self.link_groups.link(
-                group, place.new.get(), name)) and not self.run.store.make_special(place.new, name, line):
+                group, place.new.get(), name)) and not self._make_special(place, name, line):
             line = optional_line(line)
         lines.append(line)
 
@@ -7477,7 +7687,7 @@ class Taking:
         self.new = NewFolders(run.target, run.store.refers)
         self.tops: List[Tuple[Source, Folder]] = []
         self.leftovers = [Trail(leftover) for leftover in leftovers]
-        self.names: List[Names] = []     # of the folders on the way, where a drive without hard links takes names for one
+        self.names = [FolderNames(run.store.abilities)]      # of the folders on the way
         self.comparison = Comparison(run.order, suspects, run.target)
         self.entries = Entries(run, tally, self.comparison)
         self.keeping = Keeping(run, tally, self.comparison, self.new)
@@ -7513,7 +7723,7 @@ class Taking:
         before = self.earlier.get(source.alias)
         block = before.at("") if before else None
         was = block.entries.pop(source.alias, None) if block else None
-        place = Place(parent, NewFolder(lambda: self.run.target), "", before, before.folder("") if before else None,
+        place = Place(parent, NewFolder(lambda: self.run.target), self.names[0], before, before.folder("") if before else None,
                       self._leftover_folders(()))
         info = from_top(source, parent.stat, name)
         self.entries.take(place, [(source.alias, info, name)], {source.alias: was} if was else {}, lines)
@@ -7529,7 +7739,7 @@ class Taking:
             if passed_over and (path + "/").startswith(passed_over):
                 continue
             if visit.leaving:
-                self._leave(path, metas.pop())
+                self._leave(metas.pop())
             elif visit.error is not None and path in self.entries.unseen:
                 self.entries.unseen.discard(path)
             elif visit.error is not None:
@@ -7537,7 +7747,7 @@ class Taking:
                 if not visit.parts:
                     raise SourceGone(f"the source {show(source.path)} cannot be read ({visit.error.why}): no dated copy "
                                      "was made; run as a user who may read it")
-                self.keeping.folder(path, visit.error, before)
+                self.keeping.folder(path, visit.error, before, self.names[-1])
             elif visit.folder is not None:
                 self.run.counts.excluded += len(visit.left_out)
                 # a tag that came since is no order of a person: what it hides counts as lost
@@ -7549,30 +7759,29 @@ class Taking:
                     self.run.workers.after(functools.partial(self.tally.emit, [
                         self.tally.skipped(path, NO_SUCH_NAME, of_dir=True)]))
                     continue
-                metas.append(self._enter(Place(visit.folder, new, path, before), visit))
+                metas.append(self._enter(Place(visit.folder, new, self.names[-1], before), visit))
 
     def _make(self, path: str, before: Optional[Earlier]) -> Optional[NewFolder]:
-        """Make a folder in the copy; None where the drive cannot hold its name."""
-        name = path.rpartition("/")[2]
-        if not self.run.store.can_name(name) or (self.names and self.names[-1].is_taken(name)):
-            return None
+        """Make a folder in the copy, on whose names the last of `names` looks then; None where the drive cannot hold its name."""
+        names = self.names[-1].below(path.rpartition("/")[2])
         block = before.at(path) if before else None
         try:
-            return self.new.folder(path, block is not None and block.line.startswith(DIR_LINE))
+            new = self.new.folder(names.stored, block is not None and block.line.startswith(DIR_LINE))
         except OSError as err:
-            made = err.errno != errno.EEXIST and self.new.parent(path).has(name)
+            made = err.errno != errno.EEXIST and self.new.parent(names.stored).has(names.stored.rpartition("/")[2])
             if made or "/" not in path or not name_refused(err, self.run.drive.is_there):
                 raise
             return None
+        self.names.append(names)
+        return new
 
-    def _leave(self, path: str, meta: Meta) -> None:
+    def _leave(self, meta: Meta) -> None:
         """Finish a folder of the copy when all is in it."""
-        if self.names:
-            self.names.pop()
-        folder = self.new.find(path)
+        stored = self.names.pop().stored
+        folder = self.new.find(stored)
         if folder:
-            name = path.rpartition("/")[2]
-            self.run.workers.after(functools.partial(self.run.store.finish, self.new.parent(path), folder, name, meta), keeps=2)
+            name = stored.rpartition("/")[2]
+            self.run.workers.after(functools.partial(self.run.store.finish, self.new.parent(stored), folder, name, meta), keeps=2)
 
     def _check_source(self, source: Source, top: Folder) -> None:
         """Believe that something vanished only if the source as a whole has not."""
@@ -7593,24 +7802,18 @@ class Taking:
                                        + ("; those of the copy before are kept" if xattrs else "")))
         line = dir_line(place.path, visit.info, xattrs)
         same = Same.NEW if block is None or not block.line.startswith(DIR_LINE) else (
-            Same.UNCHANGED if block.line == line else Same.CHANGED)
+            Same.UNCHANGED if stored_at(block.line, place.path) == line else Same.CHANGED)
         self.run.counts.dirs[same] += 1
         known = block.entries if block else {}
-        if place.before and known:
+        if place.before and block and known and " stored=" not in block.line:
             place = place._replace(old=place.before.folder(place.path))
-        place = place._replace(leftovers=self._leftover_folders(place.path.split("/")))
-        lines = [line]
+        place = place._replace(leftovers=self._leftover_folders(place.names.stored.split("/")), unreadable=visit.unreadable)
+        lines = [stored_at(line, place.names.stored)]
         for why in visit.unreadable.values():
             if isinstance(why, FileNotFoundError):
                 raise SourceGone(f"the disk of {show(place.source.path)} answers no more: no dated copy was made, and every earlier "
                                  "one is untouched; check it and run the same command: it carries on") from why
-        if self.run.store.refers and not self.run.store.abilities.case_sensitive:
-            names = Names(self.run.target)
-            self.names.append(names)
-            place = place._replace(taken=frozenset(name for name, info in visit.files
-                                                   if (info is None or stat.S_ISREG(info.st_mode)) and names.is_taken(name)))
-        place = place._replace(unreadable=visit.unreadable)
-        self.entries.take(place, [(name, None if name in place.taken else info, name) for name, info in visit.files], known, lines)
+        self.entries.take(place, [(name, info, name) for name, info in visit.files], known, lines)
         self.run.workers.after(functools.partial(self.tally.emit, lines))
         return meta_from(visit.info, xattrs)
 
@@ -7721,13 +7924,18 @@ def refuse_empty(order: Order, earlier: Mapping[str, Earlier]) -> None:
 
 
 class Look(NamedTuple):
-    """What a run would do: files in all, the bytes that would be stored, all bytes; the files, and what cannot be read."""
+    """What a run would do: files in all, the bytes that would be stored, all bytes; the files, and what cannot be read.
+
+    `room` is what would be stored in whole clusters of the drive; `too_large` are files of which each is more than it can hold.
+    """
 
     files: int
     bytes: int
     total: int
     entries: List[Tuple[Same, int, str]]
     notes: Notes
+    room: int = 0
+    too_large: Sequence[str] = ()
 
 
 class Sight(NamedTuple):
@@ -7776,8 +7984,9 @@ def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
 
     With a `watch` only the numbers are wanted; without one the files are listed, too, and those that cannot be read.
     """
-    files = size = total = 0
-    entries, notes = [], []  # type: List[Tuple[Same, int, str]], Notes
+    files = size = total = room = 0
+    entries, notes, too_large = [], [], []  # type: List[Tuple[Same, int, str]], Notes, List[str]
+    cluster, largest, folder_at_hand = cluster_size(drive.path), largest_file(drive.path), drive.root
     seen: Set[Stamp] = set()
     links = all(had_links(before) for before in earlier.values())
     refers = order.layout is Layout.CHANGES or (order.layout is None and not links)
@@ -7802,11 +8011,18 @@ def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
             continue
         if info.st_nlink > 1:
             seen.add(stamp(info))
+        if largest and info.st_size > largest:
+            too_large.append(path)
+            continue
         if same is not Same.DOUBTFUL:
-            size += min(info.st_size, getattr(info, "st_blocks", info.st_size) * 512 or info.st_size)
+            # what has no hard links has no files with holes, either
+            stored = info.st_size if not links else min(info.st_size, getattr(info, "st_blocks", info.st_size) * 512 or info.st_size)
+            size, room = size + stored, room + in_clusters(stored, cluster)
+            if folder is not folder_at_hand:  # which takes at least a cluster, too
+                folder_at_hand, room = folder, room + cluster
         if not watch:
             entries.append((same, info.st_size, path))
-    return Look(files, size, total, entries, notes)
+    return Look(files, size, total, entries, notes, room, too_large)
 
 
 def tree_size(top: Folder) -> int:
@@ -7888,6 +8104,8 @@ class SetRun:
         counts, notes = Counts(), self.notes
         try:
             pulse = new_pulse(expect(look.files, look.bytes), self.order.jobs)
+            if self.drive.marker:  # the names that another computer found out are kept to here
+                abilities = abilities._replace(naming=stricter(abilities.naming, self.drive.marker.naming))
             store = Store(abilities, layout, Care(pulse, flush is None), self.drive)
             with Workers(self.order.jobs, pulse, store.serve) as workers:
                 leftovers = open_real_folders(self.set_folder, left_behind[-MOST_LEFTOVERS:])
@@ -7920,7 +8138,7 @@ class SetRun:
                 "sources": {source.alias: source.path for source in self.order.sources},
                 "mounts": {source.alias: mount_point(source.path) for source in self.order.sources},
                 "tags": self.order.rules.tags, "excludes": [pattern.text for pattern in self.order.rules.patterns],
-                "drive": store.abilities._asdict(), "version": __version__}
+                "drive": store.abilities.facts(), "version": __version__}
 
     def _first_look(self, earlier: Mapping[str, Earlier], left_behind: Sequence[str], watch: Watch) -> Look:
         """Count the files of the run and the bytes that it will store; raise DriveError where they cannot fit.
@@ -7931,13 +8149,16 @@ class SetRun:
         """
         free = free_space(self.drive.path)[0]
         before = {one.name: one.manifest.end for one in earlier.values()}
-        if (len(earlier) == len(self.order.sources) or not self.order.watched) and free > sum(used_on_disks([
-                source.path for source in self.order.sources]).values()):
+        if (len(earlier) == len(self.order.sources) or not self.order.watched) and not largest_file(self.drive.path) and free > sum(
+                used_on_disks([source.path for source in self.order.sources], cluster_size(self.drive.path)).values()):
             return Look(sum(int(end["files"]) for end in before.values()), 0, 0, [], [])
         look = look_ahead(self.order, self.drive, self.set_folder, earlier, watch)
         reusable = sum(map(tree_size, open_real_folders(self.set_folder, left_behind)))
-        if look.bytes > free + reusable:
-            raise TooSmall(f"this copy does not fit on the drive {self.drive.where}: it needs {size_text(look.bytes)} and "
+        if look.too_large and self.order.foretell:
+            self.order.foretell(f"{count_text(len(look.too_large), 'file')} will be left out, as one can have 4 GiB at most on this drive, "
+                                f"which is formatted with FAT32: {first_of([show(path) for path in look.too_large])}")
+        if look.room > free + reusable:
+            raise TooSmall(f"this copy does not fit on the drive {self.drive.where}: it needs {size_text(look.room)} and "
                            f"{size_text(free)} are free; nothing was copied, and every earlier dated copy is untouched; make "
                            f"room, leave something out (--exclude), or take a larger drive{self._way_to_room()}")
         return look
@@ -8035,12 +8256,13 @@ class SetRun:
         """Pin the dated copies that have the earlier version of what suspected rot changed, once, if it still hashes right."""
         notes: Notes = []
         pulse = new_pulse(lambda _files, _bytes: None, 1)
-        for date in sorted({date for date, _path, _digest in rotten}):
+        for date in sorted({date for date, _path, _line in rotten}):
             try:
-                for path, digest in [(path, digest) for one, path, digest in rotten if one == date]:
-                    *folders, name = path.split("/")
+                for path, line in [(path, line) for one, path, line in rotten if one == date]:
+                    digest, stored = parse_hash_line(line)
+                    holder, (*folders, name) = stored_place(stored, date)
                     if date not in read_pins(self.set_folder) and hash_file(
-                            self.set_folder.child(date).reach(folders), name, pulse) == digest:
+                            self.set_folder.child(holder).reach(folders), name, pulse) == digest:
                         pin(self.set_folder, date, f"before suspected rot of {show(path)[:100]}", self.set_name)
                         notes.append(Note("", f"{date} is pinned, as it has the earlier version of {show(path)}"))
             except OSError as err:
@@ -8361,10 +8583,11 @@ class Verification:
         for block in blocks:
             while open_folders and open_folders[-1][0] and not block.path.startswith(open_folders[-1][0] + "/"):
                 self._report_strays(*open_folders.pop())
+            stored = stored_path_of(block.line) if block.path else ""
             if open_folders:
-                open_folders[-1][1].discard(block.path.rpartition("/")[2])
+                open_folders[-1][1].discard(stored.rpartition("/")[2])
             if block.line.startswith(DIR_LINE) or not block.path:
-                open_folders.append((block.path, self._check_block(trail, block)))
+                open_folders.append((block.path, self._check_block(trail, block, stored)))
         while open_folders:
             self._report_strays(*open_folders.pop())
 
@@ -8378,19 +8601,19 @@ class Verification:
             else:
                 self._find(Found.STRAY, f"{path}/{name}" if path else name)
 
-    def _check_block(self, trail: Trail, block: Block) -> Set[str]:
-        """Check one folder; give the names in it that are not in the block (subfolders, strays)."""
+    def _check_block(self, trail: Trail, block: Block, stored: str) -> Set[str]:
+        """Check one folder, which lies at `stored`; give the names in it that are not in the block (subfolders, strays)."""
         if block.path:
             meta_of(parse_keywords(block.line))
         try:
-            folder = trail.at(block.path.split("/") if block.path else ())
+            folder = trail.at(plain_parts(stored) if stored else ())
             present = dict(folder.scan())
         except OSError as err:
             if err.errno in OWN_LIMITS:
                 raise
             missing = err.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
             if missing and self.partly:
-                self._check_absent(block)
+                self._check_absent(block, stored)
                 return set()
             self._find(Found.MISSING if missing else Found.UNREADABLE, block.path, "folder: " + reason(err))
             for name, known in block.entries.items():
@@ -8398,46 +8621,49 @@ class Verification:
                     self.files += 1
                     self._find(Found.MISSING, f"{block.path}/{name}", "", parse_hash_line(known.hash_line)[0])
             return set()
-        self._check_entries(folder, block, present)
-        return set(present) - (set() if block.path else {MANIFEST, PART_NOTICE})
+        met = self._check_entries(folder, block, stored, present)
+        return set(present) - met - (set() if block.path else {MANIFEST, PART_NOTICE})
 
-    def _check_entries(self, folder: Folder, block: Block, present: Dict[str, os.stat_result]) -> None:
-        """Check what is in a folder; `present` loses what is met."""
+    def _check_entries(self, folder: Folder, block: Block, stored: str, present: Mapping[str, os.stat_result]) -> Set[str]:
+        """Check what is in a folder, which has the names `present`; give those that were met."""
         to_read: List[Tuple[Suspect, os.stat_result]] = []
+        met: Set[str] = set()
         for name, known in block.entries.items():
             path = f"{block.path}/{name}" if block.path else name
-            info = present.pop(name, None)
             if not known.hash_line:
-                self._check_special(folder, path, known, info)
+                self._check_special(folder, path, known, present.get(name))
+                met.add(name)
                 continue
             self.files += 1
-            if parse_hash_line(known.hash_line)[1] != path:
+            in_folder, _, own = parse_hash_line(known.hash_line)[1].rpartition("/")
+            if in_folder != stored:
                 self._check_elsewhere(path, known)
-                if info is not None:
-                    present[name] = info  # what has this name here is another one's, or a stray
                 continue
-            suspect = self._look(path, known, info)
-            if suspect is not None and info is not None:
-                to_read.append((suspect, info))
+            met.add(own)
+            suspect = self._look(own, path, known, present.get(own))
+            if suspect is not None:
+                to_read.append((suspect, present[own]))
         if self.by_path:
-            to_read = [(self._by_path(one, info, (self.snapshot, one.path)), info) for one, info in to_read]
+            to_read = [(self._by_path(one, info, (self.snapshot, stored, one.name)), info) for one, info in to_read]
         self.rereading.read(self.snapshot, folder, to_read, self.by_path)
         self.workers.pulse.files = self.files
         self.workers.pulse.tell()
+        return met
 
-    def _check_absent(self, block: Block) -> None:
+    def _check_absent(self, block: Block, stored: str) -> None:
         """Check the files of a folder that was not needed in this dated copy: all lie elsewhere."""
         for name, known in block.entries.items():
             path = f"{block.path}/{name}" if block.path else name
             if not known.hash_line:
                 continue
             self.files += 1
-            if parse_hash_line(known.hash_line)[1] == path:
-                self._find(Found.MISSING, path, "", parse_hash_line(known.hash_line)[0])
+            digest, place = parse_hash_line(known.hash_line)
+            if place.rpartition("/")[0] == stored:
+                self._find(Found.MISSING, path, "", digest)
             else:
                 self._check_elsewhere(path, known)
 
-    def _look(self, path: str, known: Known, info: Optional[os.stat_result]) -> Optional[Suspect]:
+    def _look(self, name: str, path: str, known: Known, info: Optional[os.stat_result]) -> Optional[Suspect]:
         """Compare a stored file's kind and size with the manifest; give it if its bytes are to be read."""
         words = parse_keywords(known.line)
         meta_of(words)  # what `restore` will need must make sense, too
@@ -8449,7 +8675,7 @@ class Verification:
         elif info.st_size != size:
             self._find(Found.DIFFERS, path, f"it has {info.st_size:,} bytes instead of {size:,}", digest)
         elif not self.quick:
-            return Suspect(path.rpartition("/")[2], path, digest, info.st_ino << 28 | int(digest[:7], 16), size + 64 * KIB)
+            return Suspect(name, path, digest, info.st_ino << 28 | int(digest[:7], 16), size + 64 * KIB)
         return None
 
     def _check_elsewhere(self, path: str, known: Known) -> None:
@@ -8466,9 +8692,9 @@ class Verification:
                 raise
             self._find(Found.MISSING, path, reason(err), digest)
             return
-        suspect = self._look(path, known, info)
+        suspect = self._look(parts[-1], path, known, info)
         if suspect is not None:
-            suspect = self._by_path(suspect._replace(name=parts[-1]), info, (snapshot, *parts))
+            suspect = self._by_path(suspect, info, (snapshot, *parts))
             self.rereading.read(self.snapshot, folder, [(suspect, info)], True)
 
     def _by_path(self, suspect: Suspect, info: os.stat_result, parts: Iterable[str]) -> Suspect:
@@ -9218,7 +9444,9 @@ def age_text(taken: Optional[datetime], now: datetime) -> str:
 def ability_lines(prepared: Prepared) -> List[str]:
     """Say in plain words what a drive can do."""
     can, space = prepared.abilities, f"Space:        {size_text(prepared.free)} free of {size_text(prepared.total)}"
-    return [space] if can is None else [
+    if can is None:
+        return [space]
+    lines = [
         space,
         "Same files:   " + ("unchanged files cost no space in later copies (hard links)" if can.hard_links else
                             "no hard links here, so a dated folder holds only what is new or changed then, and its list says in which "
@@ -9229,6 +9457,12 @@ def ability_lines(prepared: Prepared) -> List[str]:
         "Times:        " + ("exact" if can.time_step_ns <= 100 else f"the drive keeps them to {can.time_step_ns / 1e9:g} s; they are "
                             "exact in each copy's list, and when you restore"),
     ]
+    if can.naming is not Naming.BYTES or not can.exact_names:
+        lines.append("Names:        what this drive cannot hold gets a readable other name there (a%3Ab for a:b), and its own "
+                     "again when you restore")
+    if prepared.largest:
+        lines.append("Large files:  at most 4 GiB each, as the drive is formatted with FAT32; larger ones are left out, and named")
+    return lines
 
 
 def init_answer(prepared: Prepared, path: str, unheard: Sequence[str]) -> Answer:
@@ -9249,7 +9483,7 @@ def init_answer(prepared: Prepared, path: str, unheard: Sequence[str]) -> Answer
     return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
         "id": prepared.marker.id, "label": prepared.marker.label, "offline": prepared.marker.offline, "made": prepared.made,
         "free": prepared.free, "total": prepared.total,
-        "same_disk": prepared.same_disk, **(prepared.abilities._asdict() if prepared.abilities else {})})
+        "same_disk": prepared.same_disk, "largest_file": prepared.largest, **(prepared.abilities.facts() if prepared.abilities else {})})
 
 
 NOTES_SHOWN = 20
@@ -9466,11 +9700,13 @@ def preview_answer(look: Look, set_name: str, label: str, free: int) -> Answer:
     notes = together(look.notes, ALL_IN_JSON)
     problems = [one.why for one in notes if not one.path]
     problems += [f"cannot be read: {line}" for line in note_lines([one for one in notes if one.path], ALL_IN_JSON)]
-    if look.bytes > free:
-        problems.append(f"this copy would not fit: it needs {size_text(look.bytes)}, and {size_text(free)} are free on {label}")
+    too_large = [Note(path, TOO_LARGE) for path in look.too_large]
+    problems += note_lines(too_large, ALL_IN_JSON)
+    if look.room > free:
+        problems.append(f"this copy would not fit: it needs {size_text(look.room)}, and {size_text(free)} are free on {label}")
     return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
         "dry_run": True, "free": free, "files_new": new, "files_changed": changed, "files_unmodified": look.files - len(look.entries),
-        "notes": [note._asdict() for note in look.notes],
+        "notes": [note._asdict() for note in [*look.notes, *too_large]],
         "data_added": look.bytes, "total_files_processed": look.files, "total_bytes_processed": look.total, "set": set_name,
         "files": [{"path": path, "size": size, "state": same.value} for same, size, path in look.entries]})
 
@@ -10328,6 +10564,7 @@ class Scene(NamedTuple):
     clock: Callable[[], float]
     expect: Expect
     watched: bool                    # it is shown indeed
+    foretell: Callable[[str], None]  # shows a person at once what the report will say, too
 
 
 class Parser(argparse.ArgumentParser):
@@ -10523,7 +10760,7 @@ def repeating_words(args: argparse.Namespace, sources: Sequence[Source], drive: 
         words += ["--exclude-from", whole_path(text)] if is_file else ["--exclude", text]
     for name in args.exclude_if_present:
         words += ["--exclude-if-present", name]
-    for option in (*(f"keep_{rule}" for rule in Retention._fields), "min_free", "hold_at"):
+    for option in (*(f"keep_{rule}" for rule in Retention._fields), "min_free", "hold_at", "layout"):
         if getattr(args, option) is not None:
             words += ["--" + option.replace("_", "-"), getattr(args, option)]
     flags = (("--exclude-caches", args.exclude_caches), ("-x", args.one_file_system), ("--checksum", args.checksum),
@@ -10537,7 +10774,7 @@ def make_order(args: argparse.Namespace, sources: Tuple[Source, ...], scene: Sce
     rotation = read_rotation(args)
     return Order(sources, scene.now, write_papers, read_rules(args), set_name=args.set, adopt=args.adopt, checksum=args.checksum,
                  allow_empty=args.allow_empty, fresh=args.fresh, hold_at=hold_at, rotation=None if args.no_rotate else rotation,
-                 watched=scene.watched, jobs=args.jobs, layout=Layout(args.layout) if args.layout else None)
+                 watched=scene.watched, jobs=args.jobs, foretell=scene.foretell, layout=Layout(args.layout) if args.layout else None)
 
 
 def with_rotation_on(drive: Drive, order: Order, args: argparse.Namespace) -> Tuple[Order, str]:
@@ -11572,8 +11809,13 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     as_json = "--json" in words
     ending = Ending()
     shown = bool(sys.stderr) and sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not as_json
-    progress = Progress(sys.stderr, time.monotonic, shown and not {"-q", "--quiet"} & set(words), ending)
-    scene = Scene(datetime.now(timezone.utc).astimezone(), time.monotonic, progress.expect, progress.shown)
+    quiet = bool({"-q", "--quiet"} & set(words))
+    progress = Progress(sys.stderr, time.monotonic, shown and not quiet, ending)
+
+    def foretell(text: str) -> None:
+        progress.clear()
+        say(None if quiet else sys.stderr, [f"snapback: {text}"])
+    scene = Scene(datetime.now(timezone.utc).astimezone(), time.monotonic, progress.expect, progress.shown, foretell)
     with ending.heard():
         try:
             try:

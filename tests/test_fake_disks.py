@@ -120,10 +120,8 @@ plain_open = FakeOsModule.open
 def faithful_fs(fs: FakeFilesystem, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeFilesystem]:
     """The fake disk, where opening a file changes nothing of it."""
     monkeypatch.setattr(FakeOsModule, "open", faithful_open)
-    gc.freeze()  # only what this test leaves has to be looked through
     yield fs
     gc.collect()  # folders that are still open belong to this disk, and must be closed before it ends
-    gc.unfreeze()
 
 
 @pytest.fixture

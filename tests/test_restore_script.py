@@ -69,6 +69,21 @@ def test_a_whole_date_comes_back_without_python(shell: str, date: Path, source: 
 
 
 @pytest.mark.parametrize("shell", SHELLS)
+def test_names_that_the_drive_refuses_come_back_too(shell: str, source: Path, drive: Path, tmp_path: Path) -> None:
+    (source / "and a: folder?").mkdir()
+    (source / "and a: folder?" / "A").write_bytes(b"A")
+    (source / "and a: folder?" / "a").write_bytes(b"a")
+    assert ask("init", drive).code == 0
+    marker = drive / "snapback-marker.txt"
+    marker.write_text(marker.read_text().replace("names: any", "names: portable"))
+    assert ask("backup", "--set", "box", "--layout", "changes", source, drive).code == 0
+    assert not [path for path in drive.rglob("*") if ":" in path.name or "\\" in path.name]
+    done = give_back(shell, drive / "box" / dates(drive / "box")[-1], tmp_path / "back", drive)
+    assert (done.returncode, done.stderr) == (0, b""), done
+    assert described(tmp_path / "back" / source.name) == described(source)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
 def test_what_is_missing_or_damaged_is_said(shell: str, date: Path, source: Path, drive: Path, tmp_path: Path) -> None:
     stored = {path.name: path for path in (drive / "box").rglob("*") if path.is_file() and "my source" in path.parts}
     with open(stored["c\\d"], "r+b") as file:

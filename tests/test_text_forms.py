@@ -870,7 +870,7 @@ def test_a_marker_comes_back(marker: Marker) -> None:
 def test_a_marker_says_to_people_that_it_must_stay() -> None:
     assert marker_text(Marker(ID, "BLUE", "now", True)) == (
         "This file marks a backup drive of snapback. Please leave it here: without it no copies are made.\n\n"
-        f"id: {ID}\nlabel: BLUE\ncreated: now\noffline: yes\n"
+        f"id: {ID}\nlabel: BLUE\ncreated: now\noffline: yes\nnames: any\n"
     )
 
 
