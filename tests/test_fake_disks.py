@@ -1093,7 +1093,7 @@ class System(NamedTuple):
 
 WINDOWS = System(OSType.WINDOWS, "C:\\Users\\Anna", "E:\\", {
     "WINDOWS": True, "MACOS": False, "WITH_CTIME": False, "IGNORE_CASE": True, "HAS_DIR_FD": False,
-    "drive_letters": list})  # fmt: skip
+    "drive_letters": list, "volume_kind": lambda _path: "NTFS"})  # fmt: skip
 MACOS = System(OSType.MACOS, "/Users/anna", "/Volumes/STICK", {
     "WINDOWS": False, "MACOS": True, "WITH_CTIME": True, "IGNORE_CASE": False, "HAS_DIR_FD": True})  # fmt: skip
 
