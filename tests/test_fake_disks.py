@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import functools
 import gc
 import gzip
 import hashlib
@@ -1372,7 +1373,7 @@ class Kernel32:
 
 
 def as_strict_as_windows(monkeypatch: pytest.MonkeyPatch) -> StrictWindows:
-    """Let the fake Windows be as strict as real ones, without anybody having to wait; pyfakefs undoes what a fixture did of this."""
+    """Let the fake Windows be as strict as real ones, without anybody having to wait."""
     strict = StrictWindows(snapback.os)
     monkeypatch.setattr(snapback, "os", strict)
     monkeypatch.setattr(snapback, "NOFOLLOW", 0)
@@ -1385,6 +1386,13 @@ def as_strict_as_windows(monkeypatch: pytest.MonkeyPatch) -> StrictWindows:
     monkeypatch.setattr(Registry, "KEY_WOW64_64KEY", 2, raising=False)
     monkeypatch.setattr(snapback.time, "sleep", lambda _seconds: None)
     return strict
+
+
+@pytest.fixture
+def strictly(system: System) -> Iterator[Callable[[], StrictWindows]]:
+    """Return what makes the fake Windows strict: pyfakefs undoes what a fixture did of that, and must find its own again in the end."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield functools.partial(as_strict_as_windows, patch)
 
 
 on_windows = pytest.mark.parametrize("system", [WINDOWS], indirect=True, ids=[""])
@@ -1414,8 +1422,8 @@ def newest_copy(system: System) -> str:
 @on_windows
 @pytest.mark.parametrize("drive_has", [snapback.Layout.COMPLETE, snapback.Layout.CHANGES])
 def test_paths_of_any_length_are_copied_checked_given_back_and_deleted(
-        system: System, monkeypatch: pytest.MonkeyPatch, drive_has: snapback.Layout) -> None:
-    as_strict_as_windows(monkeypatch)
+        system: System, strictly: Callable[[], StrictWindows], drive_has: snapback.Layout) -> None:
+    strictly()
     add(system, "\\".join(letter * 80 for letter in "abc") + "\\letter.txt", "Dear Bob, from far below")
     add(system, "\U0001f600" * 120 + ".txt", "fewer than 248 characters, each of which counts twice")
     assert snapback.extended("\\\\nas\\anna\\" + "x" * 300) == "\\\\?\\UNC\\nas\\anna\\" + "x" * 300
@@ -1434,8 +1442,9 @@ def test_paths_of_any_length_are_copied_checked_given_back_and_deleted(
 
 
 @on_windows
-def test_what_only_a_cloud_service_has_is_named_in_one_line_and_not_downloaded(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
-    windows = as_strict_as_windows(monkeypatch)
+def test_what_only_a_cloud_service_has_is_named_in_one_line_and_not_downloaded(
+        system: System, strictly: Callable[[], StrictWindows]) -> None:
+    windows = strictly()
     documents = documents_of(system)
     for number in range(7):
         add(system, f"film {number}", "film" * 100)
@@ -1463,8 +1472,8 @@ def test_what_only_a_cloud_service_has_is_named_in_one_line_and_not_downloaded(s
 
 @on_windows
 def test_files_that_other_programs_have_open_are_named_in_one_line(
-        system: System, monkeypatch: pytest.MonkeyPatch) -> None:
-    windows = as_strict_as_windows(monkeypatch)
+        system: System, strictly: Callable[[], StrictWindows], monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = strictly()
     for number in range(9):
         add(system, f"mail box {number}", "mail")
     assert on_fake("backup", "--init", documents_of(system), system.drive).code == 0
@@ -1495,8 +1504,8 @@ def test_files_that_other_programs_have_open_are_named_in_one_line(
 
 
 @on_windows
-def test_a_virus_scanner_that_holds_what_is_new_is_waited_for(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
-    windows = as_strict_as_windows(monkeypatch)
+def test_a_virus_scanner_that_holds_what_is_new_is_waited_for(system: System, strictly: Callable[[], StrictWindows]) -> None:
+    windows = strictly()
     assert on_fake("backup", "--init", documents_of(system), system.drive).code == 0
     first = os.path.basename(newest_copy(system))
     for call, name, number in (
@@ -1522,8 +1531,9 @@ def test_a_virus_scanner_that_holds_what_is_new_is_waited_for(system: System, mo
 
 
 @on_windows
-def test_the_guard_against_ransomware_is_named_where_it_may_have_refused(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
-    windows = as_strict_as_windows(monkeypatch)
+def test_the_guard_against_ransomware_is_named_where_it_may_have_refused(
+        system: System, strictly: Callable[[], StrictWindows], monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = strictly()
     assert on_fake("backup", "--init", documents_of(system), system.drive).code == 0
     guard = "Microsoft\\Windows Defender\\Windows Defender Exploit Guard\\Controlled Folder Access"
     values: Dict[str, int] = {}
@@ -1551,8 +1561,8 @@ def test_the_guard_against_ransomware_is_named_where_it_may_have_refused(system:
 
 
 @on_windows
-def test_a_mark_read_only_hinders_no_deletion_and_comes_back_with_the_file(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
-    as_strict_as_windows(monkeypatch)
+def test_a_mark_read_only_hinders_no_deletion_and_comes_back_with_the_file(system: System, strictly: Callable[[], StrictWindows]) -> None:
+    strictly()
     os.chmod(add(system, "contract", "signed"), stat.S_IREAD)
     assert on_fake("backup", "--init", documents_of(system), system.drive).code == 0
     first = newest_copy(system)
@@ -1577,8 +1587,8 @@ def test_a_mark_read_only_hinders_no_deletion_and_comes_back_with_the_file(syste
 
 
 @on_windows
-def test_a_file_that_can_have_no_more_names_is_copied_again(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
-    windows = as_strict_as_windows(monkeypatch)
+def test_a_file_that_can_have_no_more_names_is_copied_again(system: System, strictly: Callable[[], StrictWindows]) -> None:
+    windows = strictly()
     windows.links_of_a_file = 2
     for nth in range(3):
         outcome = on_fake("backup", "--init", documents_of(system), system.drive)
@@ -1588,8 +1598,8 @@ def test_a_file_that_can_have_no_more_names_is_copied_again(system: System, monk
 
 @on_windows
 def test_no_junction_is_entered_and_a_disk_behind_one_is_named(
-        system: System, monkeypatch: pytest.MonkeyPatch) -> None:
-    windows = as_strict_as_windows(monkeypatch)
+        system: System, strictly: Callable[[], StrictWindows], monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = strictly()
     places = {"My Music": "\\\\?\\C:\\Users\\Anna\\Music", "disk": "\\\\?\\Volume{12345678-0000-0000-0000-100000000000}\\", "odd": ""}
 
     def read_link(path: str, **_: object) -> str:
