@@ -2561,7 +2561,10 @@ def patiently(call: Callable[..., None], *paths: str) -> None:
 
 
 def unmark(path: str) -> None:
-    """Take the mark "read-only" from what is to be removed or replaced on Windows; there it does no more than forbid that."""
+    """Take the mark "read-only" from what is to be removed or replaced on Windows.
+
+    Only a person can have set it there; the file's other names, in later dated copies, lose it, too.
+    """
     with contextlib.suppress(OSError):
         if not os.lstat(path).st_mode & stat.S_IWUSR:
             os.chmod(path, stat.S_IWRITE)
@@ -3810,13 +3813,11 @@ def point_latest(set_folder: Folder, name: str, owner: str) -> None:
         return
     if not set_folder.has(unique):  # Wine says that it made one, and did not
         return
-    try:
-        set_folder.rename(unique, set_folder, LATEST)
-    except PermissionError:  # Windows replaces no link to a folder
+    if WINDOWS:  # which replaces no link to a folder
         for remove in (set_folder.rmdir, set_folder.unlink):
             with contextlib.suppress(OSError):
                 remove(LATEST)
-        set_folder.rename(unique, set_folder, LATEST)
+    set_folder.rename(unique, set_folder, LATEST)
 
 
 # -- what is mounted, and on which disks --
@@ -9515,7 +9516,7 @@ NAMED_TOGETHER = 5
 
 
 def together(notes: Notes, all_are: str) -> Notes:
-    """Put files of a source that could not be read for the same reason into one note; `all_are` says where all are named."""
+    """Put files of a source that could not be read for the same reason into one note, before all others; `all_are` says where to look."""
     rest, found = [], {why: [] for why in TROUBLES}  # type: Notes, Dict[str, Notes]
     for note in notes:
         found.get(note.why.partition(";")[0], rest).append(note)
@@ -9528,7 +9529,7 @@ def together(notes: Notes, all_are: str) -> Notes:
         if files:
             lines.append(Note("", f"{count_text(len(files), 'file')} {trouble.one if len(files) == 1 else trouble.many} and "
                                   f"{'was' if len(files) == 1 else 'were'} not copied: {names}{older}; {trouble.cure}"))
-    return [*rest, *lines]
+    return [*lines, *rest]  # none of the former is to be cut off
 
 
 def group_names(snapshots: Iterable[Snapshot]) -> Dict[str, str]:

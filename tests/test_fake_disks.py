@@ -1494,7 +1494,7 @@ def test_files_that_other_programs_have_open_are_named_in_one_line(
         yield from chunks(fd, size)
     monkeypatch.setattr(snapback, "chunks", locked_within)
     outcome = on_fake("backup", documents_of(system), system.drive)
-    (secret, in_use, end) = outcome.err.splitlines()
+    (in_use, secret, end) = outcome.err.splitlines()
     assert (outcome.code, end.startswith("NOT COMPLETE - 10 things")) == (3, True), outcome
     assert secret == "Documents/secret: permission denied"
     assert in_use.startswith("9 files are open in another program and were not copied: Documents/mail box 0, "), in_use
