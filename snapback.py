@@ -2804,11 +2804,7 @@ class Trail:
 
     def at(self, parts: Sequence[str], enter: Callable[[Folder, str], Folder] = Folder.child) -> "Folder":
         """Give the folder at `parts` below the root; `enter` opens (or makes) one that is not open yet."""
-        shared = 0
-        for mine, wanted in zip(self.names, parts):
-            if mine != wanted:
-                break
-            shared += 1
+        shared = [*map(str.__eq__, self.names, parts), False].index(False)
         del self.names[shared:], self.folders[shared + 1:]
         folder = self.folders[-1] or self._reopen()
         for part in parts[shared:]:
@@ -2869,6 +2865,12 @@ def mount_point(path: str) -> str:
 def is_inside(path: str, folder: str) -> bool:
     """Tell whether an absolute path lies in a folder, or is it."""
     return (path + os.sep).startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def way_to(path: str) -> List[str]:
+    """Give the folders on the way to an absolute path, from the top down to itself, each with a separator at its end."""
+    whole = path.rstrip(os.sep) + os.sep
+    return [whole[:at + 1] for at, letter in enumerate(whole) if letter == os.sep]
 
 
 def path_parts(path: str) -> Tuple[str, ...]:
@@ -7880,12 +7882,14 @@ def find_earlier(set_folder: Folder, snapshots: Sequence[Snapshot], sources: Seq
 
 def check_sources(sources: Sequence[Source]) -> None:
     """Raise SnapbackError where a source is missing or lies in another one."""
+    places = {way_to(source.path)[-1]: source for source in sources}
     for source in sources:
         info = from_top(source, stat_path, source.path)
         if info is None:
             raise SourceGone(f"there is no {show(source.path)}: no dated copy was made; check the path, or attach its disk")
-        for other in sources:
-            if other is not source and is_inside(source.path, other.path):
+        for folder in way_to(source.path):
+            other = places.get(folder, source)
+            if other is not source:
                 raise UsageError(f"{show(source.path)} lies inside {show(other.path)}, which is copied anyway; name only one")
 
 
@@ -9543,8 +9547,11 @@ def group_names(snapshots: Iterable[Snapshot]) -> Dict[str, str]:
     names = Counter(frozenset(alias for alias, _path in group) for group in set(groups.values()))
     if sum(names.values()) < 2:
         return {}
-    return {name: ", ".join(show(alias if names[frozenset(dict(group))] == 1 else f"{alias}={path}") for alias, path in sorted(group))
-            for name, group in groups.items()}
+    named = {}
+    for name, group in groups.items():
+        alone = names[frozenset(dict(group))] == 1
+        named[name] = ", ".join(show(alias if alone else f"{alias}={path}") for alias, path in sorted(group))
+    return named
 
 
 def plan_lines(plan: Plan, groups: Mapping[str, str]) -> List[str]:

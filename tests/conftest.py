@@ -1,8 +1,8 @@
 """What every test may ask for.
 
 LOOPS       LOOPS=coarse in the environment: the longest loops try fewer of their moments, faults, files (`COARSE`, `thinned`).
-            `make check` says so to the newest of two Pythons: the oldest runs every loop in full, and what these loops
-            look for, the order of system calls, is the same on any
+            `make check` says so to the oldest of two Pythons: the newest, which is twice as fast, runs every loop in full, and
+            what these loops look for, the order of system calls, is the same on any
 HISTORIES   how many random histories are lived through (test_histories.py); nearly all of them by the newest Python, which is
             the fastest
 needs       `@pytest.mark.needs("root", "rsync")`: skipped, with the reason, where one of them is missing. Where CI=true
