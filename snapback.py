@@ -2521,6 +2521,14 @@ LINK_REFUSED = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errn
 WINDOWS_LINK_REFUSED = {1, 5, 50, 1142}
 WINDOWS_NO_SUCH_NAME = 123   # such as NAME=C:\folder taken for a path
 WINDOWS_READ_ONLY = 19
+WINDOWS_IN_USE = {32, 33}    # another program has a file open, or a part of it locked
+WINDOWS_DENIED = 5           # also while a virus scanner looks at what is in a folder that is to be renamed
+WINDOWS_WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # seconds between attempts; a virus scanner is done with a new file by then
+WINDOWS_PATH_LIMIT = 248     # a longer path of a folder is refused, and one of a file from 260 on
+EXTENDED, EXTENDED_SHARE = "\\\\?\\", "\\\\?\\UNC\\"  # before a path that may be longer
+# Attributes of what a cloud service's folder only shows (offline, recall on open, recall on data access): whoever reads it waits
+# for a download, which fills this computer's disk. Listings alone tell the second.
+IN_CLOUD, IN_CLOUD_UNOPENED = 0x441000, 0x40000
 # What Windows takes for a path, a stream of another file, or a name without its end.
 NO_NAME_ON_WINDOWS = re.compile(r'[\\/:*?"<>|\0-\x1f]|[. ]$')
 NEW_FOLDER_MODE = 0o777 if WINDOWS else 0o700  # there 0o700 is an ACL (from 3.12.4 on) that shuts out the next computer
@@ -2534,10 +2542,72 @@ NAME_REFUSED = {errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG, errno.ENOENT, er
 
 
 def is_folder(info: os.stat_result) -> bool:
-    """Tell whether `info` is of a real folder, not of a link or a Windows junction."""
+    """Tell whether `info` is of a real folder, not of a link, a Windows junction, or a disk that Windows shows in its place."""
     if not stat.S_ISDIR(info.st_mode):
         return False
-    return not (WINDOWS and getattr(info, "st_reparse_tag", 0) & 0x20000000)  # a link; OneDrive's files have others
+    return not (WINDOWS and getattr(info, "st_reparse_tag", 0) & 0x20000000)  # a link; OneDrive's folders have others
+
+
+def in_cloud(info: os.stat_result) -> bool:
+    """Tell whether what a file holds is kept only by a cloud service, such as OneDrive, which would download it to be read."""
+    return WINDOWS and bool(getattr(info, "st_file_attributes", 0) & IN_CLOUD)
+
+
+def extended(path: str) -> str:
+    """Give a path in the form that Windows takes at any length, where it is too long for the usual one."""
+    if not WINDOWS or len(path) < WINDOWS_PATH_LIMIT // 2 or path.startswith(EXTENDED):
+        return path
+    if len(path) < WINDOWS_PATH_LIMIT and max(path) < "\U00010000":  # those from there on, such as emojis, count twice
+        return path
+    path = os.path.abspath(path)  # in that form nothing is put right
+    return EXTENDED_SHARE + path[2:] if path.startswith("\\\\") else EXTENDED + path
+
+
+def usual(path: str) -> str:
+    """Give a path as people write it, without what `extended` put before it."""
+    if WINDOWS and path.startswith(EXTENDED_SHARE):
+        return "\\\\" + path[len(EXTENDED_SHARE):]
+    return path[len(EXTENDED):] if WINDOWS and path.startswith(EXTENDED) and path[5:6] == ":" else path
+
+
+def patiently(call: Callable[..., None], *paths: str) -> None:
+    """Move or remove something; on Windows again while another program, mostly a virus scanner, holds it. Raises OSError."""
+    for wait in WINDOWS_WAITS if WINDOWS else ():
+        try:
+            return call(*paths)
+        except OSError as err:
+            number = getattr(err, "winerror", None)
+            if number not in WINDOWS_IN_USE and not (number == WINDOWS_DENIED and len(paths) > 1):
+                raise
+        time.sleep(wait)
+    return call(*paths)
+
+
+def unmark(path: str) -> None:
+    """Take the mark "read-only" from what is to be removed or replaced on Windows.
+
+    Only a person can have set it there; the file's other names, in later dated copies, lose it, too.
+    """
+    with contextlib.suppress(OSError):
+        if not os.lstat(path).st_mode & stat.S_IWUSR:
+            os.chmod(path, stat.S_IWRITE)
+
+
+def open_shared(path: str) -> int:
+    """Open a file for reading as Windows lets several programs do it, each of which may delete it; OSErrors tell what is wrong."""
+    import ctypes
+    import msvcrt as real
+    system, msvcrt = ctypes, real  # type: Any, Any
+    create_file = system.WinDLL("kernel32", use_last_error=True).CreateFileW
+    read, share_all, existing, no_handle = 0x80000000, 7, 3, system.c_void_p(-1).value
+    create_file.argtypes = (system.c_wchar_p, system.c_uint32, system.c_uint32, system.c_void_p, system.c_uint32, system.c_uint32,
+                            system.c_void_p)
+    create_file.restype = system.c_void_p
+    handle = create_file(path, read, share_all, None, existing, 0, None)
+    if handle == no_handle:
+        raise system.WinError(system.get_last_error())
+    file: int = msvcrt.open_osfhandle(handle, READ_FLAGS)
+    return file
 
 
 class Folder:
@@ -2565,7 +2635,7 @@ class Folder:
         """Open a folder that a person named; here alone links are followed."""
         if HAS_DIR_FD:
             return cls(path, os.open(path, FOLDER_FLAGS))
-        if not os.path.isdir(path):
+        if not os.path.isdir(extended(path)):
             raise NotADirectoryError(errno.ENOTDIR, "not a folder", path)
         return cls(path, None)
 
@@ -2579,7 +2649,12 @@ class Folder:
         if (name in PATH_ONLY or NO_NAME_ON_WINDOWS.search(name)
                 or name.partition(".")[0].rstrip().casefold() in DEVICE_NAMES):
             raise OSError(errno.EINVAL, "no name of a file", name)
-        return os.path.join(self.path, name)
+        return extended(os.path.join(self.path, name))
+
+    @property
+    def whole(self) -> Union[int, str]:
+        """Give what names the folder itself to a call."""
+        return extended(self.path) if self.fd is None else self.fd
 
     def child(self, name: str) -> "Folder":
         """Open a subfolder; a link there, or a junction, is an error (OSError)."""
@@ -2588,7 +2663,7 @@ class Folder:
             return Folder(path, os.open(name, FOLDER_FLAGS | NOFOLLOW, dir_fd=self.fd))
         if not is_folder(os.lstat(self.at(name))):
             raise NotADirectoryError(errno.ENOTDIR, "not a folder", self.at(name))
-        return Folder(self.at(name), None)
+        return Folder(os.path.join(self.path, name), None)
 
     def reach(self, parts: Sequence[str]) -> "Folder":
         """Open a folder further down, part by part."""
@@ -2605,7 +2680,7 @@ class Folder:
 
     def own_stat(self) -> os.stat_result:
         """Look at the folder itself."""
-        return os.stat(self.path) if self.fd is None else os.fstat(self.fd)
+        return os.stat(self.whole) if self.fd is None else os.fstat(self.fd)
 
     def has(self, name: str) -> bool:
         """Tell whether there is an entry of that name, whatever it is."""
@@ -2617,11 +2692,10 @@ class Folder:
 
     def _beginning(self) -> Union[int, str]:
         """Give what is listed, at its beginning: btrfs names of an open folder only what was in it when it was last set back."""
-        if self.fd is None:
-            return self.path
-        with contextlib.suppress(OSError):  # who is not asked for a place in a folder need not know one; the listing says what is wrong
-            os.lseek(self.fd, 0, os.SEEK_SET)
-        return self.fd
+        if self.fd is not None:
+            with contextlib.suppress(OSError):  # who is not asked for a place in a folder need not know one; the listing says what is wrong
+                os.lseek(self.fd, 0, os.SEEK_SET)
+        return self.whole
 
     def names(self) -> List[str]:
         """List the names in it, by their bytes."""
@@ -2642,7 +2716,7 @@ class Folder:
                 except OSError as err:
                     gone[entry.name] = err
         if WINDOWS:
-            found = self._looked_at(found, gone)
+            found = self._looked_at(found, gone, unreadable is not None)
         still_listed = set(self.names()) if gone else set()
         for name, why in gone.items():
             if isinstance(why, FileNotFoundError) and name not in still_listed:
@@ -2654,12 +2728,18 @@ class Folder:
             unreadable[name] = why
         return found
 
-    def _looked_at(self, listed: Iterable[Tuple[str, os.stat_result]], gone: Dict[str, OSError]
+    def _looked_at(self, listed: Iterable[Tuple[str, os.stat_result]], gone: Dict[str, OSError], of_source: bool
                    ) -> List[Tuple[str, os.stat_result]]:
-        """Look at each entry itself: Windows' listings know no inode, device or links, and lag behind open files."""
+        """Look at each entry itself: Windows' listings know no inode, device or links, and lag behind open files.
+
+        That opens it, by which a cloud service may begin to download a file; the names in a folder it may well send.
+        """
         found = []
         for name, info in listed:
             try:
+                if of_source and getattr(info, "st_file_attributes", 0) & IN_CLOUD_UNOPENED and not is_folder(info):
+                    gone[name] = OSError(errno.EREMOTE, "kept only in the cloud", name)
+                    continue
                 found.append((name, self.stat(name)))
             except FileNotFoundError as err:
                 gone[name] = err
@@ -2675,11 +2755,19 @@ class Folder:
             return name not in self.names()
         return True
 
-    def open_file(self, name: str) -> int:
-        """Open a file for reading; the descriptor is the caller's to close."""
-        if not NOFOLLOW and stat.S_ISLNK(self.stat(name).st_mode):
+    def open_file(self, name: str, download: bool = True) -> int:
+        """Open a file for reading, but not to `download` it from a cloud service; the descriptor is the caller's to close."""
+        info = self.stat(name) if not NOFOLLOW else None
+        if info and stat.S_ISLNK(info.st_mode):
             raise OSError(errno.ELOOP, "it is a symbolic link", name)
-        return os.open(self.at(name), READ_FLAGS, dir_fd=self.fd)
+        if info and not download and in_cloud(info):
+            raise OSError(errno.EREMOTE, "kept only in the cloud", name)
+        try:
+            return os.open(self.at(name), READ_FLAGS, dir_fd=self.fd)
+        except PermissionError:
+            if not WINDOWS:
+                raise
+            return open_shared(self.at(name))
 
     def can_read(self, name: str) -> bool:
         """Tell, without opening a file, whether this user may read it."""
@@ -2698,15 +2786,30 @@ class Folder:
 
     def rename(self, name: str, other: "Folder", new_name: str) -> None:
         """Move an entry to another folder of the same drive; a file of the new name is replaced at once."""
-        os.replace(self.at(name), other.at(new_name), src_dir_fd=self.fd, dst_dir_fd=other.fd)
+        try:
+            os.replace(self.at(name), other.at(new_name), src_dir_fd=self.fd, dst_dir_fd=other.fd)
+        except PermissionError:
+            if not WINDOWS:
+                raise
+            unmark(other.at(new_name))
+            patiently(os.replace, self.at(name), other.at(new_name))
 
     def unlink(self, name: str) -> None:
         """Remove a file's or link's name."""
-        os.unlink(self.at(name), dir_fd=self.fd)
+        self._remove(os.unlink, name)
 
     def rmdir(self, name: str) -> None:
         """Remove an empty subfolder."""
-        os.rmdir(self.at(name), dir_fd=self.fd)
+        self._remove(os.rmdir, name)
+
+    def _remove(self, call: Callable[..., None], name: str) -> None:
+        try:
+            call(self.at(name), dir_fd=self.fd)
+        except PermissionError:
+            if not WINDOWS:
+                raise
+            unmark(self.at(name))
+            patiently(call, self.at(name))
 
     def flush(self) -> None:
         """Make new names in it survive a power cut; Windows has no such call."""
@@ -2761,13 +2864,19 @@ def stamp(info: os.stat_result) -> Stamp:
 
 def whole_path(path: str) -> str:
     """Give the absolute path, with `~` and links resolved."""
-    return os.path.realpath(os.path.expanduser(path))
+    path = os.path.expanduser(path)
+    try:
+        return usual(os.path.realpath(extended(path)))
+    except OSError:  # Wine knows no long path's links
+        if not WINDOWS:
+            raise
+        return os.path.abspath(path)
 
 
 def stat_path(path: str) -> Optional[os.stat_result]:
     """Look at a path that a person named; None where there is nothing. Raises OSError where it cannot be seen."""
     try:
-        return os.stat(path)
+        return os.stat(extended(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as err:
@@ -2867,7 +2976,7 @@ def reason(err: Exception) -> str:
     """Give the system's own words for a failure, with the name it is about; or what any other error says."""
     if not isinstance(err, OSError):
         return str(err)
-    name = f": {show(str(err.filename)[-200:])}" if err.filename is not None and not isinstance(err.filename, int) else ""
+    name = f": {show(usual(str(err.filename))[-200:])}" if err.filename is not None and not isinstance(err.filename, int) else ""
     return f"{err.strerror or type(err).__name__}{name}"
 
 
@@ -2876,14 +2985,23 @@ def is_read_only(err: OSError) -> bool:
     return err.errno == errno.EROFS or getattr(err, "winerror", None) == WINDOWS_READ_ONLY
 
 
+def is_in_use(err: OSError) -> bool:
+    """Tell whether a call failed on Windows because another program has the file open."""
+    return getattr(err, "winerror", None) in WINDOWS_IN_USE
+
+
+IN_USE = "another program has it open"
+CLOUD_ONLY = "it is kept only in the cloud"
 OWN_LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}  # this computer's trouble, not a disk's
 
 
 def source_error(err: OSError) -> SourceError:
     """Say in a person's words why a file of a source cannot be read."""
-    denied = "permission denied, or another program has it open" if WINDOWS else "permission denied"
-    words = {errno.EACCES: denied, errno.EPERM: "permission denied", errno.ENOENT: "vanished",
-             errno.ENOTDIR: "vanished", errno.ELOOP: "vanished", errno.ESTALE: "vanished",
+    of_read = WINDOWS and err.errno == errno.EACCES and getattr(err, "winerror", None) is None  # a part of it is locked
+    if is_in_use(err) or of_read:
+        return SourceError(IN_USE)
+    words = {errno.EACCES: "permission denied", errno.EPERM: "permission denied", errno.ENOENT: "vanished",
+             errno.ENOTDIR: "vanished", errno.ELOOP: "vanished", errno.ESTALE: "vanished", errno.EREMOTE: CLOUD_ONLY,
              errno.EIO: "its disk cannot read it"}
     return SourceError(words.get(err.errno or 0) or err.strerror or type(err).__name__)
 
@@ -3021,7 +3139,7 @@ def set_metadata(target: Union[int, str], meta: Meta, dir_fd: Optional[int] = No
 
 def set_folder_metadata(folder: Folder, meta: Meta) -> None:
     """Set what the disk can hold of a folder's own metadata."""
-    set_metadata(folder.path if folder.fd is None else folder.fd, meta)
+    set_metadata(folder.whole, meta)
 
 
 def target_of(fd: int, folder: Folder, name: str) -> Union[int, str]:
@@ -3094,8 +3212,11 @@ def set_link_metadata(folder: Folder, name: str, meta: Meta) -> None:
 
 
 def read_link(folder: Folder, name: str) -> str:
-    """Read where a symbolic link points."""
-    return os.readlink(folder.at(name), dir_fd=folder.fd)
+    """Read where a symbolic link, or a junction, points."""
+    try:
+        return usual(os.readlink(folder.at(name), dir_fd=folder.fd))
+    except ValueError as err:  # Windows has more kinds than Python
+        raise OSError(errno.EINVAL, "a kind of link that is not known", name) from err
 
 
 def forget_cached(fd: int) -> None:
@@ -3149,7 +3270,7 @@ def pour(fd: int, out: int, info: os.stat_result, pulse: Pulse) -> Tuple[str, in
 
 def examine(file: SourceFile, pulse: Pulse) -> Copied:
     """Read a file of a source without storing it; `changing` says that it was not steady. Raises SourceError."""
-    fd = from_source(file.folder.open_file, file.name)
+    fd = from_source(file.folder.open_file, file.name, False)
     try:
         sha = hashlib.sha256()
         for piece in read_source(fd, file.info.st_size, pulse):
@@ -3175,7 +3296,7 @@ def pour_whole(fd: int, out: int, file: SourceFile, care: Care) -> Copied:
 
 def copy_once(file: SourceFile, target: Folder, new_name: str, care: Care) -> Copied:
     """Copy one file, whether it changes meanwhile (then the result says so) or not."""
-    fd = from_source(file.folder.open_file, file.name)
+    fd = from_source(file.folder.open_file, file.name, False)
     try:
         out = target.create_file(new_name)
         try:
@@ -3258,7 +3379,7 @@ def write_small(out: int, small: Small, flush: bool) -> None:
 
 def same_bytes(fd: int, file: SourceFile, pulse: Pulse) -> Optional[Copied]:
     """Compare an open file with a file of the source, byte by byte; None where they differ or the first is unreadable."""
-    other = from_source(file.folder.open_file, file.name)
+    other = from_source(file.folder.open_file, file.name, False)
     try:
         sha, mine = hashlib.sha256(), chunks(fd, file.info.st_size)
         for piece in read_source(other, file.info.st_size, pulse):
@@ -3288,6 +3409,12 @@ def link_refused(err: OSError) -> bool:
 
 def move_to_free(folder: Folder, name: str, other: Folder, new_name: str) -> bool:
     """Move a file; False where something has the new name already, which a plain rename would replace."""
+    if WINDOWS:  # where one does not
+        try:
+            patiently(os.rename, folder.at(name), other.at(new_name))
+        except FileExistsError:
+            return False
+        return True
     try:
         folder.link(name, other, new_name)
     except FileExistsError:
@@ -3377,6 +3504,8 @@ def write_restored(fd: int, info: os.stat_result, folder: Folder, name: str, met
         finally:
             os.close(out)
         set_metadata_closed(folder, name, meta)
+        if WINDOWS and not meta.mode & stat.S_IWUSR:  # in dated copies no file has that mark: it stands in the list
+            attempt(os.chmod, folder.at(name), stat.S_IREAD)
         whole = True
         return digest, why
     finally:
@@ -3449,6 +3578,19 @@ def surely_same(info: os.stat_result, was: Known, racy_after_ns: int) -> bool:
 
 
 SPECIAL_KINDS = {stat.S_IFLNK: "link", stat.S_IFIFO: "fifo", stat.S_IFCHR: "char", stat.S_IFBLK: "block"}
+MOUNTED_THERE = "another disk is shown there, which was not copied; name it as a source of its own, or leave this folder out with --exclude"
+
+
+def kind_of_special(info: os.stat_result) -> Optional[str]:
+    """Name the kind of what is neither a file nor a folder that is entered; None for a socket. A Windows junction is a link."""
+    return "link" if stat.S_ISDIR(info.st_mode) else SPECIAL_KINDS.get(stat.S_IFMT(info.st_mode))
+
+
+def is_volume(target: str) -> bool:
+    """Tell whether a junction points to no folder but to a whole disk of Windows, which may have no letter."""
+    return WINDOWS and target.startswith(EXTENDED + "Volume{")
+
+
 KIND_BITS = {"fifo": stat.S_IFIFO, "char": stat.S_IFCHR, "block": stat.S_IFBLK}
 
 
@@ -3468,7 +3610,7 @@ def device_number(text: str) -> int:
 def same_entry(folder: Folder, name: str, words: Mapping[str, str]) -> bool:
     """Tell whether a link, fifo or device that is there already is the one that a manifest's line describes."""
     info = folder.stat(name)
-    if SPECIAL_KINDS.get(stat.S_IFMT(info.st_mode)) != words.get("type"):
+    if kind_of_special(info) != words.get("type"):
         return False
     if words["type"] == "link":
         return escape(read_link(folder, name)) == words.get("link")
@@ -3711,13 +3853,11 @@ def point_latest(set_folder: Folder, name: str, owner: str) -> None:
         return
     if not set_folder.has(unique):  # Wine says that it made one, and did not
         return
-    try:
-        set_folder.rename(unique, set_folder, LATEST)
-    except PermissionError:  # Windows replaces no link to a folder
+    if WINDOWS:  # which replaces no link to a folder
         for remove in (set_folder.rmdir, set_folder.unlink):
             with contextlib.suppress(OSError):
                 remove(LATEST)
-        set_folder.rename(unique, set_folder, LATEST)
+    set_folder.rename(unique, set_folder, LATEST)
 
 
 # -- what is mounted, and on which disks --
@@ -4230,6 +4370,33 @@ def machine_id() -> str:
     return hashlib.sha256(f"snapback {identity or 'host ' + host_name()}".encode()).hexdigest()[:32]
 
 
+def guards_folders() -> bool:
+    """Tell whether Windows keeps programs that it does not know from writing into people's folders."""
+    if not WINDOWS:
+        return False
+    import winreg as real
+    winreg: Any = real
+    for policy in ("Policies\\", ""):
+        place = f"SOFTWARE\\{policy}Microsoft\\Windows Defender\\Windows Defender Exploit Guard\\Controlled Folder Access"
+        with contextlib.suppress(OSError):
+            with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, place, 0, winreg.KEY_READ | winreg.KEY_WOW64_64KEY) as key:
+                return bool(winreg.QueryValueEx(key, "EnableControlledFolderAccess")[0] == 1)  # others only note, or guard disks
+    return False
+
+
+def refusal_cure(err: OSError) -> str:
+    """Say what helps where another program, or Windows' guard against ransomware, may have kept us from writing; else an empty text.
+
+    The guard says of a new file also that there is none.
+    """
+    if is_in_use(err):
+        return "another program, perhaps a virus scanner, has something open there: close it, or wait a little, then run the same again"
+    if err.errno not in (errno.EACCES, errno.EPERM, errno.ENOENT) or not guards_folders():
+        return ""
+    return ('"Controlled folder access" of Windows is on, and may be what refused: in Windows Security, Virus & threat protection, '
+            f"Ransomware protection, allow {show(sys.executable)} through it, then run the same command again")
+
+
 def own_folder(variable: str, on_windows: str, on_others: str) -> str:
     """Give the folder where this platform's programs of one user keep something: what a variable names, else the usual one."""
     if MACOS:
@@ -4344,7 +4511,7 @@ def leads_nowhere(path: str) -> bool:
 
 def make_folders(path: str) -> None:
     """Make a folder and those above it that are missing. Raises OSError."""
-    os.makedirs(path, mode=NEW_FOLDER_MODE)
+    os.makedirs(extended(path), mode=NEW_FOLDER_MODE)
 
 
 def new_id() -> str:
@@ -4783,7 +4950,7 @@ class Visit(NamedTuple):
 def is_cache(folder: Folder) -> bool:
     """Tell whether the CACHEDIR.TAG in a folder has the signature that makes it one."""
     try:
-        fd = folder.open_file(CACHE_TAG)
+        fd = folder.open_file(CACHE_TAG, False)
     except OSError:
         return False
     try:
@@ -5301,9 +5468,10 @@ class Drive:
                 "end other programs, or add --jobs 1, and run the same command again")
         if err.errno in {*GONE, errno.ENOMEM} or not self.is_there():
             return f"the drive {self.where} went away or failed ({why})", "attach it again and run the same command: it carries on"
-        if err.errno in (errno.EACCES, errno.EPERM):
+        cure = refusal_cure(err)
+        if err.errno in (errno.EACCES, errno.EPERM) and not cure:
             return f"this user may not write on the drive {self.where} ({why})", "run as the user who made the copies there"
-        return f"the drive {self.where} refused ({why})", ""
+        return f"the drive {self.where} refused ({why})", cure
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
@@ -7571,14 +7739,18 @@ class Entries:
     def _special(self, place: Place, name: str, file: SourceFile, was: Optional[Known], lines: List[str]) -> None:
         """Take a symbolic link, fifo or device; a socket is only counted."""
         info = file.info
-        kind = SPECIAL_KINDS.get(stat.S_IFMT(info.st_mode))
+        kind = kind_of_special(info)
         if kind is None:
             self.run.counts.sockets += 1
             return
         words = device_words(info) if kind in ("char", "block") else ""
         if kind == "link":
             try:
-                words = f" link={escape(from_source(read_link, file.folder, file.name))}"
+                target = from_source(read_link, file.folder, file.name)
+                if is_volume(target):
+                    lines.append(self.tally.skipped(place.of(name), MOUNTED_THERE))
+                    return
+                words = f" link={escape(target)}"
             except SourceError as err:
                 if was is not None and was.line.startswith("# type=link "):
                     self._keep_special(place, name, was, err.why, lines)
@@ -7917,11 +8089,12 @@ def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
         compared = known if before and not order.fresh else None
         if compared and before and surely_same(info, compared, before.racy_after_ns):
             continue
-        if not watch and not folder.can_read(name):
-            notes.append(Note(path, "permission denied"))
+        same = compare_file(file_line(info), compared, before.racy_after_ns) if compared and before else Same.NEW
+        why = CLOUD_ONLY if in_cloud(info) and same is not Same.UNCHANGED else ""
+        if not watch and (why or not folder.can_read(name)):
+            notes.append(Note(path, why or "permission denied"))
             files, total = files - 1, total - info.st_size
             continue
-        same = compare_file(file_line(info), compared, before.racy_after_ns) if compared and before else Same.NEW
         moved = moves.by_stat(before, info) if same in (Same.NEW, Same.CHANGED) and before and not order.fresh else None
         if moved and moved.linkable:
             continue  # only moved or renamed: it costs no room
@@ -8807,8 +8980,9 @@ def restoring(folder: Folder, name: str) -> Iterator[None]:
         if err.errno in NAME_REFUSED_HERE:
             raise NameRefused from err
         what = "is full" if err.errno in FULL else f"refused ({reason(err)})"
+        cure = refusal_cure(err) or "make room or take another place with --to, and run it again"
         raise TargetError(f"the disk that files are restored to {what} at {show(join_path(folder.path, name))}; the copies on "
-                          "the drive are untouched; make room or take another place with --to, and run it again") from err
+                          f"the drive are untouched; {cure}") from err
 
 
 def same_content(folder: Folder, name: str, digest: str, pulse: Pulse) -> bool:
@@ -9127,7 +9301,9 @@ def make_target(wish: Wish, drive: Drive, set_name: str) -> "Folder":
                              "(what differs there is set aside under a dated name)")
         return Folder.top(where)
     except OSError as err:
-        raise TargetError(f"{said} cannot be made or opened ({reason(err)}); take another place with --to") from err
+        cure = refusal_cure(err)
+        raise TargetError(f"{said} cannot be made or opened ({reason(err)}); {cure + ', or ' if cure else ''}take another place "
+                          "with --to") from err
 
 
 def restore(drive: Drive, set_name: str, wish: Wish, expect: Expect) -> Restored:
@@ -9444,6 +9620,40 @@ def note_lines(notes: Notes, all_are: str) -> List[str]:
     return [*lines, f"... and {rest:,} more; {all_are}"] if rest > 0 else lines
 
 
+class Trouble(NamedTuple):
+    """What many files of a source have in common that could not be read: words for one and for many of them, and the way out."""
+
+    one: str
+    many: str
+    cure: str
+
+
+TROUBLES: Mapping[str, Trouble] = {
+    IN_USE: Trouble("is open in another program", "are open in another program", "close it, and run the same command again"),
+    CLOUD_ONLY: Trouble(
+        "is kept only in the cloud (OneDrive or the like)", "are kept only in the cloud (OneDrive or the like)",
+        'in their folder\'s menu choose "Always keep on this device", wait until they are there, and run the same command again'),
+}
+NAMED_TOGETHER = 5
+
+
+def together(notes: Notes, all_are: str) -> Notes:
+    """Put files of a source that could not be read for the same reason into one note, before all others; `all_are` says where to look."""
+    rest, found = [], {why: [] for why in TROUBLES}  # type: Notes, Dict[str, Notes]
+    for note in notes:
+        found.get(note.why.partition(";")[0], rest).append(note)
+    lines = []
+    for why, files in found.items():
+        trouble, kept = TROUBLES[why], sum(";" in note.why for note in files)
+        names = ", ".join(show(note.path) for note in files[:NAMED_TOGETHER])
+        names += f", and {len(files) - NAMED_TOGETHER:,} more ({all_are})" if len(files) > NAMED_TOGETHER else ""
+        older = "; an earlier copy is kept" + (f" of {kept:,}" if len(files) > kept else "") if kept else ""
+        if files:
+            lines.append(Note("", f"{count_text(len(files), 'file')} {trouble.one if len(files) == 1 else trouble.many} and "
+                                  f"{'was' if len(files) == 1 else 'were'} not copied: {names}{older}; {trouble.cure}"))
+    return [*lines, *rest]  # none of the former is to be cut off
+
+
 def group_names(snapshots: Iterable[Snapshot]) -> Dict[str, str]:
     """Name the sources of each dated copy, with their paths where the names alone do not tell the groups; empty if there is one group.
 
@@ -9576,7 +9786,8 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str, eject
         end = f"OK - you can rely on this copy; {unplug}"
         if taken.notes or old:
             end = f"OK - you can rely on this copy, but what is said above needs attention; {unplug}"
-    problems = note_lines(taken.notes, f"all are named in its list, {MANIFEST}") + note_lines(old, ALL_IN_JSON)
+    in_list = f"all are named in its list, {MANIFEST}"
+    problems = note_lines(together(taken.notes, in_list), in_list) + note_lines(old, ALL_IN_JSON)
     if taken.hold:
         problems += hold_lines(taken.hold, parent_path(taken.path))
         end = f"ON HOLD - the dated copy was made, and every earlier one is untouched; {unplug}"
@@ -9612,9 +9823,9 @@ def preview_answer(look: Look, set_name: str, label: str, free: int) -> Answer:
     lines.append(f"Would copy {size_text(look.bytes)} to {label}, set {set_name}: {new:,} new and {changed:,} changed of "
                  f"{count_text(look.files, 'file')} ({size_text(look.total)})"
                  + (f"; {doubtful:,} would be read again, to see whether they changed" if doubtful else "") + ". Nothing was written.")
-    unreadable = [one for one in look.notes if one.path]
-    problems = [one.why for one in look.notes if not one.path]
-    problems += [f"cannot be read: {line}" for line in note_lines(unreadable, ALL_IN_JSON)]
+    notes = together(look.notes, ALL_IN_JSON)
+    problems = [one.why for one in notes if not one.path]
+    problems += [f"cannot be read: {line}" for line in note_lines([one for one in notes if one.path], ALL_IN_JSON)]
     too_large = [Note(path, TOO_LARGE) for path in look.too_large]
     problems += note_lines(too_large, ALL_IN_JSON)
     if look.room > free:
@@ -10640,7 +10851,7 @@ def read_sources(words: Sequence[str]) -> Tuple[Source, ...]:
 
 def not_preparable(place: str, err: OSError) -> DriveError:
     """Say why a folder cannot be made a drive."""
-    why, cure = f"does not let files be made in it ({err.strerror})", "check that this user may write there"
+    why, cure = f"does not let files be made in it ({err.strerror})", refusal_cure(err) or "check that this user may write there"
     if is_read_only(err):
         why, cure = "is read-only", "unlock it, or take another disk"
     elif err.errno in FULL:
