@@ -2992,8 +2992,8 @@ def set_metadata(target: Union[int, str], meta: Meta, dir_fd: Optional[int] = No
     if not WINDOWS:
         root = os.geteuid() == 0
         owned = root or meta.uid == os.geteuid()
-        now = os.stat(target, **where)
-        if now.st_gid != meta.gid or (root and now.st_uid != meta.uid):
+        now = os.fstat(target) if isinstance(target, int) else None  # a look is soon taken, a call that changes something is not
+        if (root or meta.gid != os.getegid()) and (now is None or (now.st_uid if root else meta.uid, now.st_gid) != (meta.uid, meta.gid)):
             owned = attempt(os.chown, target, meta.uid if root else -1, meta.gid, **where) and owned
         if dir_fd is None:
             for name, value in meta.xattrs.items():
