@@ -99,7 +99,7 @@ class Exit(IntEnum):
 
 MARKER = "snapback-marker.txt"
 MANIFEST = "SHA256SUMS"
-EXPIRED = "SHA256SUMS.expired"   # the list of a date that is let go, while later dates need files of it
+EXPIRED = "SHA256SUMS.expired"   # the list of a deleted date, while later dates need files of it
 TWINS = "manifests"
 FOUND = "found"              # what stood in a deleted dated copy and was in no list
 PINS = "pins"
@@ -255,7 +255,7 @@ class State(Enum):
     DAMAGED = "manifest damaged"
     INCOMPLETE = "interrupted"
     DELETING = "being deleted"
-    EXPIRED = "let go; what later dates need of it is kept"
+    EXPIRED = "deleted, but for the files that later dates need"
 
 
 class Layout(Enum):
@@ -2048,21 +2048,28 @@ def hold_notice(date: str, tripped: Any) -> str:
             "(FOLDER is the one in which this file lies)\n")
 
 
-def part_notice(date: str) -> str:
+def part_notice(set_name: str, date: str) -> str:
     """Write the notice in a dated folder that does not hold every file."""
-    return (f"This folder is not the whole of {date}: it holds the files that were new or had changed then.\n\n"
-            "What had not changed lies in the folders of earlier dates; the list of this date, SHA256SUMS, says where. Please delete\n"
-            "no dated folder by hand: later dates need what is in it.\n\n"
-            "The whole date comes back with one of these, started at the top of this drive:\n\n"
-            f"  python3 snapback.py restore {date} --drive . --to FOLDER\n"
-            f"  sh restore.sh SET/{date} FOLDER          (Linux, macOS; without Python)\n\n"
-            "SET is the name of the folder in which this one lies, FOLDER a new folder on the computer.\n")
+    return (f"This folder is a part of the dated copy {date}: it has the files that\n"
+            "were new, or had changed, at that time. In a first copy all files are new.\n\n"
+            "What had not changed is in the folders of earlier dates, and the list of this\n"
+            "one, SHA256SUMS, says where. Please delete no dated folder by hand: later dates\n"
+            "need what is in it.\n\n"
+            "To get one file back, copy it from here or, if it is not here, from the next\n"
+            "earlier date that has it. To get the whole date back, start one of these at the\n"
+            "top of this drive (FOLDER is a new folder on the computer):\n\n"
+            f"  python3 snapback.py restore {date} --drive . --set {set_name} --to FOLDER\n"
+            f"  sh restore.sh {set_name}/{date} FOLDER\n\n"
+            "The first needs Python (on Windows say py instead of python3), the second Linux\n"
+            "or macOS. Both bring back, too, what a drive cannot hold as it is: links, empty\n"
+            "folders, and names such as a:b, which may be written a%3Ab here.\n")
 
 
 def expired_notice(date: str) -> str:
-    """Write the notice in the folder of a dated copy that was let go, once nothing is in it but what later ones need."""
-    return (f"This folder is what is left of {date}, an old dated copy that was let go: it holds the files that later dates\n"
-            "need, as they had not changed since. It goes by itself when no date needs it any more; please do not delete it by hand.\n")
+    """Write the notice in the folder of an expired dated copy, once nothing is in it but what later ones need."""
+    return (f"This folder is what is left of {date}, a dated copy that was deleted:\n"
+            "it has the files that later dates need, as they had not changed since. It goes\n"
+            "by itself when no date needs it any more. Please do not delete it by hand.\n")
 
 
 def marker_text(marker: Marker) -> str:
@@ -2492,6 +2499,9 @@ PAGE = 4096
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 GONE = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ECONNABORTED, errno.ESHUTDOWN, errno.ESTALE}
+# What a file system says of its own damage; Linux alone has EUCLEAN.
+BROKEN = {errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EBADMSG)}
+WINDOWS_BROKEN = {1392, 1393}
 # "Cannot link" has many names, and none is a reason to stop: the file is copied instead.
 LINK_REFUSED = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.EINVAL,
                 errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EEXIST}
@@ -2592,9 +2602,17 @@ class Folder:
             return False
         return True
 
+    def _beginning(self) -> Union[int, str]:
+        """Give what is listed, at its beginning: btrfs names of an open folder only what was in it when it was last set back."""
+        if self.fd is None:
+            return self.path
+        with contextlib.suppress(OSError):  # who is not asked for a place in a folder need not know one; the listing says what is wrong
+            os.lseek(self.fd, 0, os.SEEK_SET)
+        return self.fd
+
     def names(self) -> List[str]:
         """List the names in it, by their bytes."""
-        return sorted(os.listdir(self.path if self.fd is None else self.fd), key=name_bytes)
+        return sorted(os.listdir(self._beginning()), key=name_bytes)
 
     def scan(self, unreadable: Optional[Dict[str, OSError]] = None) -> List[Tuple[str, os.stat_result]]:
         """List its entries with what `stat` says of each; one that vanishes in between is left out.
@@ -2603,7 +2621,7 @@ class Folder:
         one that does not exist and is listed all the same: a dying disk answers so, from memory.
         """
         gone: Dict[str, OSError] = {}
-        with os.scandir(self.path if self.fd is None else self.fd) as entries:
+        with os.scandir(self._beginning()) as entries:
             found = []
             for entry in entries:
                 try:
@@ -3319,10 +3337,13 @@ def adopt_leftover(leftover: Folder, file: SourceFile, target: Folder, new_name:
 def open_regular(folder: Folder, name: str) -> Tuple[int, os.stat_result]:
     """Open a regular file for reading: its descriptor and stat. Anything else is an OSError."""
     fd = folder.open_file(name)
-    info = os.fstat(fd)
-    if not stat.S_ISREG(info.st_mode):
-        os.close(fd)
-        raise OSError(errno.EINVAL, "it is no regular file", name)
+    try:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", name)
+    except OSError:
+        close_read(fd)
+        raise
     return fd, info
 
 
@@ -3584,8 +3605,11 @@ def name_refused(err: OSError, drive_is_there: Callable[[], bool]) -> bool:
 # -- small texts --
 
 
-def read_text(folder: Folder, name: str, limit: int = HEAD_LIMIT) -> Optional[str]:
-    """Read a small text file; None where there is none or it is larger than `limit` bytes. Raises OSError."""
+def read_text(folder: Folder, name: str, limit: int = HEAD_LIMIT, from_disk: bool = False) -> Optional[str]:
+    """Read a small text file; None where there is none or it is larger than `limit` bytes. Raises OSError.
+
+    `from_disk` if possible rather than from memory.
+    """
     try:
         fd = folder.open_file(name)
     except (FileNotFoundError, NotADirectoryError):
@@ -3594,6 +3618,8 @@ def read_text(folder: Folder, name: str, limit: int = HEAD_LIMIT) -> Optional[st
         info = os.fstat(fd)
         if not stat.S_ISREG(info.st_mode) or info.st_size > limit:
             return None
+        if from_disk:
+            forget_cached(fd)
         data = b"".join(bytes(piece) for piece in chunks(fd, info.st_size))
     finally:
         close_read(fd)
@@ -4605,7 +4631,12 @@ def open_manifest(file: BinaryIO, prove: bool = True) -> "Manifest":
 
 def manifest_file(folder: Folder, name: str = MANIFEST) -> BinaryIO:
     """Open a manifest for reading. Raises OSError, also where it is no regular file."""
-    return open(open_regular(folder, name)[0], "rb")
+    fd = open_regular(folder, name)[0]
+    try:
+        return open(fd, "rb")
+    except OSError:
+        close_read(fd)
+        raise
 
 
 def unpacked_twin(set_folder: Folder, name: str) -> Iterator[bytes]:
@@ -4687,8 +4718,14 @@ class ManifestWriter:
     """
 
     def __init__(self, folder: Folder, twins: Folder, twin: str) -> None:
-        self.fd, self.twin_fd = folder.create_file(MANIFEST), twins.create_file(twin)
-        self.open_fds = [self.fd, self.twin_fd]
+        self.fd = folder.create_file(MANIFEST)
+        self.open_fds = [self.fd]
+        try:
+            self.twin_fd = twins.create_file(twin)
+        except OSError:
+            close_read(self.fd)
+            raise
+        self.open_fds.append(self.twin_fd)
         self.packer = zlib.compressobj(1, zlib.DEFLATED, GZIP)  # higher levels measured: 4 times slower for 15 % less
         self.sha = hashlib.sha256()
         self.waiting: List[str] = []
@@ -5271,9 +5308,9 @@ class Workers:
 # --- 10. Jobs ----------------------------------------------------------------------------------
 
 
-def read_marker(root: Folder) -> Optional[Marker]:
+def read_marker(root: Folder, from_disk: bool = False) -> Optional[Marker]:
     """Read the marker of a drive; None where there is none. Raises OSError where the drive fails."""
-    text = read_text(root, MARKER)
+    text = read_text(root, MARKER, from_disk=from_disk)
     return parse_marker(text) if text is not None else None
 
 
@@ -5302,42 +5339,48 @@ class Drive:
         self.root = Folder(self.path, None)
 
     def is_there(self) -> bool:
-        """Look at the root and the marker anew: same device, same folder, same id."""
+        """Look at the root and the marker anew: same device, same folder, same id; a dead disk goes on giving what is in memory."""
         try:
             info = stat_path(self.path)
             if info is None or not is_same_folder(self.path, info, self.info):
                 return False
-            return not self.marker or read_marker(Folder.top(self.path)) == self.marker
+            return not self.marker or read_marker(Folder.top(self.path), from_disk=True) == self.marker
         except OSError:
             return False
 
     def check(self) -> None:
         """Raise DriveError unless the drive is still there; asked before each publishing and each deletion."""
         if not self.is_there():
-            raise DriveError(f"the drive {self.where} went away; {self.safe}; attach it again and run the same command: it carries on")
+            raise DriveError(f"the drive {self.where} went away or failed; {self.safe}; attach it again and run the same command: it "
+                             "carries on")
 
     def trouble(self, err: OSError, missing: int = 0) -> DriveError:
         """Turn a failed call on the drive into a sentence; `missing` bytes would still have been needed."""
-        safe = self.safe
         if err.errno in FULL:
             with contextlib.suppress(OSError):  # it may be names that there is no room for
                 missing = missing if missing > free_space(self.path)[0] else 0
             much = f" (about {size_text(missing)} more are needed)" if missing > 0 else ""
-            return DriveError.of_full(f"the drive {self.where} is full{much}; {safe}; make room on it or take a larger one, then run "
+            return DriveError.of_full(f"the drive {self.where} is full{much}; {self.safe}; make room on it or take a larger one, then run "
                                       "the same command again: it carries on with what was already copied")
+        what, way_out = self._diagnose(err)
+        return DriveError("; ".join(part for part in (what, self.safe, way_out) if part))
+
+    def _diagnose(self, err: OSError) -> Tuple[str, str]:
+        """Say what a failed call on the drive, which is not full, comes from, and what to do."""
+        why = reason(err)
         if is_read_only(err):
-            return DriveError(f"the drive {self.where} is read-only; {safe}; check it, attach it "
-                              "again and run the same command: it carries on")
-        if err.errno in OWN_LIMITS:
-            return DriveError(f"this computer let no more files be opened, or had no memory left ({reason(err)}); {safe}; end other "
-                              "programs, or add --jobs 1, and run the same command again")
-        if err.errno in GONE or not self.is_there():
-            return DriveError(f"the drive {self.where} went away or failed ({reason(err)}); {safe}; attach it again and run the "
-                              "same command: it carries on")
+            return f"the drive {self.where} is read-only", "check it, attach it again and run the same command: it carries on"
+        if err.errno in BROKEN or getattr(err, "winerror", None) in WINDOWS_BROKEN:
+            return f"the file system on the drive {self.where} is broken ({why})", (
+                "let the system repair it (chkdsk on Windows, First Aid on macOS, fsck on Linux), then run: snapback.py verify")
+        if err.errno in OWN_LIMITS and (err.errno != errno.ENOMEM or self.is_there()):  # ext4 says so of a disk that is gone
+            return f"this computer let no more files be opened, or had no memory left ({why})", (
+                "end other programs, or add --jobs 1, and run the same command again")
+        if err.errno in {*GONE, errno.ENOMEM} or not self.is_there():
+            return f"the drive {self.where} went away or failed ({why})", "attach it again and run the same command: it carries on"
         if err.errno in (errno.EACCES, errno.EPERM):
-            return DriveError(f"this user may not write on the drive {self.where} ({reason(err)}); {safe}; "
-                              "run as the user who made the copies there")
-        return DriveError(f"the drive {self.where} refused ({reason(err)}); {safe}")
+            return f"this user may not write on the drive {self.where} ({why})", "run as the user who made the copies there"
+        return f"the drive {self.where} refused ({why})", ""
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
@@ -5375,6 +5418,16 @@ def marker_gone(path: str) -> str:
     """Say that dated copies are there, and no marker."""
     return (f"{show(path)} holds dated copies, but its marker, {MARKER}, is gone: nothing was done; if this is your backup drive, run: "
             f"snapback.py init {shell_word(path)} (the dated copies stay as they are)")
+
+
+def not_there(path: str) -> DriveAbsent:
+    """Say that a drive which was only to be read is not where it was named."""
+    known = known_drives().get(whole_path(path))
+    if known:
+        return DriveAbsent(f"the drive {show(known.get('label', ''))} is not attached at {show(path)}; attach it and run the same command")
+    if stat_path(whole_path(path)) is None:
+        return DriveAbsent(f"there is no folder {show(path)}; attach the drive, or check the path")
+    return DriveAbsent(f"{show(path)} has neither a marker nor dated copies; attach the drive, or check the path")
 
 
 def open_drive(path: str) -> Drive:
@@ -5514,7 +5567,7 @@ def prepare_drive(path: str, label: str, offline: bool, created: str, papers: Ca
 
 
 def describe_expired(folder: Folder, name: str) -> Snapshot:
-    """Read the first and last line of a dated copy that was let go; whatever is wrong with them, it is none any more. Raises OSError."""
+    """Read the first and last line of an expired dated copy; whatever is wrong with them, it is none any more. Raises OSError."""
     try:
         with manifest_file(folder, EXPIRED) as file:
             manifest = open_manifest(file, prove=False)
@@ -6685,8 +6738,7 @@ class StoredNew(NamedTuple):
 
 
 NO_SUCH_NAME = "the drive cannot hold a name like this, or takes it for another one"
-TOO_LARGE = ("it is larger than 4 GiB, the most that a drive formatted with FAT32 holds in one file; format the drive as exFAT, which "
-             "erases it, or take another one")
+TOO_LARGE = "it is larger than 4 GiB, the most that a FAT32 drive holds; exFAT holds it, but formatting erases the drive"
 TOO_LARGE_THERE = "it is larger than the drive takes; take another drive for it"
 
 
@@ -8091,7 +8143,7 @@ class SetRun:
             abilities = try_drive(target)
             layout = self.order.layout or (Layout.COMPLETE if abilities.hard_links else Layout.CHANGES)
             if layout is Layout.CHANGES:
-                write_text(target, PART_NOTICE, part_notice(name), self.set_name)
+                write_text(target, PART_NOTICE, part_notice(self.set_name, name), self.set_name)
             writer = ManifestWriter(target, self.twins, name + ".gz" + INCOMPLETE)
         counts, notes = Counts(), self.notes
         try:
@@ -8148,8 +8200,8 @@ class SetRun:
         look = look_ahead(self.order, self.drive, self.set_folder, earlier, watch)
         reusable = sum(map(tree_size, open_real_folders(self.set_folder, left_behind)))
         if look.too_large and self.order.foretell:
-            self.order.foretell(f"{count_text(len(look.too_large), 'file')} will be left out, as one can have 4 GiB at most on this drive, "
-                                f"which is formatted with FAT32: {first_of([show(path) for path in look.too_large])}")
+            self.order.foretell(f"{count_text(len(look.too_large), 'file')} will be left out, as this is a FAT32 drive, which holds 4 GiB "
+                                f"at most in one: {first_of([show(path) for path in look.too_large])}")
         if look.room > free + reusable:
             raise TooSmall(f"this copy does not fit on the drive {self.drive.where}: it needs {size_text(look.room)} and "
                            f"{size_text(free)} are free; nothing was copied, and every earlier dated copy is untouched; make "
@@ -8191,12 +8243,15 @@ class SetRun:
         if ready.put_off or not ready.plan.remove:
             return ""
         number = count_text(len(ready.plan.remove), "older dated copy", "older dated copies")
-        return (f"; to let go of {number}, first look and then run it without -n: snapback.py rotate -n --keep-last 1 --keep-monthly 12 "
+        return (f"; to delete {number}, first look and then run it without -n: snapback.py rotate -n --keep-last 1 --keep-monthly 12 "
                 f"--keep-yearly 10 --drive {shell_word(self.drive.path)} --set {self.set_name}")
 
     def _publish(self, name: str, target: Folder, writer: ManifestWriter, facts: Mapping[str, Any],
                  flush: Optional[Flushing]) -> None:
-        """Make the finished copy a dated copy: all bytes flushed, manifest last, then the rename."""
+        """Make the finished copy a dated copy: all bytes flushed, manifest last, then the rename, flushed too.
+
+        A failing disk may take a rename and forget it: until that is flushed there is no new dated copy to speak of.
+        """
         writer.settle()
         if flush:
             flush.finish()
@@ -8205,13 +8260,18 @@ class SetRun:
         target.flush()
         self.drive.check()
         self.set_folder.rename(name + INCOMPLETE, self.set_folder, name)
+        try:
+            self.set_folder.flush()
+        except OSError:
+            with contextlib.suppress(OSError):
+                self.set_folder.rename(name, self.set_folder, name + INCOMPLETE)
+            raise
 
     def _after_publishing(self, name: str, facts: Mapping[str, Any], left_behind: Sequence[str],
                           flush: Optional[Flushing]) -> Tuple[Notes, bool]:
         """Do what a whole dated copy can do without: a failure here is told, and mended by the next run."""
         notes: Notes = []
         try:
-            self.set_folder.flush()
             self.twins.rename(name + ".gz" + INCOMPLETE, self.twins, name + ".gz")
             self.twins.flush()
             remove_unique(self.set_folder, self.set_name)
@@ -8231,7 +8291,7 @@ class SetRun:
                 flush_memory(self.set_folder.fd)  # the new name too, before anybody is told that the drive may be unplugged
         except (OSError, DriveError) as err:
             why = reason(err)
-            return [*notes, Note("", f"the dated copy is whole, but tidying up after it failed ({why})")], False
+            return [*notes, Note("", f"the dated copy is whole, but tidying up after it failed ({why}); the next run does that")], False
         return notes, True
 
     def rotate(self, expect: Expect) -> Optional[Rotated]:
@@ -9116,7 +9176,8 @@ class Landing:
             with restoring(folder, name):
                 if not outcome.in_place and outcome.digest != piece.digest:
                     folder.rename(piece.passing, folder, free_name(folder, name, ".damaged", neighbours))
-                    self._miss(piece.path, Found.DIFFERS, outcome.why or "its bytes are not those that were written", piece.digest)
+                    kind = Found.UNREADABLE if outcome.why else Found.DIFFERS
+                    self._miss(piece.path, kind, outcome.why or "its bytes are not those that were written", piece.digest)
                     return
                 if not outcome.in_place:
                     self._put_in_place(piece)
@@ -9294,6 +9355,7 @@ def restore(drive: Drive, set_name: str, wish: Wish, expect: Expect) -> Restored
                 run = Restoration(set_folder, target, wish._replace(paths=paths), workers)
                 run.run(manifest)
         except ManifestDamaged as err:
+            drive.check()
             raise DamagedCopy(f"the list of {wish.snapshot} is damaged ({err}) and so is its second list: nothing can be proved; take "
                               "another date or, to have the files as they lie there, copy the folder itself") from err
         if run.landing.findings:
@@ -9348,25 +9410,30 @@ def drives_answer(answers: Mapping[str, Tuple[str, Answer]]) -> Answer:
 
 def recovery_text(marker: Marker) -> str:
     """Write the recovery plan: plain words, for a bad day, on a strange computer."""
+    other_names = "" if marker.naming is Naming.BYTES else """
+  This drive cannot hold every name: a:b.txt, say, may be a%3Ab.txt here. The
+  commands below bring the right names back.
+"""
     return f"""{RECOVERY_TITLE}
 
 This drive ({show(marker.label)}) holds dated copies of folders, made by snapback.
 Each computer has a folder here, and in it each date has a folder, such as
 2026-11-22_231507 (22 November 2026, 23:15:07), with plain folders and files:
 nothing is packed or hidden. A dated folder is a whole copy, unless there is a
-file {PART_NOTICE} in it: then it has only what was new
-or changed then, and the rest lies in the folders of earlier dates.
+file {PART_NOTICE} in it: then it has only what was new or had
+changed, and the rest lies in the folders of earlier dates.
 
 TO GET ONE FILE BACK
   Open the folder of the computer, then the folder of the date (or, if it is
   not there, of an earlier one), and copy the file to the computer before you
   open it. Please do not change or delete anything in the dated folders:
   several dates share the same file.
-
+{other_names}
   If a folder will not open, it belongs to another user: open it as administrator.
 
 TO GET EVERYTHING BACK
-  With Python 3.8 or newer, which checks every file on the way:
+  With Python 3.8 or newer (on Windows say py instead of python3), which checks
+  every file on the way:
       python3 snapback.py list --drive .
       python3 snapback.py restore latest --drive . --to ~/restored
   Without Python, on Linux or macOS (COMPUTER and DATE are folders here):
@@ -9519,19 +9586,16 @@ def ability_lines(prepared: Prepared) -> List[str]:
     lines = [
         space,
         "Same files:   " + ("unchanged files cost no space in later copies (hard links)" if can.hard_links else
-                            "no hard links here, so a dated folder holds only what is new or changed then, and its list says in which "
-                            "earlier folder the rest lies"),
-        "Permissions:  " + ("kept on the drive" if can.modes else "not kept by this drive; they are kept in each copy's list, "
-                            "and come back when you restore"),
+                            "stored once: a dated folder has only what is new or has changed"),
+        "Permissions:  " + ("kept on the drive" if can.modes else "kept in each copy's list, and come back when you restore"),
         "Links:        " + ("kept on the drive" if can.symlinks else "kept in each copy's list, and come back when you restore"),
-        "Times:        " + ("exact" if can.time_step_ns <= 100 else f"the drive keeps them to {can.time_step_ns / 1e9:g} s; they are "
-                            "exact in each copy's list, and when you restore"),
+        "Times:        " + ("exact" if can.time_step_ns <= 100 else
+                            f"to {can.time_step_ns / 1e9:g} s on the drive, exact in each list and when you restore"),
     ]
     if can.naming is not Naming.BYTES or not can.exact_names:
-        lines.append("Names:        what this drive cannot hold gets a readable other name there (a%3Ab for a:b), and its own "
-                     "again when you restore")
+        lines.append("Names:        some are changed there (a:b to a%3Ab), and come back on restore")
     if prepared.largest:
-        lines.append("Large files:  at most 4 GiB each, as the drive is formatted with FAT32; larger ones are left out, and named")
+        lines.append("Large files:  4 GiB at most, as it is a FAT32 drive; larger ones are named")
     return lines
 
 
@@ -9542,12 +9606,11 @@ def init_answer(prepared: Prepared, path: str, unheard: Sequence[str]) -> Answer
              f"{show(path)} is a backup drive already, called {label}; nothing was changed.")
     lines = [first, *ability_lines(prepared)]
     if prepared.same_disk:
-        lines.append("Same disk:    it is on the disk of this computer's own files: copies there help against mistakes, not when that "
-                     "disk dies")
+        lines.append("Same disk:    this computer's own: it helps with mistakes, not if that disk dies")
     instead = ", in the place of the one it had" if prepared.made and prepared.has_copies else ""
     lines += ["", f"It has dated copies already:  snapback.py list --drive {shell_word(path)}" if prepared.has_copies else
               f"Next, make a dated copy:  snapback.py backup ~/Documents {shell_word(path)}",
-              f"Its section in {SETTINGS}, for runs by themselves{instead}:  [drive {prepared.marker.id}]"]
+              f"Its section in {SETTINGS}, for runs by themselves{instead}:", f"  [drive {prepared.marker.id}]"]
     problems = [*prepared.notes, *(f"{option} had no effect, as the drive keeps what its marker says; to change that, edit {MARKER} there"
                                    for option in unheard)]
     return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
@@ -9680,8 +9743,8 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str, eject
         lines.append("; ".join(f"{count:,} {words}" for count, words in asides if count))
     lines += [f"{label} lies inside {show(source)}: nothing that is on it was copied" for source in taken.inside]
     if taken.full_size:
-        lines.append(f"{label} has no hard links, so each whole dated copy takes its full size there; without --layout complete only what "
-                     "has changed would")
+        lines.append(f"{label} cannot share files between dates, so each whole copy takes its full size; without --layout complete only "
+                     "what is new or has changed is stored")
     lines += rotated_lines(taken.rotated) if taken.rotated else []
     if schedule:
         lines += ["From now on, by hand or from cron:", "  " + schedule]
@@ -9788,7 +9851,7 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
     for name, (snapshots, bad, pins, _hold) in sets.items():
         groups = group_names(snapshots)
         lines.append(f"{name} on {drive}")
-        lines.append(f"  {'date':<20} {'files':>10} {'size':>8} {'new':>8}  age")
+        lines.append(f"  {'date':<20} {'files':>10} {'size':>8} {'room':>8}  age")
         for one in snapshots:
             taken = parse_time(str(one.header.get("taken", "")))
             if one.state is State.WHOLE:
@@ -9796,7 +9859,7 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
                 lines.append(f"  {one.name:<20} {end['files']:>10,} {size_text(end['bytes']):>8} "
                              f"{size_text(end.get('occupied', end.get('added', 0))):>8}  {age_text(taken, now)}"
                              + (f"; {groups[one.name]}" if one.name in groups else "")
-                             + ("; some files could not be read" if end.get("skipped") or end.get("kept") else "")
+                             + ("; not all files could be read or stored" if end.get("skipped") or end.get("kept") else "")
                              + (f"; {bad[one.name]:,} found damaged" if one.name in bad else "")
                              + ("; pinned" if one.name in pins else ""))
                 if pins.get(one.name):
@@ -9932,9 +9995,14 @@ def passed_over(when: str, snapshot: str) -> List[str]:
     return [f"There is no dated copy of {show(when)}; the newest before it is {snapshot}"]
 
 
+MAY_BE_FAILING = "the disk may be failing: attach it again and run"
+
+
 def after_damage(checked: Checked) -> List[str]:
     """Say what becomes of what a verification found damaged, and what a person can do."""
     then = []
+    if any(one.kind is Found.UNREADABLE for one in checked.damage):
+        then.append(f"{MAY_BE_FAILING} verify once more before you believe it")
     if any(one.digest for one in checked.damage):
         then.append("the next backup stores good copies of what the source still has" if checked.noted else
                     "this could not be noted, so the next backup does not know of it: run verify again before it")
@@ -10012,8 +10080,10 @@ def restore_answer(done: Restored, snapshot: str, asides: Sequence[str], seconds
     problems += note_lines(done.notes, ALL_IN_JSON)
     code = Exit.DAMAGED if done.findings else Exit.ATTENTION if done.notes else Exit.DONE
     if done.findings:
+        unread = any(one.kind is Found.UNREADABLE for one in done.findings)
+        again = f"{MAY_BE_FAILING} the same command with --merge, or " if unread else ""
         problems.append(f"NOT OK - {count_text(len(done.findings), 'file')} could not be given back whole; what could be read of a "
-                        "damaged file stands beside its name with .damaged; try another date for it")
+                        f"damaged file stands beside its name with .damaged; {again}try another date for it")
     elif done.notes:
         problems.append("Everything else was restored, and every file's checksum was right")
     else:
@@ -11206,7 +11276,7 @@ def drive_at_hand(args: argparse.Namespace) -> Optional[Tuple[Drive, str]]:
         if found:
             return found
     if args.drive:
-        raise DriveAbsent(f"there is no folder {show(args.drive)}; attach the drive, or check the path")
+        raise not_there(args.drive)
     return None
 
 
@@ -11245,12 +11315,22 @@ def no_set(drive: Drive, named: str, sets: Sequence[str], closed: Sequence[str])
     return f"no set {quoted(named)} on {drive.label}; {there}" if named else f"on {drive.label} {there}"
 
 
+def sets_on(drive: Drive) -> Tuple[List[str], List[str]]:
+    """List the sets on a drive, and those that this user may not read; a drive that went away may look empty.
+
+    Raises DriveAbsent where neither a marker nor any set is, DriveError, OSError.
+    """
+    sets, closed = list_sets(drive.root)
+    if not drive.marker and not sets and not closed:
+        raise not_there(drive.path)
+    drive.check()
+    return sets, closed
+
+
 def list_drive(drive: Drive, named: str, now: datetime) -> Answer:
     """List the dated copies on one drive."""
     with drive.guarded():
-        sets, closed = list_sets(drive.root)
-        if not drive.marker and not sets and not closed:
-            raise DriveAbsent(f"{show(drive.path)} has neither a marker nor dated copies; attach the drive, or check the path")
+        sets, closed = sets_on(drive)
         wanted = [one for one in sets if not named or one == named]
         if named and not wanted:
             raise UsageError(no_set(drive, named, sets, closed))
@@ -11262,6 +11342,7 @@ def list_drive(drive: Drive, named: str, now: datetime) -> Answer:
             held = held_by(snapshots, read_accepted(folder))
             found[name] = Listed(snapshots, {date: count for date, count in bad.items() if folder.has(date)}, read_pins(folder),
                                  hold_lines(held_text(held), folder.path) if held else ())
+        drive.check()
         return list_answer(found, closed if not named else (), drive.label, now)
 
 
@@ -11292,8 +11373,8 @@ def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
 
 
 def choose_set(drive: Drive, named: str) -> str:
-    """Choose the set that a command means. Raises UsageError where several could be meant, or none is there."""
-    sets, closed = list_sets(drive.root)
+    """Choose the set that a command means. Raises UsageError where several could be meant, or none is there; DriveError."""
+    sets, closed = sets_on(drive)
     if named:
         if named not in sets:
             raise UsageError(no_set(drive, named, sets, closed))
@@ -11304,6 +11385,15 @@ def choose_set(drive: Drive, named: str) -> str:
     if len(mine) == 1:
         return mine[0]
     raise UsageError(no_set(drive, "", sets, closed))
+
+
+def copies_on(drive: Drive, named: str) -> Tuple[str, List[Snapshot]]:
+    """Give the set that a command means and all that is in it. Raises UsageError, DriveError."""
+    with drive.guarded():
+        set_name = choose_set(drive, named)
+        snapshots = survey(drive.root.child(set_name))
+        drive.check()  # a drive that went away meanwhile may look empty
+    return set_name, snapshots
 
 
 def add_status(parser: Parser) -> None:
@@ -11363,7 +11453,12 @@ def run_status(args: argparse.Namespace, scene: Scene) -> Answer:
     drives = settings.drives or tuple(DriveSettings(name, path=seen.path) for name, seen in seen_drives().items())
     sources, name, anyones = read_sources(settings.sources), args.set or settings.set_name, False
     if args.drive:
-        marker = open_drive(args.drive).marker
+        try:
+            marker = open_drive(args.drive).marker
+        except MarkerGone:
+            raise
+        except DriveAbsent as absent:
+            raise not_there(args.drive) from absent
         named = [one for one in drives if marker and one.id == marker.id]
         drives = ((named[0] if named else DriveSettings(marker.id if marker else ""))._replace(path=whole_path(args.drive)),)
         sources, name, anyones = (sources, name, False) if named else ((), args.set, True)
@@ -11385,13 +11480,13 @@ def add_verify(parser: Parser) -> None:
 def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `verify`."""
     drive, named = open_to_read(args)
-    with drive.guarded():
-        set_name = choose_set(drive, named)
-        snapshots = survey(drive.root.child(set_name))
+    set_name, snapshots = copies_on(drive, named)
     chosen = [choose_snapshot(args.when, snapshots)] if args.when else [
         one for one in snapshots if one.state in (State.WHOLE, State.DAMAGED)]
     if not chosen:
         raise UsageError(f"there is no dated copy on {drive.label} yet")
+    with drive.guarded():
+        others = [name for name in list_sets(drive.root)[0] if name != set_name]
     began = scene.clock()
     order = Check(set_name, tuple(one.name for one in chosen), not args.when, args.quick, args.jobs, scene.now)
     files, new = ([int(one.end.get(word, 0)) for one in chosen] for word in ("files", "added"))
@@ -11399,7 +11494,6 @@ def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
     checked = verify(drive, order, scene.expect(sum(files) if args.quick else 0, 0 if args.quick else size))
     noted, note = note_check(drive, order, checked)
     look_after(drive, set_name, scene.now)
-    others = [name for name in list_sets(drive.root)[0] if name != set_name]
     answer = verify_answer(checked._replace(noted=noted), order, others, scene.clock() - began, note)
     return answer._replace(lines=[*passed_over(args.when, chosen[0].name), *answer.lines])
 
@@ -11431,9 +11525,10 @@ def default_target(date: str, merging: bool) -> str:
 def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `restore`."""
     drive, named = open_to_read(args)
-    with drive.guarded():
-        set_name = choose_set(drive, named)
-        snapshots = survey(drive.root.child(set_name))
+    set_name, snapshots = copies_on(drive, named)
+    if newest_whole(snapshots) is None and any(one.state is State.DAMAGED for one in snapshots):
+        raise DamagedCopy(f"no dated copy in {set_name} on the drive {drive.where} has a list that can be read; the drive may be failing: "
+                          "attach it again and run the same command, or copy files from its folders by hand")
     exact = any(one.name == args.when for one in snapshots)
     chosen = choose_snapshot(args.when, snapshots if exact else holding([slashes(path) for path in args.paths], snapshots))
     wish = Wish(chosen.name, tuple(args.paths), args.to or default_target(chosen.name, args.merge),
@@ -11457,7 +11552,7 @@ def open_to_tend(args: argparse.Namespace) -> Tuple[Drive, str]:
     if not drive.marker and list_sets(drive.root)[0]:
         raise DriveAbsent(marker_gone(drive.path))
     if not drive.marker:
-        raise DriveAbsent(f"no marker on {show(drive.path)}, so nothing is written or deleted there; attach the drive, or check the path")
+        raise not_there(drive.path)
     with drive.guarded():
         name = choose_set(drive, named)
         owner = set_owner(drive.root, name)

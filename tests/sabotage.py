@@ -64,7 +64,7 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "4: the marker is read again before publishing",
-        "            return not self.marker or read_marker(Folder.top(self.path)) == self.marker\n",
+        "            return not self.marker or read_marker(Folder.top(self.path), from_disk=True) == self.marker\n",
         "            return True\n",
         "test_fake_disks.py::test_a_drive_that_is_swapped_in_the_middle_gets_no_dated_copy",
     ),
@@ -856,9 +856,101 @@ ROWS: Sequence[Row] = (
         "test_sources.py::test_a_number_that_no_reader_believes_is_never_given",
     ),
     Row(
-        "11: a check asks the system to read from the drive",
-        "        if from_disk:\n            forget_cached(fd)\n",
+        "1: a rename that a failing disk took and did not keep publishes nothing",
+        "            self.set_folder.flush()\n        except OSError:\n            with contextlib.suppress(OSError):\n"
+        "                self.set_folder.rename(name, self.set_folder, name + INCOMPLETE)\n            raise\n",
+        "            self.set_folder.flush()\n        except OSError:\n            pass\n",
+        "test_dying_drives.py::test_whatever_happens_while_a_copy_is_made_what_was_announced_is_there_and_the_next_run_gets_there[ext4]",
+    ),
+    Row(
+        "1: what was not published for good has no final name",
+        "            with contextlib.suppress(OSError):\n"
+        "                self.set_folder.rename(name, self.set_folder, name + INCOMPLETE)\n",
         "",
+        "test_dying_drives.py::test_a_copy_that_could_not_be_published_for_good_is_none",
+    ),
+    Row(
+        "8: a dead disk's marker is not believed from memory",
+        "read_marker(Folder.top(self.path), from_disk=True)",
+        "read_marker(Folder.top(self.path))",
+        "test_dying_drives.py::test_a_dead_disk_is_not_believed_to_be_there_because_its_marker_is_in_memory[ext4]",
+    ),
+    Row(
+        "8: a drive that went away while its copies were listed is not called empty",
+        "        drive.check()  # a drive that went away meanwhile may look empty\n",
+        "",
+        "test_dying_drives.py::test_a_drive_that_went_away_while_it_was_looked_at_is_not_called_empty[restore latest]",
+    ),
+    Row(
+        "8: a drive that went away before its sets were listed is not called empty",
+        "attach the drive, or check the path\")\n    drive.check()\n",
+        "attach the drive, or check the path\")\n",
+        "test_dying_drives.py::test_a_drive_that_went_away_while_it_was_looked_at_is_not_called_empty[verify]",
+    ),
+    Row(
+        "8: a list that went away with its drive is not called damaged",
+        "        except ManifestDamaged as err:\n            drive.check()\n",
+        "        except ManifestDamaged as err:\n",
+        "test_dying_drives.py::test_a_drive_that_went_away_while_it_was_looked_at_is_not_called_empty[restore latest]",
+    ),
+    Row(
+        "8: lists that cannot be read are not taken for no copies",
+        "    if newest_whole(snapshots) is None and any(",
+        "    if False and any(",
+        "test_dying_drives.py::test_lists_that_cannot_be_read_are_not_taken_for_no_copies",
+    ),
+    Row(
+        "8: a broken file system is to be repaired",
+        "        if err.errno in BROKEN or",
+        "        if False or",
+        "test_dying_drives.py::test_what_is_wrong_with_a_disk_is_told_from_what_is_wrong_with_the_computer",
+    ),
+    Row(
+        "8: ext4's lack of memory may be a disk that is gone",
+        "in {*GONE, errno.ENOMEM} or not",
+        "in GONE or self.root.fd is None and not",
+        "test_dying_drives.py::test_a_disk_that_is_gone_is_no_lack_of_memory",
+    ),
+    Row(
+        "8: a write that failed for a moment, and was told to somebody else, fails the run",
+        "        if libc.syncfs(root.fd) != 0:",
+        "        if libc.syncfs(root.fd) != 0 and False:",
+        "test_dying_drives.py::test_a_device_that_fails_writes_for_a_moment_is_noticed[xfs]",
+    ),
+    Row(
+        "8: what cannot be read makes verify doubt the disk",
+        "    if any(one.kind is Found.UNREADABLE for one in checked.damage):",
+        "    if False:",
+        "test_dying_drives.py::test_a_spot_that_cannot_be_read_makes_verify_and_restore_doubt_the_disk",
+    ),
+    Row(
+        "8: what cannot be read makes restore doubt the disk",
+        "kind = Found.UNREADABLE if outcome.why else Found.DIFFERS",
+        "kind = Found.DIFFERS",
+        "test_dying_drives.py::test_a_spot_that_cannot_be_read_makes_verify_and_restore_doubt_the_disk",
+    ),
+    Row(
+        "8: a drive that went away is not kept busy by the list that was begun",
+        "        except OSError:\n            close_read(self.fd)\n            raise\n",
+        "        except OSError:\n            raise\n",
+        "test_dying_drives.py::test_a_call_that_fails_leaves_no_file_open_on_the_drive",
+    ),
+    Row(
+        "8: a drive that went away is not kept busy by the list that was read",
+        "        return open(fd, \"rb\")\n    except OSError:\n        close_read(fd)\n",
+        "        return open(fd, \"rb\")\n    except OSError:\n",
+        "test_dying_drives.py::test_a_call_that_fails_leaves_no_file_open_on_the_drive",
+    ),
+    Row(
+        "8: a drive that went away is not kept busy by the file that was opened",
+        "            raise OSError(errno.EINVAL, \"it is no regular file\", name)\n    except OSError:\n        close_read(fd)\n",
+        "            raise OSError(errno.EINVAL, \"it is no regular file\", name)\n    except OSError:\n",
+        "test_dying_drives.py::test_a_call_that_fails_leaves_no_file_open_on_the_drive",
+    ),
+    Row(
+        "11: a check asks the system to read from the drive",
+        "            forget_cached(fd)\n        for piece in chunks",
+        "            pass\n        for piece in chunks",
         "test_verify.py::test_the_system_is_asked_to_read_every_file_from_the_drive",
     ),
     Row(
@@ -1384,6 +1476,12 @@ ROWS: Sequence[Row] = (
         "test_unattended.py::test_a_nearly_full_drive_needs_attention",
     ),
     Row(
+        "13: a drive that is away is told as absent, not as one without copies",
+        "    if not drive.marker and not sets and not closed:\n        raise not_there(drive.path)\n",
+        "",
+        "test_command_line.py::test_a_drive_that_is_away_is_told_so_by_every_command_that_reads",
+    ),
+    Row(
         "13: no line of a history breaks a run",
         "parse_time(str(one.get(\"time\")))",
         "parse_time(one.get(\"time\", \"\"))",
@@ -1738,6 +1836,12 @@ ROWS: Sequence[Row] = (
         "                parts = plain_parts(path)\n                try:\n                    trail.at",
         "                parts = tuple(path.split(\"/\"))\n                try:\n                    trail.at",
         "test_changes.py::test_a_list_of_a_date_that_was_let_go_leads_no_deletion_out_of_it",
+    ),
+    Row(
+        "1: an open folder of btrfs is listed with what was put into it since",
+        "            os.lseek(self.fd, 0, os.SEEK_SET)\n",
+        "            pass\n",
+        "test_drives.py::test_a_drive_that_can_hold_everything_does",
     ),
     Row(
         "4 changes: a date that was let go is none",

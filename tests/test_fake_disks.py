@@ -423,9 +423,9 @@ def test_the_marker_says_what_it_is(computer: Computer) -> None:
     assert on_fake("init", "--label", "BLUE STICK", "--offline", "/media/stick").code == 0
     text = read("/media/stick/snapback-marker.txt").decode()
     found = dict(re.findall(r"^(\w+): (.*)$", text, re.MULTILINE))
-    assert found.keys() == {"id", "label", "created", "offline"}
+    assert found.keys() == {"id", "label", "created", "offline", "names"}
     assert re.fullmatch("[0-9a-f]{32}", found["id"])
-    assert (found["label"], found["offline"]) == ("BLUE STICK", "yes")
+    assert (found["label"], found["offline"], found["names"]) == ("BLUE STICK", "yes", "any")
     assert re.match("This file marks a backup drive.*leave it here", text)
 
 
@@ -874,15 +874,15 @@ def test_a_folder_that_only_sounds_like_a_synchronised_one_is_fine(computer: Com
 
 
 def test_init_says_what_to_do_next(computer: Computer, stick: str) -> None:
-    section = f"Its section in snapback.ini, for runs by themselves:  [drive {marker_id(stick)}]"
-    assert on_fake("init", stick).out.splitlines()[-2:] == [f"Next, make a dated copy:  snapback.py backup ~/Documents {stick}", section]
+    section = ["Its section in snapback.ini, for runs by themselves:", f"  [drive {marker_id(stick)}]"]
+    assert on_fake("init", stick).out.splitlines()[-3:] == [f"Next, make a dated copy:  snapback.py backup ~/Documents {stick}", *section]
     computer.back_up(computer.documents, stick)
     there = f"It has dated copies already:  snapback.py list --drive {stick}"
-    assert on_fake("init", stick).out.splitlines()[-2:] == [there, section]
+    assert on_fake("init", stick).out.splitlines()[-3:] == [there, *section]
     os.unlink(stick + "/snapback-marker.txt")
-    *_, has_copies, section = on_fake("init", stick).out.splitlines()
-    instead = f"for runs by themselves, in the place of the one it had:  [drive {marker_id(stick)}]"
-    assert (has_copies, section.endswith(instead)) == (there, True)
+    said = on_fake("init", stick).out.splitlines()[-3:]
+    instead = "Its section in snapback.ini, for runs by themselves, in the place of the one it had:"
+    assert said == [there, instead, f"  [drive {marker_id(stick)}]"]
 
 
 def test_init_changes_nothing_where_there_is_a_marker(computer: Computer, stick: str) -> None:
