@@ -4174,7 +4174,7 @@ def largest_file(path: str) -> int:
 
 def is_far(path: str) -> bool:
     """Tell whether each call to the disk that holds a path may take long, as on a network. macOS does not tell: there it may."""
-    return MACOS or is_network(Mounted("", mount_kind(os.path.realpath(path))))
+    return MACOS or is_network(Mounted("", mount_kind(whole_path(path))))
 
 
 def worker_count(asked: int, far: bool) -> int:
@@ -4187,7 +4187,7 @@ def worker_count(asked: int, far: bool) -> int:
 
 def is_same_folder(path: str, now: os.stat_result, then: os.stat_result) -> bool:
     """Tell whether what is at a path is still the folder that it was; the device decides where inode numbers change by themselves."""
-    return now.st_dev == then.st_dev and (now.st_ino == then.st_ino or is_far(path) or mount_kind(os.path.realpath(path)) in NUMBERLESS)
+    return now.st_dev == then.st_dev and (now.st_ino == then.st_ino or is_far(path) or mount_kind(whole_path(path)) in NUMBERLESS)
 
 
 # -- flushing --
