@@ -346,7 +346,7 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "10: merging does not go on where a link leads",
-        "        if merging and is_real_folder(join_path(current_folder(), name)):\n",
+        "        if merging and is_real_folder(path):\n",
         "        if merging:\n",
         "test_restore.py::test_merging_does_not_go_on_where_a_link_leads",
     ),
@@ -1327,7 +1327,7 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "by itself: one drive's failure does not stop the others",
-        "            answers[one.id] = Answer(err.code, (), [str(err)], {\"error\": str(err), \"busy\": isinstance(err, Locked)})\n",
+        "            answers[one.id] = Answer(err.code, (), [str(err)], {\"error\": str(err), \"busy\": isinstance(err, Locked), \"full\": is_full(err)})\n",
         "            raise\n",
         "test_unattended.py::test_one_drives_failure_does_not_stop_the_others",
     ),
@@ -1729,7 +1729,7 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "fresh-every: without room for a fresh copy one that shares is made",
-        "        if not fresh_by_rule or not (err.full or isinstance(err, TooSmall)):\n",
+        "        if not fresh_by_rule or not is_full(err):\n",
         "        if True:\n",
         "test_unattended.py::test_without_room_for_a_fresh_copy_one_that_shares_files_is_made",
     ),
