@@ -4189,20 +4189,6 @@ def largest_file(path: str) -> int:
     return FAT_FILE if (volume_kind(path) if WINDOWS else mount_kind(path)) in ("vfat", "msdos", "FAT32", "FAT") else 0
 
 
-IN_MEMORY = {"tmpfs", "ramfs", "devtmpfs", "overlay"}    # no place for copies: it is empty after the next start
-
-
-def spare_places() -> List[Tuple[str, int]]:
-    """List the tops of local disks that are not this computer's own, where copies could go, and the bytes that are free there."""
-    found, own, kinds = [], system_disks(), {one.place: one.kind for one in mounts()}
-    for place in local_places(mounts()):
-        with contextlib.suppress(OSError):
-            spare = kinds.get(place) not in IN_MEMORY and bool(disks_of(place)) and not disks_of(place) & own
-            if os.access(place, os.W_OK) and (spare or is_taken(join_path(place, MARKER))):
-                found.append((place, free_space(place)[0]))
-    return found
-
-
 def is_far(path: str) -> bool:
     """Tell whether each call to the disk that holds a path may take long, as on a network. macOS does not tell: there it may."""
     return MACOS or is_network(Mounted("", mount_kind(whole_path(path))))
@@ -4654,6 +4640,20 @@ def own_text() -> str:
 def is_taken(path: str) -> bool:
     """Tell whether there is anything at a path, be it a link that leads nowhere."""
     return os.path.lexists(path)
+
+
+IN_MEMORY = {"tmpfs", "ramfs", "devtmpfs", "overlay"}    # no place for copies: it is empty after the next start
+
+
+def spare_places() -> List[Tuple[str, int]]:
+    """List the tops of local disks that are not this computer's own, where copies could go, and the bytes that are free there."""
+    found, own, kinds = [], system_disks(), {one.place: one.kind for one in mounts()}
+    for place in local_places(mounts()):
+        with contextlib.suppress(OSError):
+            spare = kinds.get(place) not in IN_MEMORY and bool(disks_of(place)) and not disks_of(place) & own
+            if os.access(place, os.W_OK) and (spare or is_taken(join_path(place, MARKER))):
+                found.append((place, free_space(place)[0]))
+    return found
 
 
 def is_real_folder(path: str) -> bool:

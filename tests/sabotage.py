@@ -1327,7 +1327,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "by itself: one drive's failure does not stop the others",
-        "            answers[one.id] = Answer(err.code, (), [str(err)], {\"error\": str(err), \"busy\": isinstance(err, Locked), \"full\": is_full(err)})\n",
+        "            answers[one.id] = Answer(err.code, (), [str(err)], "
+        "{\"error\": str(err), \"busy\": isinstance(err, Locked), \"full\": is_full(err)})\n",
         "            raise\n",
         "test_unattended.py::test_one_drives_failure_does_not_stop_the_others",
     ),
