@@ -2025,6 +2025,42 @@ ROWS: Sequence[Row] = (
         "test_doctor.py::test_what_would_hinder_backups_is_found_with_its_cure",
     ),
     Row(
+        "menu: without settings no copy is offered",
+        "        if not find_settings(\"\"):\n            return [get",
+        "        if False:\n            return [get",
+        "test_menu.py::test_the_bad_day",
+    ),
+    Row(
+        "menu: nothing is let go unless a person says so",
+        ".facts.get(\"remove\") and self.talk.agrees(\"Let go of these for ever?\", False)",
+        ".facts.get(\"remove\")",
+        "test_menu.py::test_a_full_stick",
+    ),
+    Row(
+        "menu: Ctrl-C is an answer",
+        "        except (KeyboardInterrupt, UnicodeDecodeError, OSError) as err:\n",
+        "        except (UnicodeDecodeError, OSError) as err:\n",
+        "test_menu.py::test_whoever_leaves_is_let_go_politely_and_nothing_was_changed",
+    ),
+    Row(
+        "setup: nothing is done unless a person agrees",
+        "            if not scene.talk.agrees(\"Shall it?\", True):\n                raise Left\n",
+        "            scene.talk.agrees(\"Shall it?\", True)\n",
+        "test_menu.py::test_who_does_not_agree_in_the_end_has_changed_nothing",
+    ),
+    Row(
+        "setup: earlier settings stay beside the new ones",
+        "        folder.rename(name, folder, aside)\n    write_text(folder, name, text, \"setup\")",
+        "        pass\n    write_text(folder, name, text, \"setup\")",
+        "test_menu.py::test_setting_up_again_keeps_what_is_not_said_and_the_earlier_settings_beside_the_new_ones",
+    ),
+    Row(
+        "setup: a synchronised folder is said to be no backup",
+        "                    if service:\n                        self.talk.tell(f\"{show(one.path)} is sync",
+        "                    if False:\n                        self.talk.tell(f\"{show(one.path)} is sync",
+        "test_menu.py::test_a_synchronised_folder_is_copied_and_said_to_be_no_backup",
+    ),
+    Row(
         "8: what was stored on a drive without hard links is not stored again",
         "if can.counts_links or not can.hard_links else ():",
         "if can.counts_links else ():",

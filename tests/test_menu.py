@@ -15,9 +15,10 @@ from typing import Callable, Dict, List, Tuple
 import pexpect
 import pytest
 
+import snapback
 from conftest import SNAPBACK, Mount
 from test_unattended import Programs
-from trees import dates
+from trees import ask, dates
 
 pytestmark = pytest.mark.needs("linux")
 
@@ -95,6 +96,10 @@ SET_UP: Tuple[Tuple[str, str], ...] = (
 
 def set_up(anna: Person) -> List[Tuple[str, str]]:
     return [(question.replace("{home}", str(anna.home)), answer.replace("{stick}", str(anna.stick))) for question, answer in SET_UP]
+
+
+def settings_of(home: Path) -> Path:
+    return home / ".config" / "snapback" / "snapback.ini"
 
 
 def test_the_first_hour_with_a_stick(anna: Person, programs: Programs) -> None:
@@ -196,9 +201,71 @@ def test_a_poor_or_a_small_terminal_is_enough(anna: Person, size: Tuple[int, int
     assert "\x1b" not in shown
 
 
+def test_who_does_not_agree_in_the_end_has_changed_nothing(anna: Person) -> None:
+    shown = anna.runs(*set_up(anna)[:6], ("Shall it? (yes or no) [yes]", "no"), (ON, "^D"))
+    assert "Nothing was changed." in shown
+    assert list(anna.stick.iterdir()) == []
+    assert not settings_of(anna.home).exists()
+
+
 def test_a_synchronised_folder_is_copied_and_said_to_be_no_backup(anna: Person) -> None:
     (anna.home / "Dropbox").mkdir()
     answers = set_up(anna)
     answers[1] = (answers[1][0], "~/Dropbox")
     shown = " ".join(anna.runs(*answers[:2], ("synchronised by Dropbox. That is no backup", "^D"), (ON, "^D")).split())
     assert "So it is good to copy it here, too." in shown
+
+
+# --- Setting up by options ------
+
+
+def test_every_answer_can_be_given_as_an_option(anna: Person) -> None:
+    outcome = ask("setup", anna.home / "Documents", f"photos={anna.home}/Pictures", "--drive", anna.stick, "--label", "BLUE",
+                  "--every", "12h", "--keep-daily", "5", "--install", "--yes")
+    assert (outcome.code, outcome.err) == (0, ""), outcome
+    settings = snapback.load_settings(str(settings_of(anna.home)))
+    assert settings.sources == (f"{anna.home}/Documents", f"photos={anna.home}/Pictures")
+    (drive,) = settings.drives
+    assert (drive.label, drive.path, str(drive.every), drive.rotation.retention.daily) == ("BLUE", str(anna.stick), "12h", 5)
+    assert "--if-due -q" in (anna.stick.parent / "crontab").read_text()
+    assert ask("backup").code == 0
+
+
+def test_setting_up_again_keeps_what_is_not_said_and_the_earlier_settings_beside_the_new_ones(anna: Person) -> None:
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--keep-daily", "5", "--yes").code == 0
+    more = "notify = no\non-result = /usr/bin/tell me\nexclude = *.tmp\nset = box"
+    text = settings_of(anna.home).read_text().replace("notify = yes", more)
+    settings_of(anna.home).write_text(text)
+    (anna.stick.parent / "other").mkdir()
+    outcome = ask("setup", "--drive", anna.stick.parent / "other", "--every", "2d", "--yes")
+    assert (outcome.code, "the earlier ones are beside them, in snapback.ini.before" in outcome.out) == (0, True), outcome
+    settings = snapback.load_settings(str(settings_of(anna.home)))
+    assert (settings.notify, settings.on_result, settings.patterns, settings.set_name) == (
+        False, ("/usr/bin/tell", "me"), ((False, "*.tmp"),), "box")
+    assert [str(one.every) for one in settings.drives] == ["1d", "2d"]
+    assert settings_of(anna.home).with_name("snapback.ini.before").read_text() == text
+
+
+def test_what_is_often_left_out_stands_ready_to_be_chosen(anna: Person) -> None:
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--yes").code == 0
+    text = settings_of(anna.home).read_text()
+    for wanted in ("exclude =", "    *.tmp", "    Downloads/"):
+        text = text.replace("#" + wanted, wanted)
+    settings_of(anna.home).write_text(text)
+    assert snapback.load_settings(str(settings_of(anna.home))).patterns == ((False, "*.tmp"), (False, "Downloads/"))
+
+
+@pytest.mark.parametrize(("words", "text"), [
+    (["{docs}"], "say where to copy to"),
+    (["{docs}", "--drive", "{place}/nowhere"], "there is no folder"),
+    (["{home}/nowhere", "--drive", "{stick}"], "there is no"),
+    (["{docs}", "--drive", "{docs}/Letters"], "lies inside"),
+    (["{docs}", "--drive", "{stick}", "--every", "sometimes"], "sometimes"),
+    (["{docs}", "--drive", "{stick}", "--keep-last", "many"], "many"),
+])
+def test_an_answer_that_is_none_changes_nothing(anna: Person, words: List[str], text: str) -> None:
+    outcome = ask("setup", "--yes", *[word.format(docs=anna.home / "Documents", home=anna.home, place=anna.stick.parent, stick=anna.stick)
+                                      for word in words])
+    assert (outcome.code in (1, 2), text in outcome.err, outcome.err.count("\n")) == (True, True, 1), outcome
+    assert not settings_of(anna.home).exists()
+    assert list(anna.stick.iterdir()) == []
