@@ -12840,11 +12840,19 @@ class Menu:
         """Make dated copies by the settings; where a drive is full, or a set on hold, ask what is to be done."""
         self.talk.tell("Your folders are copied to each of your drives that is attached. Older copies stay, as long as your settings keep "
                        "them.")
-        for one in self.perform(["backup"]).facts.get("drives", ()):
+        done = self._do(["backup"], "not every drive has a new copy; earlier copies are as they were")
+        for one in done.facts.get("drives", ()):
             if one.get("full"):
                 self._make_room(one)
             elif one.get("hold"):
                 self._explain_hold(one)
+
+    def _do(self, words: Sequence[str], otherwise: str) -> Done:
+        """Carry out a command; where it fails as a whole, say in the end what that means."""
+        done = self.perform(words)
+        if done.code in (Exit.FAILED, Exit.USAGE, Exit.LOCKED, Exit.ABSENT, Exit.INTERRUPTED):
+            self.talk.tell(f"NOT OK - {otherwise}")
+        return done
 
     def _where(self, one: Mapping[str, Any]) -> List[str]:
         """Give the options that name a drive of the settings, where it is now."""
@@ -12857,14 +12865,14 @@ class Menu:
                        "This is what would be let go:", "")
         if self.perform([*strict, "-n"]).facts.get("remove") and self.talk.agrees("Let go of these for ever?", False):
             self.perform(strict)
-            self.perform(["backup"])
+            self._do(["backup"], "there is still no new copy; earlier copies are as they were")
 
     def _explain_hold(self, one: Mapping[str, Any]) -> None:
         self.talk.tell("", f"On {one['label']} nothing old is deleted at present, as much of what was there before is gone or has other "
                        "content. After a big tidying up that is right. If you know of none, it may be ransomware: then unplug the drive "
                        "now, and look for help before you attach it to this computer again.")
         if self.talk.agrees("Was it you who changed so much?", False):
-            self.perform(["accept", *self._where(one)])
+            self._do(["accept", *self._where(one)], "nothing was changed")
 
     def am_i_safe(self) -> None:
         """Say how each drive stands."""
@@ -12896,7 +12904,7 @@ class Menu:
                 ("newest", "the newest copy"), ("all", "all copies (this may take hours)"), ("nothing", "nothing now")])
             words = ["verify", *(["latest"] if what == "newest" else []), "--drive", found[0].path, "--set", found[1]]
             if what != "nothing":
-                self.perform(words)
+                self._do(words, "not everything could be read; no copy was changed")
 
     def get_back(self) -> None:
         """Let a date and something in it be chosen, and give it back into a new folder."""
@@ -12988,7 +12996,7 @@ class Menu:
         target = default_target(date, False, desktop or expand_path("~", ""))
         self.talk.tell("", "What you get back is a copy in a new folder; nothing on this computer is overwritten.")
         where = user_path(self.talk.ask("Into which new folder?", target))
-        done = self.perform([*words, "--to", where])
+        done = self._do([*words, "--to", where], "not everything came back; what is on the drive is as it was")
         if done.code in (Exit.DONE, Exit.ATTENTION) and open_folder(whole_path(where)):
             self.talk.tell("The folder is being opened.")
 
@@ -12997,8 +13005,8 @@ class Menu:
         if find_settings("") and self.talk.choose("Settings:", [
                 ("look", "look whether anything would hinder copies"), ("change", "answer the questions again")]) == "look":
             self.perform(["doctor"])
-        elif self.perform(["setup"]).facts.get("changed") and self.talk.agrees("Make the first copy now?", True):
-            self.perform(["backup"])
+        elif self._do(["setup"], "nothing is set up").facts.get("changed") and self.talk.agrees("Make the first copy now?", True):
+            self._do(["backup"], "there is no copy yet")
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
