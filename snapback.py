@@ -6221,10 +6221,10 @@ class Rotating:
             return Rotated(plan, put_off=SOMEBODY_READS if names else "")
         drive.safe = "no dated copy on it was touched but those that the plan drops"
         before = free_space(drive.path)[0]
-        files = sum(int(one.end.get("files", 0)) for one in present if one.name in names)
         if expired or any(one.header.get("layout") == Layout.CHANGES.value for one in present):
-            notes = self._let_go(set_folder, present, names, begun, spare)
+            notes = self._expire_or_delete(set_folder, present, names, begun, spare)
         else:
+            files = sum(int(one.end.get("files", 0)) for one in present if one.name in names)
             notes = self._delete(set_folder, names, begun, spare, files)
         set_folder.flush()
         flush = whole_flush(drive.root)
@@ -6235,18 +6235,18 @@ class Rotating:
                               "is protected, or the last of its month"))
         return Rotated(plan, self.removed, max(0, free_space(drive.path)[0] - before), self.found, [*notes, *self.failed])
 
-    def _let_go(self, set_folder: Folder, present: Sequence[Snapshot], names: Sequence[str], begun: Collection[str],
+    def _expire_or_delete(self, set_folder: Folder, present: Sequence[Snapshot], names: Sequence[str], begun: Collection[str],
                 spare: Sequence[str]) -> Notes:
-        """Delete dated copies of a set in which later ones need files of earlier ones: those of the plan, then one by one for room."""
+        """Delete dated copies of a set in which later ones may need their files: those of the plan, then one by one for room."""
         at_once = [name for name in names if name not in begun and name not in spare]
-        notes = [*self._delete(set_folder, begun, begun, (), 0), *self._let_go_together(set_folder, present, at_once)]
+        notes = [*self._delete(set_folder, begun, begun, (), 0), *self._expire_together(set_folder, present, at_once)]
         for name in spare:
             if self.rotation.min_free.is_there(*settled_space(self.drive.root)):
                 break
-            notes += self._let_go_together(set_folder, present, [name])
+            notes += self._expire_together(set_folder, present, [name])
         return notes
 
-    def _let_go_together(self, set_folder: Folder, present: Sequence[Snapshot], wanted: Sequence[str]) -> Notes:
+    def _expire_together(self, set_folder: Folder, present: Sequence[Snapshot], wanted: Sequence[str]) -> Notes:
         """Expire dated copies, all of them before the first file goes, as they may need each other's; then remove what nobody needs."""
         dropped, notes = [], []  # type: List[str], Notes
         for name in wanted:
@@ -6402,6 +6402,8 @@ class StoredFile(NamedTuple):
 class Earlier:
     """The dated copy that a source is compared with: its manifest, read side by side with the walk."""
 
+    MOST_TRAILS = 8      # several folders of each are kept open
+
     def __init__(self, manifest: Manifest, name: str, set_folder: Folder, aliases: Set[str]) -> None:
         self.manifest, self.name, self.aliases = manifest, name, aliases
         self.blocks = read_blocks(manifest.lines())
@@ -6465,8 +6467,6 @@ class Earlier:
         """Go on to the end."""
         while self.block is not None:
             self.pass_by()
-
-    MOST_TRAILS = 8      # several folders of each are kept open
 
     def folder(self, path: str) -> Optional[Folder]:
         """Open the folder on the drive; None where a person has removed it."""
@@ -7230,7 +7230,7 @@ class Moves:
 class Keeping:
     """Keeps what the earlier copy has of a folder that cannot be read now."""
 
-    def __init__(self, run: Run, tally: Tally, comparison: Comparison, new: "NewFolders") -> None:
+    def __init__(self, run: Run, tally: Tally, comparison: Comparison, new: NewFolders) -> None:
         self.run, self.tally, self.comparison, self.new = run, tally, comparison, new
 
     def folder(self, path: str, error: SourceError, before: Optional[Earlier], above: FolderNames) -> None:
@@ -7302,13 +7302,13 @@ class Present:
     def refer(self, known: Known, info: os.stat_result, lines: List[str]) -> bool:
         """Write the lines of a file that lies where the earlier copy says; False where it is not there, or takes a closer look."""
         line = refer(known.hash_line, self.before.name)
-        folder, _, name = line[69:].rpartition("/")
+        folder, _, name = line[69:].rpartition("/")  # behind the checksum and "  ../"
         if line[0] == "\\" or " path=" in known.line:
             return False
         if folder not in self.listed:
             old = self.before.stored(known)
             found = old.folder.scan() if old else ()
-            self.listed[folder] = {one: info.st_size for one, info in found if stat.S_ISREG(info.st_mode)}
+            self.listed[folder] = {one: seen.st_size for one, seen in found if stat.S_ISREG(seen.st_mode)}
         if self.listed[folder].get(name) != info.st_size:
             return False
         lines += (known.line, line)
@@ -7334,15 +7334,15 @@ class Entries:
         """Take files, links and special files; `known` loses what is met, `lines` gets the result.
 
         The loop is the hot one: of an unchanged file it makes one line, compares it with the
-        earlier manifest's as text, and links the stored file; nothing is parsed.
+        earlier manifest's as text, and links the stored file or refers to it; nothing is parsed.
         """
         old, present = self._at_once(place)
         racy_ns = place.before.racy_after_ns if place.before else 0
         linked: List[Linked] = []
         new: List[Tuple[int, str]] = []
         new_cost = 0
-        plain = place.names.are_plain([name for name, _, _ in files]) if old or (place.path and not place.leftovers) else True
         all_new = place.path and not place.leftovers
+        plain = place.names.are_plain([name for name, _, _ in files]) if old or all_new else True
         for name, info, source_name in files:
             was = known.pop(name, None)
             if info is None:
