@@ -1252,12 +1252,25 @@ def newest_whole(snapshots: Iterable[Snapshot]) -> Optional[Snapshot]:
 LAYOUTS = frozenset(layout.value for layout in Layout)
 
 
+def need_each_other(snapshots: Iterable[Snapshot]) -> bool:
+    """Tell whether dated copies of a set may need files in the folders of others."""
+    return any(one.state is State.EXPIRED or one.header.get("layout") == Layout.CHANGES.value for one in snapshots)
+
+
+def letting_go(name: str, snapshots: Iterable[Snapshot]) -> str:
+    """Say how a person lets go of a dated copy whose lists are damaged, and of nothing that others need."""
+    if need_each_other(snapshots):
+        return (f"copy what you need of it by hand, then rename its list {MANIFEST} to {EXPIRED} (or make an empty file of that name); do "
+                "not remove its folder, as other dates may need what is in it")
+    return f"copy what you need of it by hand, then remove its folder and {TWINS}/{name}.gz"
+
+
 def why_no_rotation(snapshots: Sequence[Snapshot]) -> str:
     """Say why nothing of a set may be deleted (a hold aside), or give an empty text."""
     unreadable = [one.name for one in snapshots if one.state is State.DAMAGED]
     if unreadable:
-        return (f"the list of {unreadable[0]} is damaged, and its second list too, so it is not known what that date needs; copy what "
-                f"you need of it by hand, then remove its folder and {TWINS}/{unreadable[0]}.gz")
+        return (f"the list of {unreadable[0]} is damaged, and its second list too, so it is not known what that date needs; "
+                f"{letting_go(unreadable[0], snapshots)}")
     if newest_whole(snapshots) is None:
         return "there is no whole dated copy"
     if any(one.header.get("layout") not in LAYOUTS for one in snapshots if one.state is State.WHOLE):
@@ -1831,8 +1844,8 @@ def listed_names(path: str, stored: str, entries: str) -> Sequence[str]:
 
 
 # The line of checksums of a file that lies in an earlier date, and of one that lies in its own; escaped or not.
-REFERENCE = re.compile(r"^(\\?)([0-9a-f]{64}  \.\./.*)$", re.MULTILINE)
-OWN_FILE = re.compile(r"^(\\?)([0-9a-f]{64}  (?!\.\./).*)$", re.MULTILINE)
+REFERENCE = re.compile(r"^(\\?)([0-9a-f]{64} [ *]\.\./.*)$", re.MULTILINE)
+OWN_FILE = re.compile(r"^(\\?)([0-9a-f]{64} [ *](?!\.\./).*)$", re.MULTILINE)
 
 
 def stored_paths(entries: str, wanted: "re.Pattern[str]") -> Iterator[str]:
@@ -2499,6 +2512,9 @@ PAGE = 4096
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 GONE = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ECONNABORTED, errno.ESHUTDOWN, errno.ESTALE}
+# What a file system says of its own damage; Linux alone has EUCLEAN.
+BROKEN = {errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EBADMSG)}
+WINDOWS_BROKEN = {1392, 1393}
 # "Cannot link" has many names, and none is a reason to stop: the file is copied instead.
 LINK_REFUSED = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.EINVAL,
                 errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EEXIST}
@@ -2715,11 +2731,7 @@ class Trail:
 
     def at(self, parts: Sequence[str], enter: Callable[[Folder, str], Folder] = Folder.child) -> "Folder":
         """Give the folder at `parts` below the root; `enter` opens (or makes) one that is not open yet."""
-        shared = 0
-        for mine, wanted in zip(self.names, parts):
-            if mine != wanted:
-                break
-            shared += 1
+        shared = [*map(str.__eq__, self.names, parts), False].index(False)
         del self.names[shared:], self.folders[shared + 1:]
         folder = self.folders[-1] or self._reopen()
         for part in parts[shared:]:
@@ -2774,6 +2786,12 @@ def mount_point(path: str) -> str:
 def is_inside(path: str, folder: str) -> bool:
     """Tell whether an absolute path lies in a folder, or is it."""
     return (path + os.sep).startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def way_to(path: str) -> List[str]:
+    """Give the folders on the way to an absolute path, from the top down to itself, each with a separator at its end."""
+    whole = path.rstrip(os.sep) + os.sep
+    return [whole[:at + 1] for at, letter in enumerate(whole) if letter == os.sep]
 
 
 def path_parts(path: str) -> Tuple[str, ...]:
@@ -3317,10 +3335,13 @@ def adopt_leftover(leftover: Folder, file: SourceFile, target: Folder, new_name:
 def open_regular(folder: Folder, name: str) -> Tuple[int, os.stat_result]:
     """Open a regular file for reading: its descriptor and stat. Anything else is an OSError."""
     fd = folder.open_file(name)
-    info = os.fstat(fd)
-    if not stat.S_ISREG(info.st_mode):
-        os.close(fd)
-        raise OSError(errno.EINVAL, "it is no regular file", name)
+    try:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", name)
+    except OSError:
+        close_read(fd)
+        raise
     return fd, info
 
 
@@ -3554,8 +3575,11 @@ def name_refused(err: OSError, drive_is_there: Callable[[], bool]) -> bool:
 # -- small texts --
 
 
-def read_text(folder: Folder, name: str, limit: int = HEAD_LIMIT) -> Optional[str]:
-    """Read a small text file; None where there is none or it is larger than `limit` bytes. Raises OSError."""
+def read_text(folder: Folder, name: str, limit: int = HEAD_LIMIT, from_disk: bool = False) -> Optional[str]:
+    """Read a small text file; None where there is none or it is larger than `limit` bytes. Raises OSError.
+
+    `from_disk` if possible rather than from memory.
+    """
     try:
         fd = folder.open_file(name)
     except (FileNotFoundError, NotADirectoryError):
@@ -3564,6 +3588,8 @@ def read_text(folder: Folder, name: str, limit: int = HEAD_LIMIT) -> Optional[st
         info = os.fstat(fd)
         if not stat.S_ISREG(info.st_mode) or info.st_size > limit:
             return None
+        if from_disk:
+            forget_cached(fd)
         data = b"".join(bytes(piece) for piece in chunks(fd, info.st_size))
     finally:
         close_read(fd)
@@ -4537,7 +4563,12 @@ def open_manifest(file: BinaryIO, prove: bool = True) -> "Manifest":
 
 def manifest_file(folder: Folder, name: str = MANIFEST) -> BinaryIO:
     """Open a manifest for reading. Raises OSError, also where it is no regular file."""
-    return open(open_regular(folder, name)[0], "rb")
+    fd = open_regular(folder, name)[0]
+    try:
+        return open(fd, "rb")
+    except OSError:
+        close_read(fd)
+        raise
 
 
 def unpacked_twin(set_folder: Folder, name: str) -> Iterator[bytes]:
@@ -4619,8 +4650,14 @@ class ManifestWriter:
     """
 
     def __init__(self, folder: Folder, twins: Folder, twin: str) -> None:
-        self.fd, self.twin_fd = folder.create_file(MANIFEST), twins.create_file(twin)
-        self.open_fds = [self.fd, self.twin_fd]
+        self.fd = folder.create_file(MANIFEST)
+        self.open_fds = [self.fd]
+        try:
+            self.twin_fd = twins.create_file(twin)
+        except OSError:
+            close_read(self.fd)
+            raise
+        self.open_fds.append(self.twin_fd)
         self.packer = zlib.compressobj(1, zlib.DEFLATED, GZIP)  # higher levels measured: 4 times slower for 15 % less
         self.sha = hashlib.sha256()
         self.waiting: List[str] = []
@@ -5195,9 +5232,9 @@ class Workers:
 # --- 10. Jobs ----------------------------------------------------------------------------------
 
 
-def read_marker(root: Folder) -> Optional[Marker]:
+def read_marker(root: Folder, from_disk: bool = False) -> Optional[Marker]:
     """Read the marker of a drive; None where there is none. Raises OSError where the drive fails."""
-    text = read_text(root, MARKER)
+    text = read_text(root, MARKER, from_disk=from_disk)
     return parse_marker(text) if text is not None else None
 
 
@@ -5225,42 +5262,48 @@ class Drive:
         self.root = Folder(self.path, None)
 
     def is_there(self) -> bool:
-        """Look at the root and the marker anew: same device, same folder, same id."""
+        """Look at the root and the marker anew: same device, same folder, same id; a dead disk goes on giving what is in memory."""
         try:
             info = stat_path(self.path)
             if info is None or stamp(info) != self.stamp:
                 return False
-            return not self.marker or read_marker(Folder.top(self.path)) == self.marker
+            return not self.marker or read_marker(Folder.top(self.path), from_disk=True) == self.marker
         except OSError:
             return False
 
     def check(self) -> None:
         """Raise DriveError unless the drive is still there; asked before each publishing and each deletion."""
         if not self.is_there():
-            raise DriveError(f"the drive {self.where} went away; {self.safe}; attach it again and run the same command: it carries on")
+            raise DriveError(f"the drive {self.where} went away or failed; {self.safe}; attach it again and run the same command: it "
+                             "carries on")
 
     def trouble(self, err: OSError, missing: int = 0) -> DriveError:
         """Turn a failed call on the drive into a sentence; `missing` bytes would still have been needed."""
-        safe = self.safe
         if err.errno in FULL:
             with contextlib.suppress(OSError):  # it may be names that there is no room for
                 missing = missing if missing > free_space(self.path)[0] else 0
             much = f" (about {size_text(missing)} more are needed)" if missing > 0 else ""
-            return DriveError.of_full(f"the drive {self.where} is full{much}; {safe}; make room on it or take a larger one, then run "
+            return DriveError.of_full(f"the drive {self.where} is full{much}; {self.safe}; make room on it or take a larger one, then run "
                                       "the same command again: it carries on with what was already copied")
+        what, way_out = self._diagnose(err)
+        return DriveError("; ".join(part for part in (what, self.safe, way_out) if part))
+
+    def _diagnose(self, err: OSError) -> Tuple[str, str]:
+        """Say what a failed call on the drive, which is not full, comes from, and what to do."""
+        why = reason(err)
         if is_read_only(err):
-            return DriveError(f"the drive {self.where} is read-only; {safe}; check it, attach it "
-                              "again and run the same command: it carries on")
-        if err.errno in OWN_LIMITS:
-            return DriveError(f"this computer let no more files be opened, or had no memory left ({reason(err)}); {safe}; end other "
-                              "programs, or add --jobs 1, and run the same command again")
-        if err.errno in GONE or not self.is_there():
-            return DriveError(f"the drive {self.where} went away or failed ({reason(err)}); {safe}; attach it again and run the "
-                              "same command: it carries on")
+            return f"the drive {self.where} is read-only", "check it, attach it again and run the same command: it carries on"
+        if err.errno in BROKEN or getattr(err, "winerror", None) in WINDOWS_BROKEN:
+            return f"the file system on the drive {self.where} is broken ({why})", (
+                "let the system repair it (chkdsk on Windows, First Aid on macOS, fsck on Linux), then run: snapback.py verify")
+        if err.errno in OWN_LIMITS and (err.errno != errno.ENOMEM or self.is_there()):  # ext4 says so of a disk that is gone
+            return f"this computer let no more files be opened, or had no memory left ({why})", (
+                "end other programs, or add --jobs 1, and run the same command again")
+        if err.errno in {*GONE, errno.ENOMEM} or not self.is_there():
+            return f"the drive {self.where} went away or failed ({why})", "attach it again and run the same command: it carries on"
         if err.errno in (errno.EACCES, errno.EPERM):
-            return DriveError(f"this user may not write on the drive {self.where} ({reason(err)}); {safe}; "
-                              "run as the user who made the copies there")
-        return DriveError(f"the drive {self.where} refused ({reason(err)}); {safe}")
+            return f"this user may not write on the drive {self.where} ({why})", "run as the user who made the copies there"
+        return f"the drive {self.where} refused ({why})", ""
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
@@ -6041,8 +6084,8 @@ def why_put_off(set_folder: Folder, snapshots: Sequence[Snapshot], newest: Optio
         try:
             load_manifest(set_folder, name).file.close()
         except ManifestDamaged as err:
-            return (f"the list of {name}, the newest of its sources, is damaged, and its second list too ({err}); copy what you need of it "
-                    "by hand, then remove its folder")
+            return (f"the list of {name}, the newest of its sources, is damaged, and its second list too ({err}); "
+                    f"{letting_go(name, snapshots)}")
     return why
 
 
@@ -6092,19 +6135,38 @@ def prepare_rotation(set_folder: Folder, snapshots: Sequence[Snapshot], rotation
     return Rotated(plan, put_off=why, held=held is not None, attention=bool(why))
 
 
+def own_paths(set_folder: Folder, name: str) -> Set[int]:
+    """Give the hashes of the stored paths that lie in the folder of a dated copy, as far as its list can be read. Raises OSError."""
+    folder, found = set_folder.child(name), set()  # type: Folder, Set[int]
+    with contextlib.suppress(ManifestDamaged):
+        with proved_manifest(manifest_file(folder, MANIFEST if folder.has(MANIFEST) else EXPIRED)) as manifest:
+            for entries in manifest.entries():
+                found.update(map(hash, stored_paths(entries, OWN_FILE)))
+    return found
+
+
 def references(set_folder: Folder, by: Iterable[str], to: Collection[str]) -> Dict[str, Set[int]]:
     """Find what the lists of some dated copies need of the folders of others: for each of those the hashes of stored paths.
 
+    What they need of a folder that is not there stays wherever it is found: a person may have given the folder another name.
     Two paths of one hash can only mean that a file stays which might go. Raises ManifestDamaged where a list cannot be read.
     """
     needed: Dict[str, Set[int]] = {name: set() for name in to}
+    there, lost = set(set_folder.names()), set()  # type: Set[str], Set[int]
     for name in by:
-        with load_manifest(set_folder, name) as manifest:
-            for entries in manifest.entries():
-                for stored in stored_paths(entries, REFERENCE):
-                    snapshot, _, path = stored[3:].partition("/")
-                    if snapshot in needed:
-                        needed[snapshot].add(hash(path))
+        try:
+            with load_manifest(set_folder, name) as manifest:
+                for entries in manifest.entries():
+                    for stored in stored_paths(entries, REFERENCE):
+                        snapshot, _, path = stored[3:].partition("/")
+                        if snapshot in needed:
+                            needed[snapshot].add(hash(path))
+                        elif snapshot not in there:
+                            lost.add(hash(path))
+        except ManifestDamaged as err:
+            raise ManifestDamaged(f"the list of {name} is damaged, and its second list too ({err})") from err
+    for name in to if lost else ():
+        needed[name] |= lost & own_paths(set_folder, name)
     return needed
 
 
@@ -6221,7 +6283,7 @@ class Rotating:
             return Rotated(plan, put_off=SOMEBODY_READS if names else "")
         drive.safe = "no dated copy on it was touched but those that the plan drops"
         before = free_space(drive.path)[0]
-        if expired or any(one.header.get("layout") == Layout.CHANGES.value for one in present):
+        if need_each_other(present):
             notes = self._expire_or_delete(set_folder, present, names, begun, spare)
         else:
             files = sum(int(one.end.get("files", 0)) for one in present if one.name in names)
@@ -6236,7 +6298,7 @@ class Rotating:
         return Rotated(plan, self.removed, max(0, free_space(drive.path)[0] - before), self.found, [*notes, *self.failed])
 
     def _expire_or_delete(self, set_folder: Folder, present: Sequence[Snapshot], names: Sequence[str], begun: Collection[str],
-                spare: Sequence[str]) -> Notes:
+                          spare: Sequence[str]) -> Notes:
         """Delete dated copies of a set in which later ones may need their files: those of the plan, then one by one for room."""
         at_once = [name for name in names if name not in begun and name not in spare]
         notes = [*self._delete(set_folder, begun, begun, (), 0), *self._expire_together(set_folder, present, at_once)]
@@ -6262,8 +6324,7 @@ class Rotating:
             needed = references(set_folder, kept, {*before, *dropped})
             self._expire(set_folder, dropped, needed)
         except ManifestDamaged as err:
-            return [*notes, Note("", f"a list is damaged ({err}), so it is not known what is needed: nothing was deleted; run: "
-                                 "snapback.py verify")]
+            return [*notes, Note("", f"{err}, so it is not known what that date needs: nothing was deleted; {letting_go('', present)}")]
         self._free(set_folder, [*before, *(name for name in dropped if name in self.expired)], needed, notes)
         return notes
 
@@ -6292,7 +6353,8 @@ class Rotating:
                     self.stuck += stuck
                 except ManifestDamaged as err:
                     stuck = []
-                    notes.append(Note(name, f"its list is damaged ({err}); what is in it stays"))
+                    notes.append(Note(name, f"its list is damaged ({err}); what is in it stays" + (
+                        "" if needed[name] else ", though no date needs it any more: look at it, and delete it by hand")))
                 if not stuck:
                     with contextlib.suppress(OSError):  # then a later run looks again
                         note_expired(set_folder.child(name), name)
@@ -7449,7 +7511,9 @@ class Entries:
         """Let a large file that was stored anew, and proves to be one whose old name is gone, share what is stored of that."""
         if place.before is None or result.same not in (Same.NEW, Same.CHANGED) or result.size < MIB or result.moved or result.note:
             return result
-        moved = self.moves.by_content(place.before, parse_hash_line(result.lines.hash_line)[0])
+        digest, at = parse_hash_line(result.lines.hash_line)
+        only_touched = at.startswith("../")  # then nothing was stored that might be given up
+        moved = None if only_touched else self.moves.by_content(place.before, digest)
         if moved is None:
             return result
         if not moved.linkable:
@@ -7465,7 +7529,6 @@ class Entries:
             new.rename(passing, new, name)  # at once: the file is never without its name
             return result._replace(added=0, moved=True)
         new.unlink(name)
-        digest = parse_hash_line(result.lines.hash_line)[0]
         return result._replace(lines=stored_lines(result.lines.line, digest, stored, path), added=0, moved=True)
 
     def _reads_well(self, moved: Moved) -> bool:
@@ -7484,7 +7547,8 @@ class Entries:
                 lines[at], lines[at + 1] = result.lines[2 * nth], result.lines[2 * nth + 1]
             self.tally.plain(Same.NEW, len(new) - len(result.others), result.bytes, result.bytes, result.occupied)
             for nth, stored in result.others:
-                self.tally.stored(place.of(names[nth]), self._shared(place, place.of(names[nth]), stored))
+                at, path = new[nth][0], place.of(names[nth])
+                lines[at], lines[at + 1] = self.tally.stored(path, self._shared(place, path, stored))
         piece = NewFiles(place.source, place.new.get(), place.path, names)
         self.run.workers.submit(piece, then, (piece.target, place.source), cost)
 
@@ -7703,7 +7767,8 @@ def sound_manifests() -> Iterator[None]:
         yield
     except ManifestDamaged as err:
         raise DamagedCopy(f"an earlier dated copy's list is not what snapback writes ({err}): no dated copy was made; "
-                          "run: snapback.py verify, and move the dated copy that it names out of the set") from err
+                          f"run: snapback.py verify, and rename the list {MANIFEST} of the dated copy that it names to {EXPIRED}, which "
+                          "lets go of that date alone") from err
 
 
 def find_earlier(set_folder: Folder, snapshots: Sequence[Snapshot], sources: Sequence[Source], notes: Notes,
@@ -7731,12 +7796,14 @@ def find_earlier(set_folder: Folder, snapshots: Sequence[Snapshot], sources: Seq
 
 def check_sources(sources: Sequence[Source]) -> None:
     """Raise SnapbackError where a source is missing or lies in another one."""
+    places = {way_to(source.path)[-1]: source for source in sources}
     for source in sources:
         info = from_top(source, stat_path, source.path)
         if info is None:
             raise SourceGone(f"there is no {show(source.path)}: no dated copy was made; check the path, or attach its disk")
-        for other in sources:
-            if other is not source and is_inside(source.path, other.path):
+        for folder in way_to(source.path):
+            other = places.get(folder, source)
+            if other is not source:
                 raise UsageError(f"{show(source.path)} lies inside {show(other.path)}, which is copied anyway; name only one")
 
 
@@ -8054,7 +8121,10 @@ class SetRun:
 
     def _publish(self, name: str, target: Folder, writer: ManifestWriter, facts: Mapping[str, Any],
                  flush: Optional[Flushing]) -> None:
-        """Make the finished copy a dated copy: all bytes flushed, manifest last, then the rename."""
+        """Make the finished copy a dated copy: all bytes flushed, manifest last, then the rename, flushed too.
+
+        A failing disk may take a rename and forget it: until that is flushed there is no new dated copy to speak of.
+        """
         writer.settle()
         if flush:
             flush.finish()
@@ -8063,13 +8133,18 @@ class SetRun:
         target.flush()
         self.drive.check()
         self.set_folder.rename(name + INCOMPLETE, self.set_folder, name)
+        try:
+            self.set_folder.flush()
+        except OSError:
+            with contextlib.suppress(OSError):
+                self.set_folder.rename(name, self.set_folder, name + INCOMPLETE)
+            raise
 
     def _after_publishing(self, name: str, facts: Mapping[str, Any], left_behind: Sequence[str],
                           flush: Optional[Flushing]) -> Tuple[Notes, bool]:
         """Do what a whole dated copy can do without: a failure here is told, and mended by the next run."""
         notes: Notes = []
         try:
-            self.set_folder.flush()
             self.twins.rename(name + ".gz" + INCOMPLETE, self.twins, name + ".gz")
             self.twins.flush()
             remove_unique(self.set_folder, self.set_name)
@@ -8087,7 +8162,7 @@ class SetRun:
                 flush.finish()
         except (OSError, DriveError) as err:
             why = reason(err)
-            return [*notes, Note("", f"the dated copy is whole, but tidying up after it failed ({why})")], False
+            return [*notes, Note("", f"the dated copy is whole, but tidying up after it failed ({why}); the next run does that")], False
         return notes, True
 
     def rotate(self, expect: Expect) -> Optional[Rotated]:
@@ -8277,6 +8352,7 @@ class Checked(NamedTuple):
     strewn: int
     by_twin: Sequence[str] = ()      # dated copies that were checked by their second list
     interrupted: bool = False        # not all was read
+    in_need: bool = False            # dated copies may need files in the folders of others
     noted: bool = False              # on the drive, so that the next run knows
 
     @property
@@ -8584,7 +8660,7 @@ def verify(drive: Drive, order: Check, watch: Watch) -> Checked:
         lock_for_reading(set_folder)
         pulse = new_pulse(watch, order.jobs)
         with Workers(order.jobs, pulse, functools.partial(read_again, pulse)) as workers:
-            by_path = any(one.header.get("layout") == Layout.CHANGES.value for one in survey(set_folder))
+            by_path = need_each_other(survey(set_folder))
             run, interrupted = Verification(set_folder, workers, order.quick, by_path), False
             try:
                 for name in order.names:
@@ -8597,7 +8673,7 @@ def verify(drive: Drive, order: Check, watch: Watch) -> Checked:
             drive.check()
         findings = sorted(set(run.findings), key=lambda one: (one.snapshot, name_bytes(one.path)))
         return Checked(list(order.names), run.files, run.rereading.files, run.rereading.bytes, findings, run.strewn, run.by_twin,
-                       interrupted)
+                       interrupted, by_path)
 
 
 def list_damage(set_folder: Folder, order: Check, checked: Checked, seqs: Mapping[str, int], time: str) -> None:
@@ -8896,7 +8972,8 @@ class Landing:
             with restoring(folder, name):
                 if not outcome.in_place and outcome.digest != piece.digest:
                     folder.rename(piece.passing, folder, free_name(folder, name, ".damaged", neighbours))
-                    self._miss(piece.path, Found.DIFFERS, outcome.why or "its bytes are not those that were written", piece.digest)
+                    kind = Found.UNREADABLE if outcome.why else Found.DIFFERS
+                    self._miss(piece.path, kind, outcome.why or "its bytes are not those that were written", piece.digest)
                     return
                 if not outcome.in_place:
                     self._put_in_place(piece)
@@ -9072,6 +9149,7 @@ def restore(drive: Drive, set_name: str, wish: Wish, expect: Expect) -> Restored
                 run = Restoration(set_folder, target, wish._replace(paths=paths), workers)
                 run.run(manifest)
         except ManifestDamaged as err:
+            drive.check()
             raise DamagedCopy(f"the list of {wish.snapshot} is damaged ({err}) and so is its second list: nothing can be proved; take "
                               "another date or, to have the files as they lie there, copy the folder itself") from err
         if run.landing.findings:
@@ -9208,8 +9286,17 @@ plain() {
     case "/$1/" in *//* | */./* | */../*) echo "not restored, as its path leads elsewhere: $1" >&2; bad=$((bad + 1)); return 1 ;; esac
 }
 
+# Refuses a name that something else has in the target, as where small letters are the same as large ones.
+free() {
+    if [ -e "$to/$1" ] || [ -L "$to/$1" ]; then
+        echo "NOT RESTORED, as this disk takes its name for another one: $1" >&2
+        bad=$((bad + 1))
+        return 1
+    fi
+}
+
 mkdir -p "$to" || exit 1
-own= mode= time=
+own= mode= time= end=
 while IFS= read -r line; do
     case $line in
     '# type=dir '*)
@@ -9218,11 +9305,12 @@ while IFS= read -r line; do
     '# type=link '*)
         word path; path=$text
         word link
-        plain "$path" && ln -s "$text" "$to/$path" ;;
+        plain "$path" && free "$path" && ln -s "$text" "$to/$path" ;;
     '# type=file '*)
         word mode; mode=$text
         word time; time=$text
         word path; own=$text ;;
+    '# end '*) end=$line ;;
     '#'*) ;;
     *)
         stored=${line#*  }
@@ -9235,7 +9323,7 @@ while IFS= read -r line; do
         from=$set_folder/$place/$path
         plain "$place/$path" || continue
         [ -z "$own" ] || path=$own
-        plain "$path" || continue
+        plain "$path" && free "$path" || continue
         if [ -L "$from" ] || ! cp -p -- "$from" "$to/$path"; then
             echo "MISSING: $path" >&2
             bad=$((bad + 1))
@@ -9250,6 +9338,16 @@ while IFS= read -r line; do
         fi ;;
     esac
 done < "$list"
+is=
+[ -z "$sum" ] || is=$(sed '$d' "$list" | $sum)
+case $end in
+*'"sha256": "'"${is%% *}"*) ;;
+*)
+    echo "NOT OK - the list $list is damaged, so files may be lacking; put the second list in its place with:" >&2
+    echo "    gzip -dc < '$set_folder/manifests/${date##*/}.gz' > '$list'" >&2
+    echo "and run this again with another new folder; until then take what is in $to as it is" >&2
+    exit 4 ;;
+esac
 if [ $bad != 0 ]; then echo "NOT OK - $files files were copied to $to, and $bad are missing or damaged" >&2; exit 4; fi
 if [ -n "$sum" ]; then echo "OK - $files files were copied to $to, and every checksum was right"
 else echo "$files files were copied to $to; nothing here can check them"; fi
@@ -9357,8 +9455,11 @@ def group_names(snapshots: Iterable[Snapshot]) -> Dict[str, str]:
     names = Counter(frozenset(alias for alias, _path in group) for group in set(groups.values()))
     if sum(names.values()) < 2:
         return {}
-    return {name: ", ".join(show(alias if names[frozenset(dict(group))] == 1 else f"{alias}={path}") for alias, path in sorted(group))
-            for name, group in groups.items()}
+    named = {}
+    for name, group in groups.items():
+        alone = names[frozenset(dict(group))] == 1
+        named[name] = ", ".join(show(alias if alone else f"{alias}={path}") for alias, path in sorted(group))
+    return named
 
 
 def plan_lines(plan: Plan, groups: Mapping[str, str]) -> List[str]:
@@ -9584,8 +9685,9 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
                           **{word: one.end.get(word) for word in ("added", "occupied", "skipped", "kept")},
                           "damaged": bad.get(one.name, 0), "pinned": pins.get(one.name), "sources": dict(one.sources)})
     problems = [line for name, listed in sets.items() for line in damage_lines(name, listed)]
-    lines += [f"{name}: older dated copies have damaged files; the newest has none that is known: restore from it, and delete the "
-              "older ones if you do not need them" for name, listed in sets.items() if listed.bad and not newest_is_bad(listed)]
+    lines += [f"{name}: older dated copies have damaged files; the newest has none that is known: restore from it"
+              + ("" if need_each_other(listed.snapshots) else ", and delete the older ones if you do not need them")
+              for name, listed in sets.items() if listed.bad and not newest_is_bad(listed)]
     if not sets and not closed:
         lines.append(f"There is no dated copy on {drive} yet.")
     return Answer(Exit.ATTENTION if problems or closed else Exit.DONE, lines, [*problems, *closed_lines(closed)], {"snapshots": facts})
@@ -9708,17 +9810,24 @@ def passed_over(when: str, snapshot: str) -> List[str]:
     return [f"There is no dated copy of {show(when)}; the newest before it is {snapshot}"]
 
 
+MAY_BE_FAILING = "the disk may be failing: attach it again and run"
+
+
 def after_damage(checked: Checked) -> List[str]:
     """Say what becomes of what a verification found damaged, and what a person can do."""
     then = []
+    if any(one.kind is Found.UNREADABLE for one in checked.damage):
+        then.append(f"{MAY_BE_FAILING} verify once more before you believe it")
     if any(one.digest for one in checked.damage):
         then.append("the next backup stores good copies of what the source still has" if checked.noted else
                     "this could not be noted, so the next backup does not know of it: run verify again before it")
-        then.append("an old dated copy that you do not need may be deleted")
+        then.append("delete no dated folder by hand, as other dates may need what is in it" if checked.in_need else
+                    "an old dated copy that you do not need may be deleted")
     if checked.by_twin:
         then.append(f"a damaged list is put back, in the set's folder, with: {put_back(checked.by_twin[0])}")
     if any(one.kind is Found.MANIFEST and one.snapshot not in (TWINS, *checked.by_twin) for one in checked.damage):
-        then.append("of a date whose two lists are damaged, copy by hand what you need")
+        then.append("of a date whose two lists are damaged, copy by hand what you need" + (
+            f", then rename its list {MANIFEST} to {EXPIRED}" if checked.in_need else ""))
     return then
 
 
@@ -9788,8 +9897,10 @@ def restore_answer(done: Restored, snapshot: str, asides: Sequence[str], seconds
     problems += note_lines(done.notes, ALL_IN_JSON)
     code = Exit.DAMAGED if done.findings else Exit.ATTENTION if done.notes else Exit.DONE
     if done.findings:
+        unread = any(one.kind is Found.UNREADABLE for one in done.findings)
+        again = f"{MAY_BE_FAILING} the same command with --merge, or " if unread else ""
         problems.append(f"NOT OK - {count_text(len(done.findings), 'file')} could not be given back whole; what could be read of a "
-                        "damaged file stands beside its name with .damaged; try another date for it")
+                        f"damaged file stands beside its name with .damaged; {again}try another date for it")
     elif done.notes:
         problems.append("Everything else was restored, and every file's checksum was right")
     else:
@@ -11021,18 +11132,22 @@ def no_set(drive: Drive, named: str, sets: Sequence[str], closed: Sequence[str])
     return f"no set {quoted(named)} on {drive.label}; {there}" if named else f"on {drive.label} {there}"
 
 
-def sets_to_read(drive: Drive) -> Tuple[List[str], List[str]]:
-    """List the sets of a drive as `list_sets` does. Raises DriveAbsent where nothing shows that it is a drive."""
+def sets_on(drive: Drive) -> Tuple[List[str], List[str]]:
+    """List the sets on a drive, and those that this user may not read; a drive that went away may look empty.
+
+    Raises DriveAbsent where neither a marker nor any set is, DriveError, OSError.
+    """
     sets, closed = list_sets(drive.root)
     if not drive.marker and not sets and not closed:
         raise not_there(drive.path)
+    drive.check()
     return sets, closed
 
 
 def list_drive(drive: Drive, named: str, now: datetime) -> Answer:
     """List the dated copies on one drive."""
     with drive.guarded():
-        sets, closed = sets_to_read(drive)
+        sets, closed = sets_on(drive)
         wanted = [one for one in sets if not named or one == named]
         if named and not wanted:
             raise UsageError(no_set(drive, named, sets, closed))
@@ -11044,6 +11159,7 @@ def list_drive(drive: Drive, named: str, now: datetime) -> Answer:
             held = held_by(snapshots, read_accepted(folder))
             found[name] = Listed(snapshots, {date: count for date, count in bad.items() if folder.has(date)}, read_pins(folder),
                                  hold_lines(held_text(held), folder.path) if held else ())
+        drive.check()
         return list_answer(found, closed if not named else (), drive.label, now)
 
 
@@ -11074,8 +11190,8 @@ def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
 
 
 def choose_set(drive: Drive, named: str) -> str:
-    """Choose the set that a command means. Raises UsageError where several could be meant, or none is there, DriveAbsent."""
-    sets, closed = sets_to_read(drive)
+    """Choose the set that a command means. Raises UsageError where several could be meant, or none is there; DriveError."""
+    sets, closed = sets_on(drive)
     if named:
         if named not in sets:
             raise UsageError(no_set(drive, named, sets, closed))
@@ -11086,6 +11202,15 @@ def choose_set(drive: Drive, named: str) -> str:
     if len(mine) == 1:
         return mine[0]
     raise UsageError(no_set(drive, "", sets, closed))
+
+
+def copies_on(drive: Drive, named: str) -> Tuple[str, List[Snapshot]]:
+    """Give the set that a command means and all that is in it. Raises UsageError, DriveError."""
+    with drive.guarded():
+        set_name = choose_set(drive, named)
+        snapshots = survey(drive.root.child(set_name))
+        drive.check()  # a drive that went away meanwhile may look empty
+    return set_name, snapshots
 
 
 def add_status(parser: Parser) -> None:
@@ -11172,13 +11297,13 @@ def add_verify(parser: Parser) -> None:
 def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `verify`."""
     drive, named = open_to_read(args)
-    with drive.guarded():
-        set_name = choose_set(drive, named)
-        snapshots = survey(drive.root.child(set_name))
+    set_name, snapshots = copies_on(drive, named)
     chosen = [choose_snapshot(args.when, snapshots)] if args.when else [
         one for one in snapshots if one.state in (State.WHOLE, State.DAMAGED)]
     if not chosen:
         raise UsageError(f"there is no dated copy on {drive.label} yet")
+    with drive.guarded():
+        others = [name for name in list_sets(drive.root)[0] if name != set_name]
     began = scene.clock()
     order = Check(set_name, tuple(one.name for one in chosen), not args.when, args.quick, args.jobs, scene.now)
     files, new = ([int(one.end.get(word, 0)) for one in chosen] for word in ("files", "added"))
@@ -11186,7 +11311,6 @@ def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
     checked = verify(drive, order, scene.expect(sum(files) if args.quick else 0, 0 if args.quick else size))
     noted, note = note_check(drive, order, checked)
     look_after(drive, set_name, scene.now)
-    others = [name for name in list_sets(drive.root)[0] if name != set_name]
     answer = verify_answer(checked._replace(noted=noted), order, others, scene.clock() - began, note)
     return answer._replace(lines=[*passed_over(args.when, chosen[0].name), *answer.lines])
 
@@ -11218,9 +11342,10 @@ def default_target(date: str, merging: bool) -> str:
 def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `restore`."""
     drive, named = open_to_read(args)
-    with drive.guarded():
-        set_name = choose_set(drive, named)
-        snapshots = survey(drive.root.child(set_name))
+    set_name, snapshots = copies_on(drive, named)
+    if newest_whole(snapshots) is None and any(one.state is State.DAMAGED for one in snapshots):
+        raise DamagedCopy(f"no dated copy in {set_name} on the drive {drive.where} has a list that can be read; the drive may be failing: "
+                          "attach it again and run the same command, or copy files from its folders by hand")
     exact = any(one.name == args.when for one in snapshots)
     chosen = choose_snapshot(args.when, snapshots if exact else holding([slashes(path) for path in args.paths], snapshots))
     wish = Wish(chosen.name, tuple(args.paths), args.to or default_target(chosen.name, args.merge),

@@ -64,7 +64,7 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "4: the marker is read again before publishing",
-        "            return not self.marker or read_marker(Folder.top(self.path)) == self.marker\n",
+        "            return not self.marker or read_marker(Folder.top(self.path), from_disk=True) == self.marker\n",
         "            return True\n",
         "test_fake_disks.py::test_a_drive_that_is_swapped_in_the_middle_gets_no_dated_copy",
     ),
@@ -856,9 +856,101 @@ ROWS: Sequence[Row] = (
         "test_sources.py::test_a_number_that_no_reader_believes_is_never_given",
     ),
     Row(
-        "11: a check asks the system to read from the drive",
-        "        if from_disk:\n            forget_cached(fd)\n",
+        "1: a rename that a failing disk took and did not keep publishes nothing",
+        "            self.set_folder.flush()\n        except OSError:\n            with contextlib.suppress(OSError):\n"
+        "                self.set_folder.rename(name, self.set_folder, name + INCOMPLETE)\n            raise\n",
+        "            self.set_folder.flush()\n        except OSError:\n            pass\n",
+        "test_dying_drives.py::test_whatever_happens_while_a_copy_is_made_what_was_announced_is_there_and_the_next_run_gets_there[ext4]",
+    ),
+    Row(
+        "1: what was not published for good has no final name",
+        "            with contextlib.suppress(OSError):\n"
+        "                self.set_folder.rename(name, self.set_folder, name + INCOMPLETE)\n",
         "",
+        "test_dying_drives.py::test_a_copy_that_could_not_be_published_for_good_is_none",
+    ),
+    Row(
+        "8: a dead disk's marker is not believed from memory",
+        "read_marker(Folder.top(self.path), from_disk=True)",
+        "read_marker(Folder.top(self.path))",
+        "test_dying_drives.py::test_a_dead_disk_is_not_believed_to_be_there_because_its_marker_is_in_memory[ext4]",
+    ),
+    Row(
+        "8: a drive that went away while its copies were listed is not called empty",
+        "        drive.check()  # a drive that went away meanwhile may look empty\n",
+        "",
+        "test_dying_drives.py::test_a_drive_that_went_away_while_it_was_looked_at_is_not_called_empty[restore latest]",
+    ),
+    Row(
+        "8: a drive that went away before its sets were listed is not called empty",
+        "        raise not_there(drive.path)\n    drive.check()\n",
+        "        raise not_there(drive.path)\n",
+        "test_dying_drives.py::test_a_drive_that_went_away_while_it_was_looked_at_is_not_called_empty[verify]",
+    ),
+    Row(
+        "8: a list that went away with its drive is not called damaged",
+        "        except ManifestDamaged as err:\n            drive.check()\n",
+        "        except ManifestDamaged as err:\n",
+        "test_dying_drives.py::test_a_drive_that_went_away_while_it_was_looked_at_is_not_called_empty[restore latest]",
+    ),
+    Row(
+        "8: lists that cannot be read are not taken for no copies",
+        "    if newest_whole(snapshots) is None and any(",
+        "    if False and any(",
+        "test_dying_drives.py::test_lists_that_cannot_be_read_are_not_taken_for_no_copies",
+    ),
+    Row(
+        "8: a broken file system is to be repaired",
+        "        if err.errno in BROKEN or",
+        "        if False or",
+        "test_dying_drives.py::test_what_is_wrong_with_a_disk_is_told_from_what_is_wrong_with_the_computer",
+    ),
+    Row(
+        "8: ext4's lack of memory may be a disk that is gone",
+        "in {*GONE, errno.ENOMEM} or not",
+        "in GONE or self.root.fd is None and not",
+        "test_dying_drives.py::test_a_disk_that_is_gone_is_no_lack_of_memory",
+    ),
+    Row(
+        "8: a write that failed for a moment, and was told to somebody else, fails the run",
+        "        if libc.syncfs(root.fd) != 0:",
+        "        if libc.syncfs(root.fd) != 0 and False:",
+        "test_dying_drives.py::test_a_device_that_fails_writes_for_a_moment_is_noticed[xfs]",
+    ),
+    Row(
+        "8: what cannot be read makes verify doubt the disk",
+        "    if any(one.kind is Found.UNREADABLE for one in checked.damage):",
+        "    if False:",
+        "test_dying_drives.py::test_a_spot_that_cannot_be_read_makes_verify_and_restore_doubt_the_disk",
+    ),
+    Row(
+        "8: what cannot be read makes restore doubt the disk",
+        "kind = Found.UNREADABLE if outcome.why else Found.DIFFERS",
+        "kind = Found.DIFFERS",
+        "test_dying_drives.py::test_a_spot_that_cannot_be_read_makes_verify_and_restore_doubt_the_disk",
+    ),
+    Row(
+        "8: a drive that went away is not kept busy by the list that was begun",
+        "        except OSError:\n            close_read(self.fd)\n            raise\n",
+        "        except OSError:\n            raise\n",
+        "test_dying_drives.py::test_a_call_that_fails_leaves_no_file_open_on_the_drive",
+    ),
+    Row(
+        "8: a drive that went away is not kept busy by the list that was read",
+        "        return open(fd, \"rb\")\n    except OSError:\n        close_read(fd)\n",
+        "        return open(fd, \"rb\")\n    except OSError:\n",
+        "test_dying_drives.py::test_a_call_that_fails_leaves_no_file_open_on_the_drive",
+    ),
+    Row(
+        "8: a drive that went away is not kept busy by the file that was opened",
+        "            raise OSError(errno.EINVAL, \"it is no regular file\", name)\n    except OSError:\n        close_read(fd)\n",
+        "            raise OSError(errno.EINVAL, \"it is no regular file\", name)\n    except OSError:\n",
+        "test_dying_drives.py::test_a_call_that_fails_leaves_no_file_open_on_the_drive",
+    ),
+    Row(
+        "11: a check asks the system to read from the drive",
+        "            forget_cached(fd)\n        for piece in chunks",
+        "            pass\n        for piece in chunks",
         "test_verify.py::test_the_system_is_asked_to_read_every_file_from_the_drive",
     ),
     Row(
@@ -1722,9 +1814,9 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "4 changes: while a list cannot be read nothing is deleted",
-        "        with load_manifest(set_folder, name) as manifest:\n            for entries in manifest.entries():\n",
-        "        with contextlib.suppress(ManifestDamaged), load_manifest(set_folder, name) as manifest:\n"
-        "            for entries in manifest.entries():\n",
+        "            with load_manifest(set_folder, name) as manifest:\n                for entries in manifest.entries():\n",
+        "            with contextlib.suppress(ManifestDamaged), load_manifest(set_folder, name) as manifest:\n"
+        "                for entries in manifest.entries():\n",
         "test_changes.py::test_while_a_list_and_its_twin_are_damaged_nothing_is_deleted",
     ),
     Row(
@@ -1765,8 +1857,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "4 changes: what was let go goes with the last that needs it",
-        "if expired or any(one.header.get(\"layout\")",
-        "if any(one.header.get(\"layout\")",
+        "any(one.state is State.EXPIRED or one.header.get(\"layout\")",
+        "any(one.header.get(\"layout\")",
         "test_changes.py::test_a_complete_date_that_was_let_go_goes_with_the_last_that_needs_it",
     ),
     Row(
@@ -1894,6 +1986,60 @@ ROWS: Sequence[Row] = (
         "if can.counts_links or not can.hard_links else ():",
         "if can.counts_links else ():",
         "test_changes.py::test_what_a_killed_run_had_stored_is_not_stored_again",
+    ),
+    Row(
+        "what was only touched is not stored, so nothing is given up for what another file had",
+        'only_touched = at.startswith("../")',
+        'only_touched = at.startswith("?")',
+        "test_changes.py::test_a_large_file_that_was_only_touched_does_not_stop_the_run_where_another_of_its_content_is_gone",
+    ),
+    Row(
+        "restore.sh: a list that was cut off or changed is not called good",
+        """*'"sha256": "'"${is%% *}"*) ;;""",
+        "*) ;;",
+        "test_restore_script.py::test_a_list_that_lacks_files_is_not_called_good_and_the_second_one_serves",
+    ),
+    Row(
+        "restore.sh: no file is written over another that the target takes for the same",
+        'plain "$path" && free "$path" || continue',
+        'plain "$path" || continue',
+        "test_restore_script.py::test_no_file_is_written_over_another_where_the_target_takes_their_names_for_one",
+    ),
+    Row(
+        "nobody is told to remove a folder that other dates may need, be its own lists damaged",
+        "    if need_each_other(snapshots):\n        return (f",
+        "    if not snapshots:\n        return (f",
+        "test_changes.py::test_what_is_said_of_a_date_whose_lists_are_damaged_costs_no_other_date_a_file",
+    ),
+    Row(
+        "nobody is told to remove a date with damaged files that other dates may need",
+        'as other dates may need what is in it" if checked.in_need else',
+        'as other dates may need what is in it" if not checked else',
+        "test_changes.py::test_nobody_is_told_to_delete_a_damaged_date_that_others_may_need",
+    ),
+    Row(
+        "a large new file that is found to be stored already is looked for where it lies",
+        "lines[at], lines[at + 1] = self.tally.stored(path, self._shared(place, path, stored))",
+        "self.tally.stored(path, self._shared(place, path, stored))",
+        "test_changes.py::test_a_large_file_that_came_as_a_copy_of_one_that_is_gone_is_in_its_date",
+    ),
+    Row(
+        "4 changes: what is needed of a folder that has another name now stays",
+        "    for name in to if lost else ():\n",
+        "    for name in ():\n",
+        "test_changes.py::test_a_folder_that_a_person_gave_another_name_keeps_what_other_dates_need_of_it",
+    ),
+    Row(
+        "list tells nobody to delete damaged dates that others may need",
+        '("" if need_each_other(listed.snapshots) else ", and delete',
+        '("" if not listed.snapshots else ", and delete',
+        "test_changes.py::test_nobody_is_told_to_delete_a_damaged_date_that_others_may_need",
+    ),
+    Row(
+        "4 changes: what a list needs is found however its line of checksums is written",
+        "([0-9a-f]{64} [ *]\\.\\./.*)$",
+        "([0-9a-f]{64}  \\.\\./.*)$",
+        "test_changes.py::test_what_a_list_needs_stays_also_where_it_says_so_as_sha256sum_does_on_windows",
     ),
 )
 

@@ -18,7 +18,6 @@ from conftest import Mount
 from faults import Call, watched
 from snapback import Naming, storable
 from test_changes import Box, KilledError, date
-from test_rotation import said
 from trees import ask, differences, remove_tree, twin
 
 pytestmark = pytest.mark.needs("linux")
@@ -193,20 +192,29 @@ def test_an_interrupted_run_is_gone_on_with_under_the_names_on_the_drive(poor: B
 @pytest.mark.needs("root", "exfat")
 def test_a_folder_that_cannot_be_read_is_kept_under_the_names_on_the_drive(poor: Box) -> None:
     fill(poor.source)
-    was = twin(poor.source)
+    for name in ("Twin", "twin"):
+        (poor.source / name).mkdir()
+        (poor.source / name / "in").write_bytes(name.encode())
     poor.take(0)
+    remove_tree(poor.source / "Twin")                # the other one gets the plain name
+    was = twin(poor.source)
 
     def refuse(call: Call) -> None:
-        if call.name == "open" and call.path == str(poor.source / "folders"):
+        if call.name == "open" and call.path in (str(poor.source / "folders"), str(poor.source / "twin")):
             raise PermissionError(errno.EACCES, "not allowed", call.path)
     with watched(refuse):
         outcome = poor.back_up(1, "--no-rotate", "--hold-at", "off")
     assert outcome.code == 3, outcome
     assert differences(poor.restored(date(1), code=3), was, ["group"]) == []
     assert all(map(is_portable, names_on(poor.a_set / date(1))))
-    said(ask("verify", "--drive", poor.drive), 0)
+    checked = ask("verify", "--drive", poor.drive, "--json")
+    assert (checked.code, json.loads(checked.out)["findings"]) == (0, []), checked
     assert poor.rotate(2, "--keep-last", "1").code == 0
     assert differences(poor.restored(date(1), code=3), was, ["group"]) == []
+    poor.take(3, "--hold-at", "off")
+    outcome = poor.rotate(4, "--keep-last", "1", "--json")
+    assert (outcome.code, json.loads(outcome.out)["found"]) == (0, []), outcome
+    poor.sound(date(3))
 
 
 # --- Files that are too large for a drive, and how much fits on it ------
