@@ -4343,7 +4343,7 @@ def try_drive(folder: Folder) -> Abilities:
         try:
             trial.link("a", trial, "b")
         except OSError as err:
-            if not link_refused(err):
+            if not link_refused(err) or err.errno == errno.ENOENT:  # what was just made is gone: so is the drive
                 raise
             links = False
         counts = links and trial.stat("b").st_nlink == 2
