@@ -8763,7 +8763,7 @@ class Inspector:
         except OSError as err:
             if err.errno in OWN_LIMITS:
                 raise
-            return err
+            return err.with_traceback(None)  # which would keep folders of the drive open
 
     def _shown(self, folder: Folder, name: str, info: os.stat_result) -> Shown:
         link = read_link(folder, name) if stat.S_ISLNK(info.st_mode) else ""

@@ -41,6 +41,8 @@ import pythons
 import snapback
 from trees import remove_tree
 
+collect_ignore = ["slow_disk.py"]  # a program of the bench, with a library that it alone installs
+
 SNAPBACK = Path(snapback.__file__).resolve()
 NOBODY = 65534
 MIB = 1 << 20
