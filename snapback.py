@@ -4360,7 +4360,7 @@ def try_drive(folder: Folder) -> Abilities:
         try:
             trial.link("a", trial, "b")
         except OSError as err:
-            if not link_refused(err):
+            if not link_refused(err) or err.errno == errno.ENOENT:  # what was just made is gone: so is the drive
                 raise
             links = False
         counts = links and trial.stat("b").st_nlink == 2
@@ -6643,10 +6643,10 @@ class Rotating:
             return Rotated(plan, put_off=SOMEBODY_READS if names else "")
         drive.safe = "no dated copy on it was touched but those that the plan drops"
         before = free_space(drive.path)[0]
-        files = sum(int(one.end.get("files", 0)) for one in present if one.name in names)
         if need_each_other(present):
-            notes = self._let_go(set_folder, present, names, begun, spare)
+            notes = self._expire_or_delete(set_folder, present, names, begun, spare)
         else:
+            files = sum(int(one.end.get("files", 0)) for one in present if one.name in names)
             notes = self._delete(set_folder, names, begun, spare, files)
         set_folder.flush()
         flush = whole_flush(drive.root)
@@ -6657,18 +6657,18 @@ class Rotating:
                               "is protected, or the last of its month"))
         return Rotated(plan, self.removed, max(0, free_space(drive.path)[0] - before), self.found, [*notes, *self.failed])
 
-    def _let_go(self, set_folder: Folder, present: Sequence[Snapshot], names: Sequence[str], begun: Collection[str],
-                spare: Sequence[str]) -> Notes:
-        """Delete dated copies of a set in which later ones need files of earlier ones: those of the plan, then one by one for room."""
+    def _expire_or_delete(self, set_folder: Folder, present: Sequence[Snapshot], names: Sequence[str], begun: Collection[str],
+                          spare: Sequence[str]) -> Notes:
+        """Delete dated copies of a set in which later ones may need their files: those of the plan, then one by one for room."""
         at_once = [name for name in names if name not in begun and name not in spare]
-        notes = [*self._delete(set_folder, begun, begun, (), 0), *self._let_go_together(set_folder, present, at_once)]
+        notes = [*self._delete(set_folder, begun, begun, (), 0), *self._expire_together(set_folder, present, at_once)]
         for name in spare:
             if self.rotation.min_free.is_there(*settled_space(self.drive.root)):
                 break
-            notes += self._let_go_together(set_folder, present, [name])
+            notes += self._expire_together(set_folder, present, [name])
         return notes
 
-    def _let_go_together(self, set_folder: Folder, present: Sequence[Snapshot], wanted: Sequence[str]) -> Notes:
+    def _expire_together(self, set_folder: Folder, present: Sequence[Snapshot], wanted: Sequence[str]) -> Notes:
         """Expire dated copies, all of them before the first file goes, as they may need each other's; then remove what nobody needs."""
         dropped, notes = [], []  # type: List[str], Notes
         for name in wanted:
@@ -6826,6 +6826,8 @@ class StoredFile(NamedTuple):
 class Earlier:
     """The dated copy that a source is compared with: its manifest, read side by side with the walk."""
 
+    MOST_TRAILS = 8      # several folders of each are kept open
+
     def __init__(self, manifest: Manifest, name: str, set_folder: Folder, aliases: Set[str]) -> None:
         self.manifest, self.name, self.aliases = manifest, name, aliases
         self.blocks = read_blocks(manifest.lines())
@@ -6889,8 +6891,6 @@ class Earlier:
         """Go on to the end."""
         while self.block is not None:
             self.pass_by()
-
-    MOST_TRAILS = 8      # several folders of each are kept open
 
     def folder(self, path: str) -> Optional[Folder]:
         """Open the folder on the drive; None where a person has removed it."""
@@ -7696,7 +7696,7 @@ class Moves:
 class Keeping:
     """Keeps what the earlier copy has of a folder that cannot be read now."""
 
-    def __init__(self, run: Run, tally: Tally, comparison: Comparison, new: "NewFolders") -> None:
+    def __init__(self, run: Run, tally: Tally, comparison: Comparison, new: NewFolders) -> None:
         self.run, self.tally, self.comparison, self.new = run, tally, comparison, new
 
     def folder(self, path: str, error: SourceError, before: Optional[Earlier], above: FolderNames) -> None:
@@ -7771,7 +7771,7 @@ class Present:
         line = refer(was.hash_line, self.before.name)
         if line[0] == "\\" or " path=" in was.line:
             return False
-        folder, _, name = line[69:].rpartition("/")
+        folder, _, name = line[69:].rpartition("/")  # behind the checksum and "  ../"
         self.places.setdefault(folder, []).append((at, name, found.info.st_size))
         self.files[at] = file
         lines += (today, line)
@@ -7795,14 +7795,14 @@ class Entries:
         """Take files, links and special files; `known` loses what is met, `lines` gets the result.
 
         The loop is the hot one: of an unchanged file it makes one line, compares it with the
-        earlier manifest's as text, and links the stored file; nothing is parsed.
+        earlier manifest's as text, and links the stored file or refers to it; nothing is parsed.
         """
         old, present = self._at_once(place)
         most_links = self.run.workers.most_cost // LINK_COST
         racy_ns = place.before.racy_after_ns if place.before and (old or present) else 0     # else nothing is surely the same
         linked, new = [], []  # type: List[Linked], List[Tuple[int, str]]
-        plain = place.names.are_plain([name for name, _, _ in files]) if old or (place.path and not place.leftovers) else True
         new_cost, all_new = 0, place.path and not place.leftovers
+        plain = place.names.are_plain([name for name, _, _ in files]) if old or all_new else True
         for name, info, source_name in files:
             was = known.pop(name, None)
             if info is None:

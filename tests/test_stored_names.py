@@ -264,6 +264,15 @@ def test_all_but_what_is_too_large_is_copied_and_the_cure_is_said(fat: Box) -> N
     assert ask("verify", "--drive", fat.drive).code == 0
 
 
+def test_a_drive_that_goes_away_while_it_is_tried_is_not_taken_for_one_without_hard_links(box: Box) -> None:
+    def refuse(call: Call) -> None:
+        if call.name == "link" and ".trial" in call.path:
+            raise OSError(errno.ENOENT, "gone")
+    with watched(refuse):
+        outcome = box.back_up(0)
+    assert (outcome.code, "every earlier dated copy" in outcome.err, [*box.states().values()]) == (1, True, ["interrupted"]), outcome
+
+
 def test_what_a_drive_refuses_as_too_large_in_the_middle_is_left_out_without_a_trace(box: Box) -> None:
     (box.source / "film").write_bytes(b"x" * 300_000)
 
