@@ -13010,7 +13010,7 @@ class Menu:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """Carry out one command, or offer the menu, and give the exit code; the only place of the clock and of print."""
+    """Carry out one command and give the exit code; without one offer the menu on a terminal, and say how drives stand elsewhere."""
     words = list(sys.argv[1:] if argv is None else argv)
     stage, talk = Stage(words), Talk(sys.stdin, sys.stdout)
     with stage.ending.heard():
@@ -13018,7 +13018,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
             if not words and talk.is_possible:
                 Menu(talk, stage.perform).run()
                 return int(Exit.DONE)
-            return int(stage.perform(words).code)
+            return int(stage.perform(words or ["status"]).code)
         except Finished as text:
             say(sys.stdout, [str(text).rstrip("\n")])
             return int(Exit.DONE)

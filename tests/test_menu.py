@@ -16,7 +16,7 @@ import pexpect
 import pytest
 
 import snapback
-from conftest import SNAPBACK, Mount
+from conftest import SNAPBACK, Cli, Mount
 from test_unattended import Programs
 from trees import ask, dates
 
@@ -269,3 +269,8 @@ def test_an_answer_that_is_none_changes_nothing(anna: Person, words: List[str], 
     assert (outcome.code in (1, 2), text in outcome.err, outcome.err.count("\n")) == (True, True, 1), outcome
     assert not settings_of(anna.home).exists()
     assert list(anna.stick.iterdir()) == []
+
+
+def test_without_a_terminal_and_a_command_it_says_how_the_drives_stand(anna: Person, cli: Cli) -> None:
+    outcome = cli()
+    assert (outcome.code, "NOT SAFE: no drive is known here yet; make the first dated copy" in outcome.err) == (1, True), outcome
