@@ -12437,6 +12437,7 @@ def add_setup(parser: Parser) -> None:
     parser.add_argument("--every", metavar="TIME", help="how old the newest copy may become: 12h, 1d, 1w")
     add_retention(parser)
     parser.add_argument("--install", action="store_true", help="let the computer make copies by itself")
+    parser.add_argument("--first-copy", action="store_true", help="make the first copy at once")
     parser.add_argument("-y", "--yes", action="store_true", help="ask nothing: what is not said here stays as it is, or as it is suggested")
     add_config(parser)
 
@@ -12456,7 +12457,7 @@ class Setup:
         usual = list(self.before.sources) or list(usual_folders().values())
         if not self.asks:
             return tuple(usual)
-        self.talk.tell("", "1. WHICH FOLDERS?", *(f"  {nth}  {show(path)}" for nth, path in enumerate(usual, 1)))
+        self.talk.tell("", "WHICH FOLDERS?", *(f"  {nth}  {show(path)}" for nth, path in enumerate(usual, 1)))
         while True:
             said = self.talk.ask("Numbers or paths, with a comma between them", "all of these" if usual else "")
             words = usual if said == "all of these" else [
@@ -12491,7 +12492,7 @@ class Setup:
             return place
         while True:
             places = spare_places()
-            self.talk.tell("", "2. WHICH DRIVE?", *(f"  {nth}  {show(path)} ({size_text(free)} free)"
+            self.talk.tell("", "WHICH DRIVE?", *(f"  {nth}  {show(path)} ({size_text(free)} free)"
                                                      for nth, (path, free) in enumerate(places, 1)))
             if not places:
                 self.talk.tell("No other disk is attached. Attach one now, or say the path of a folder on another disk.")
@@ -12508,7 +12509,7 @@ class Setup:
         """Learn whether the drive is unplugged between copies. Raises Left."""
         if self.args.offline or not self.asks or disks_of(place) & system_disks():
             return bool(self.args.offline)
-        return self.talk.agrees("3. Will you unplug it between copies? Ransomware reaches what stays attached", True)
+        return self.talk.agrees("Will you unplug it between copies? Ransomware reaches what stays attached", True)
 
     def every(self, before: Optional[DriveSettings]) -> Duration:
         """Learn how often. Raises Left, UsageError."""
@@ -12517,7 +12518,7 @@ class Setup:
             return parse_span(self.args.every or usual)
         while True:
             try:
-                return parse_span(self.talk.ask("4. How often? 12h: twice a day, 1d: daily, 1w: weekly", usual))
+                return parse_span(self.talk.ask("How often? 12h: twice a day, 1d: daily, 1w: weekly", usual))
             except UsageError as err:
                 self.talk.tell(f"That does not work: {err}")
 
@@ -12529,12 +12530,18 @@ class Setup:
         options = [("usual", KEEP_AS_USUAL), ("year", KEEP_A_YEAR)]
         if self.before.rotation != Rotation():
             options.insert(0, ("before", "as before: " + ", ".join(rotation_lines(self.before.rotation))))
-        chosen = self.talk.choose("5. How long are copies kept?", options)
+        chosen = self.talk.choose("How long are copies kept?", options)
         return {"usual": Rotation(), "year": Rotation(Retention(last=1, within=Duration(years=1)))}.get(chosen, self.before.rotation)
 
     def schedule(self) -> bool:
         """Learn whether the computer is to make copies by itself. Raises Left."""
-        return self.args.install or (self.asks and self.talk.agrees("6. Shall this computer make the copies by itself?", True))
+        return self.args.install or (self.asks and self.talk.agrees("Shall this computer make the copies by itself?", True))
+
+    def first_copy(self) -> bool:
+        """Learn whether the first copy is to be made at once."""
+        with contextlib.suppress(Left):
+            return self.args.first_copy or (self.asks and self.talk.agrees("All is ready. Make the first copy now?", True))
+        return False
 
 
 def run_setup(args: argparse.Namespace, scene: Scene) -> Answer:
@@ -12576,8 +12583,14 @@ def run_setup(args: argparse.Namespace, scene: Scene) -> Answer:
         refuse_schedule_on_drive([words_of_run[0], words_of_run[2]], "")
         SCHEDULERS[kind].install(words_of_run)
         lines.append(f"{SCHEDULERS[kind].name} looks every hour whether a copy is due. {SCHEDULERS[kind].know}")
-    lines.append("Now make the first copy: snapback.py backup")
-    return Answer(Exit.DONE, lines, (), {"changed": True, "settings": path, "drive": drive.id, "path": place, "scheduled": by_itself})
+    facts = {"changed": True, "settings": path, "drive": drive.id, "path": place, "scheduled": by_itself}
+    if not setup.first_copy():
+        return Answer(Exit.DONE, [*lines, "Now make the first copy: snapback.py backup"], (), facts)
+    parser = Parser(add_help=False)
+    add_backup(parser)
+    wanted = parser.parse_args(["--config", args.config] if args.config else [])
+    copied = run_backup(argparse.Namespace(**vars(wanted), jobs=args.jobs), scene)
+    return copied._replace(lines=[*lines, *copied.lines], facts={**facts, **copied.facts})
 
 
 class Command(NamedTuple):
@@ -13005,8 +13018,8 @@ class Menu:
         if find_settings("") and self.talk.choose("Settings:", [
                 ("look", "look whether anything would hinder copies"), ("change", "answer the questions again")]) == "look":
             self.perform(["doctor"])
-        elif self._do(["setup"], "nothing is set up").facts.get("changed") and self.talk.agrees("Make the first copy now?", True):
-            self._do(["backup"], "there is no copy yet")
+        else:
+            self._do(["setup"], "nothing was set up, or there is no copy yet")
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

@@ -85,11 +85,11 @@ SET_UP: Tuple[Tuple[str, str], ...] = (
     ("3 set up copies on this computer", "3"),
     ("2 {home}/Pictures Numbers or paths, with a comma between them [all of these]", ""),
     ("A number or a path (Enter: look again)", "{stick}"),
-    ("4. How often? 12h: twice a day, 1d: daily, 1w: weekly [1d]", ""),
+    ("How often? 12h: twice a day, 1d: daily, 1w: weekly [1d]", ""),
     ("1 the last 3, and one for each of 7 days, 5 weeks, 12 months and 10 years 2 all copies of the last year " + CHOOSE + " [1]", ""),
-    ("6. Shall this computer make the copies by itself? (yes or no) [yes]", "yes"),
+    ("Shall this computer make the copies by itself? (yes or no) [yes]", "yes"),
     ("Shall it? (yes or no) [yes]", ""),
-    ("Make the first copy now? (yes or no) [yes]", ""),
+    ("All is ready. Make the first copy now? (yes or no) [yes]", ""),
     (ON, ""),
 )
 
@@ -134,6 +134,20 @@ def test_the_first_hour_with_a_stick(anna: Person, programs: Programs) -> None:
     assert "Schedule" in shown
 
 
+@pytest.mark.parametrize("mine", [True, False])
+def test_much_is_gone_and_somebody_asks_whether_that_was_right(anna: Person, mine: bool) -> None:
+    for nth in range(60):
+        (anna.home / "Documents" / f"letter {nth}").write_text(str(nth))
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--first-copy", "--yes").code == 0
+    for nth in range(60):
+        (anna.home / "Documents" / f"letter {nth}").unlink()
+    shown = " ".join(anna.runs(("1 back up now", "1"), ("Was it you who changed so much? (yes or no) [no]", "yes" if mine else ""),
+                               (ON, ""), QUIT).split())
+    assert "it may be ransomware: then unplug the drive now" in shown
+    (a_set,) = [path for path in anna.stick.iterdir() if (path / "manifests").exists()]
+    assert (a_set / "HOLD.txt").exists() != mine
+
+
 @pytest.mark.needs("root")
 def test_a_full_stick(anna: Person, mounted: Callable[..., Mount]) -> None:
     anna.stick.rmdir()
@@ -141,7 +155,7 @@ def test_a_full_stick(anna: Person, mounted: Callable[..., Mount]) -> None:
     big = anna.home / "Documents" / "film"
     big.write_bytes(os.urandom(9 << 20))
     answers = set_up(anna)
-    answers.insert(3, ("3. Will you unplug it between copies? Ransomware reaches what stays attached (yes or no) [yes]", "yes"))
+    answers.insert(3, ("Will you unplug it between copies? Ransomware reaches what stays attached (yes or no) [yes]", "yes"))
     anna.runs(*answers, QUIT)
     for _ in range(2):
         big.write_bytes(os.urandom(9 << 20))
@@ -221,8 +235,8 @@ def test_a_synchronised_folder_is_copied_and_said_to_be_no_backup(anna: Person) 
 
 def test_every_answer_can_be_given_as_an_option(anna: Person) -> None:
     outcome = ask("setup", anna.home / "Documents", f"photos={anna.home}/Pictures", "--drive", anna.stick, "--label", "BLUE",
-                  "--every", "12h", "--keep-daily", "5", "--install", "--yes")
-    assert (outcome.code, outcome.err) == (0, ""), outcome
+                  "--every", "12h", "--keep-daily", "5", "--install", "--first-copy", "--yes")
+    assert (outcome.code, outcome.err, "Dated copy" in outcome.out) == (0, "", True), outcome
     settings = snapback.load_settings(str(settings_of(anna.home)))
     assert settings.sources == (f"{anna.home}/Documents", f"photos={anna.home}/Pictures")
     (drive,) = settings.drives
