@@ -9219,8 +9219,20 @@ plain() {
     case "/$1/" in *//* | */./* | */../*) echo "not restored, as its path leads elsewhere: $1" >&2; bad=$((bad + 1)); return 1 ;; esac
 }
 
+# Refuses a path that leads through a link in the target.
+inside() {
+    at=$to
+    rest=$1
+    while case $rest in */*) ;; *) false ;; esac; do
+        at=$at/${rest%%/*}
+        rest=${rest#*/}
+        if [ -L "$at" ]; then echo "not restored, as its path leads elsewhere: $1" >&2; bad=$((bad + 1)); return 1; fi
+    done
+}
+
 # Refuses a name that something else has in the target, as where small letters are the same as large ones.
 free() {
+    inside "$1" || return 1
     if [ -e "$to/$1" ] || [ -L "$to/$1" ]; then
         echo "NOT RESTORED, as this disk takes its name for another one: $1" >&2
         bad=$((bad + 1))
@@ -9228,17 +9240,18 @@ free() {
     fi
 }
 
-mkdir -p "$to" || exit 1
+mkdir -p -- "$to" || exit 1
 own= mode= time= end=
 while IFS= read -r line; do
     case $line in
     '# type=dir '*)
         word path
-        plain "$text" && mkdir -p "$to/$text" ;;
+        plain "$text" && inside "$text/" && mkdir -p -- "$to/$text" ;;
     '# type=link '*)
         word path; path=$text
         word link
-        plain "$path" && free "$path" && ln -s "$text" "$to/$path" ;;
+        plain "$path" && free "$path" || continue
+        ln -s -- "$text" "$to/$path" || { echo "MISSING: $path" >&2; bad=$((bad + 1)); } ;;
     '# type=file '*)
         word mode; mode=$text
         word time; time=$text

@@ -1937,6 +1937,24 @@ ROWS: Sequence[Row] = (
         "([0-9a-f]{64}  \\.\\./.*)$",
         "test_changes.py::test_what_a_list_needs_stays_also_where_it_says_so_as_sha256sum_does_on_windows",
     ),
+    Row(
+        "restore.sh: nothing is written through a link in the target",
+        '    inside "$1" || return 1\n',
+        "",
+        "test_restore_script.py::test_a_hostile_list_leads_nowhere_else",
+    ),
+    Row(
+        "restore.sh: no folder is made through a link in the target",
+        'plain "$text" && inside "$text/" &&',
+        'plain "$text" &&',
+        "test_restore_script.py::test_a_hostile_list_leads_nowhere_else",
+    ),
+    Row(
+        "restore.sh: where a link points to is no option",
+        'ln -s -- "$text"',
+        'ln -s "$text"',
+        "test_restore_script.py::test_a_whole_date_comes_back_without_python",
+    ),
 )
 
 
