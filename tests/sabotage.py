@@ -1897,8 +1897,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "restore.sh: no file is written over another that the target takes for the same",
-        'plain "$path" && free "$path" || continue',
-        'plain "$path" || continue',
+        'plain "$path" && free "$path" || continue\n        if [ -L',
+        'plain "$path" || continue\n        if [ -L',
         "test_restore_script.py::test_no_file_is_written_over_another_where_the_target_takes_their_names_for_one",
     ),
     Row(
