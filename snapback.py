@@ -2597,6 +2597,13 @@ class Folder:
         """Look at the folder itself."""
         return os.stat(self.path) if self.fd is None else os.fstat(self.fd)
 
+    def is_in_its_place(self) -> bool:
+        """Tell whether the folder is still where it was opened."""
+        try:
+            return os.path.samestat(os.stat(self.path), self.own_stat())
+        except OSError:
+            return False
+
     def has(self, name: str) -> bool:
         """Tell whether there is an entry of that name, whatever it is."""
         try:
@@ -8692,7 +8699,7 @@ class Restored(NamedTuple):
 
 
 NO_SUCH_NAME_HERE = "the disk that files are restored to cannot hold a name like this; take another place for it with --to"
-NAME_REFUSED_HERE = NAME_REFUSED - {errno.ENOENT}  # a target that went away says that
+NAME_REFUSED_HERE = NAME_REFUSED - {errno.ENOENT}  # a target that went away says that, and exfat-fuse of a name
 
 
 class TargetError(SnapbackError):
@@ -8744,7 +8751,7 @@ def restoring(folder: Folder, name: str) -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        if err.errno in NAME_REFUSED_HERE:
+        if err.errno in NAME_REFUSED_HERE or (err.errno == errno.ENOENT and folder.is_in_its_place()):
             raise NameRefused from err
         what = "is full" if err.errno in FULL else f"refused ({reason(err)})"
         raise TargetError(f"the disk that files are restored to {what} at {show(join_path(folder.path, name))}; the copies on "
@@ -8787,6 +8794,9 @@ def give_back(pulse: Pulse, piece: Piece) -> Outcome:
         with restoring(piece.folder, piece.name):
             return write_piece(fd, info, piece, pulse)
     except NameRefused:
+        if piece.merging:
+            with contextlib.suppress(OSError):
+                piece.folder.unlink(piece.passing)
         return Outcome(refused=True)
     finally:
         close_read(fd)

@@ -217,6 +217,26 @@ def test_a_folder_that_cannot_be_read_is_kept_under_the_names_on_the_drive(poor:
     poor.sound(date(3))
 
 
+@pytest.mark.needs("exfat")
+@pytest.mark.parametrize("merge", [False, True])
+def test_what_a_target_refuses_is_said_and_all_else_is_restored_there(mounted: Callable[..., Mount], in_memory: Path, merge: bool) -> None:
+    box = Box(in_memory, in_memory / "drive")
+    for name in ("a: b", "Twin", "twin", "sub/what?"):
+        (box.source / name).write_bytes(name.encode())
+    (box.source / "in: vain").mkdir()
+    (box.source / "in: vain" / "file").write_bytes(b"file")
+    box.take(0)
+    target = mounted("exfat").path / "back"
+    for _ in range(1 + merge):
+        outcome = ask("restore", "latest", "--drive", box.drive, "--to", target, *["--merge"] * merge)
+        assert outcome.code == 3, outcome
+        for name in ("a: b", "twin", "sub/what?", "in: vain"):
+            assert f"source/{name}: the disk that files are restored to cannot hold a name like this" in outcome.err
+        found = twin(target / "source")
+        assert sorted(found) == [b".", b"Twin", b"empty", b"one", b"sub", b"sub/deep", b"sub/deep/four", b"sub/deep/three", b"sub/two"]
+        assert (target / "source" / "Twin").read_bytes() == b"Twin"
+
+
 # --- Files that are too large for a drive, and how much fits on it ------
 
 
