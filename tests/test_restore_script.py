@@ -133,7 +133,8 @@ def test_a_hostile_list_leads_nowhere_else(shell: str, date: Path, drive: Path, 
     more = [b"# type=dir path=../outside", b"# type=link link=/etc path=/tmp/../outside", b"# type=file mode=0600 path=../outside/gone",
             b"0" * 64 + b"  ../../secret", b"# type=file mode=0600", b"0" * 64 + b"  ../../../secret", b"# type=file mode=0600",
             b"0" * 64 + b"  /etc/passwd", b"# type=link link=.. path=away", b"# type=dir path=away",
-            b"# type=dir path=away/outside", b"# type=file mode=0600 path=away/gone", b"0" * 64 + b"  " + os.fsencode(own), b"# type=link link=x path=away/link"]  # fmt: skip
+            b"# type=dir path=away/outside", b"# type=file mode=0600 path=away/gone",
+            b"0" * 64 + b"  " + os.fsencode(own), b"# type=link link=x path=away/link"]  # fmt: skip
     (date / "SHA256SUMS").write_bytes(b"\n".join([*listed[:1], *more, *listed[1:]]))
     before = sorted(tmp_path.iterdir())
     done = give_back(shell, date, tmp_path / "back", drive)
