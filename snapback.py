@@ -7882,6 +7882,8 @@ def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
             continue  # only moved or renamed: it costs no room
         if same is Same.UNCHANGED or (info.st_nlink > 1 and stamp(info) in seen):
             continue
+        if refers and same is Same.CHANGED and compared and parse_keywords(compared.line).get("size") == str(info.st_size):
+            same = Same.DOUBTFUL  # perhaps only touched: then what is stored serves on
         if info.st_nlink > 1:
             seen.add(stamp(info))
         if largest and info.st_size > largest:

@@ -310,6 +310,20 @@ def test_what_fits_is_counted_in_the_clusters_of_the_drive(box: Box, monkeypatch
     assert (refused.code, "does not fit on the drive" in refused.err, box.states()) == (1, True, {}), refused
 
 
+def test_a_copy_of_files_that_were_only_touched_fits_where_they_would_not_fit_twice(
+        box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    (box.source / "large").write_bytes(b"x" * 3_000_000)
+    box.take(0)
+    monkeypatch.setattr(snapback, "free_space", lambda _path: (1_000_000, 1 << 40))
+    os.utime(box.source / "large", (1_600_000_000, 1_600_000_000))
+    looked = box.back_up(1, "-n")
+    assert (looked.code, "1 would be read again, to see whether they changed" in looked.out) == (0, True), looked
+    box.take(1)
+    box.sound(date(0), date(1))
+    (box.source / "large").write_bytes(b"x" * 3_000_001)
+    assert "does not fit on the drive" in box.back_up(2).err
+
+
 def test_no_look_is_left_out_because_a_disk_with_smaller_clusters_has_less_in_use(in_memory: Path) -> None:
     for nth in range(50):
         (in_memory / str(nth)).write_bytes(b"x")
