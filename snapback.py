@@ -7846,6 +7846,13 @@ def walk_files(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
                     yield Sight(f"{path}/{name}", visit.folder, name, found, before, block.entries.get(name) if block else None)
 
 
+def compare_unread(info: os.stat_result, known: Known, racy_after_ns: int, refers: bool) -> Same:
+    """Compare a file that is not read with the earlier copy; where what is stored may serve on (`refers`), it was perhaps only touched."""
+    same = compare_file(file_line(info), known, racy_after_ns)
+    perhaps_touched = refers and same is Same.CHANGED and parse_keywords(known.line).get("size") == str(info.st_size)
+    return Same.DOUBTFUL if perhaps_touched else same
+
+
 def had_links(before: Earlier) -> bool:
     """Tell whether the drive had hard links when a dated copy was made."""
     drive = before.manifest.header.get("drive")
@@ -7876,14 +7883,12 @@ def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
             notes.append(Note(path, "permission denied"))
             files, total = files - 1, total - info.st_size
             continue
-        same = compare_file(file_line(info), compared, before.racy_after_ns) if compared and before else Same.NEW
+        same = compare_unread(info, compared, before.racy_after_ns, refers) if compared and before else Same.NEW
         moved = moves.by_stat(before, info) if same in (Same.NEW, Same.CHANGED) and before and not order.fresh else None
         if moved and moved.linkable:
             continue  # only moved or renamed: it costs no room
         if same is Same.UNCHANGED or (info.st_nlink > 1 and stamp(info) in seen):
             continue
-        if refers and same is Same.CHANGED and compared and parse_keywords(compared.line).get("size") == str(info.st_size):
-            same = Same.DOUBTFUL  # perhaps only touched: then what is stored serves on
         if info.st_nlink > 1:
             seen.add(stamp(info))
         if largest and info.st_size > largest:
@@ -9253,7 +9258,7 @@ free() {
 }
 
 mkdir -p -- "$to" || exit 1
-own= mode= time= end=
+own= mode= time= end= skipped=0
 while IFS= read -r line; do
     case $line in
     '# type=dir '*)
@@ -9268,6 +9273,10 @@ while IFS= read -r line; do
         word mode; mode=$text
         word time; time=$text
         word path; own=$text ;;
+    '# type=skipped '*)
+        word path
+        echo "not in this date, as it could not be read then: $text" >&2
+        skipped=$((skipped + 1)) ;;
     '# end '*) end=$line ;;
     '#'*) ;;
     *)
@@ -9309,6 +9318,7 @@ esac
 if [ $bad != 0 ]; then echo "NOT OK - $files files were copied to $to, and $bad are missing or damaged" >&2; exit 4; fi
 if [ -n "$sum" ]; then echo "OK - $files files were copied to $to, and every checksum was right"
 else echo "$files files were copied to $to; nothing here can check them"; fi
+if [ $skipped != 0 ]; then echo "NOT COMPLETE - what is named above is not in this date" >&2; exit 3; fi
 """
 
 

@@ -1969,9 +1969,15 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "a copy is not refused for the size of files that were only touched",
-        "            same = Same.DOUBTFUL  # perhaps only touched",
-        "            pass  # perhaps only touched",
+        "return Same.DOUBTFUL if perhaps_touched else same",
+        "return same",
         "test_stored_names.py::test_a_copy_of_files_that_were_only_touched_fits_where_they_would_not_fit_twice",
+    ),
+    Row(
+        "restore.sh: what a date does not have is said",
+        "        skipped=$((skipped + 1)) ;;",
+        "        ;;",
+        "test_restore_script.py::test_what_a_date_does_not_have_is_said",
     ),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import shutil
@@ -12,6 +13,7 @@ from typing import Callable, List
 import pytest
 
 from conftest import Mount
+from faults import Call, watched
 from trees import ask, dates
 
 pytestmark = pytest.mark.needs("linux")
@@ -98,6 +100,20 @@ def test_what_is_missing_or_damaged_is_said(shell: str, date: Path, source: Path
     assert done.returncode == 4, done
     assert ("DAMAGED: my source/c\\d" in said.replace("\\\\", "\\"), "MISSING: my source/-n" in said) == (True, True), said
     assert (tmp_path / "back" / source.name / "plain").exists()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_what_a_date_does_not_have_is_said(shell: str, date: Path, source: Path, drive: Path, tmp_path: Path) -> None:
+    (source / "closed now").write_text("closed")
+
+    def refuse(call: Call) -> None:
+        if call.name == "open" and call.path == str(source / "closed now"):
+            raise PermissionError(errno.EACCES, "not allowed", call.path)
+    with watched(refuse):
+        assert ask("backup", "--jobs", "1", "--set", "box", source, drive).code == 3
+    done = give_back(shell, drive / "box" / dates(drive / "box")[-1], tmp_path / "back", drive)
+    assert (done.returncode, done.stderr.splitlines()[-1].startswith(b"NOT COMPLETE")) == (3, True), done
+    assert b"not in this date, as it could not be read then: my source/closed now" in done.stderr
 
 
 @pytest.mark.parametrize("shell", SHELLS)
