@@ -619,7 +619,7 @@ def test_what_nothing_needs_any_more_goes_whole_and_strays_go_to_found(box: Box)
     (box.a_set / date(0) / "source" / "mine").write_bytes(b"mine")
     said(box.rotate(5, "--keep-last", "1"), 0)
     assert "source/mine" in box.stored(date(0))
-    assert "let go" in (box.a_set / date(0) / NOTICE).read_text()
+    assert "was deleted" in (box.a_set / date(0) / NOTICE).read_text()
     box.take(6, "--fresh")
     said(box.rotate(7, "--keep-last", "1"), 0, "moved to found")
     assert (box.states(), (box.a_set / "found" / date(0) / "source" / "mine").read_bytes()) == ({date(6): "whole"}, b"mine")
@@ -780,7 +780,7 @@ def test_a_date_that_was_let_go_is_none_for_any_command(box: Box) -> None:
     assert box.rotate(5, "--keep-last", "1").code == 0
     assert os.readlink(box.a_set / "latest") == date(2)
     listed = ask("list", "--drive", box.drive)
-    said(listed, 0, f"{date(0)}     let go; what later dates need of it is kept")
+    said(listed, 0, f"{date(0)}     deleted, but for the files that later dates need")
     for words in (["verify", date(0)], ["pin", date(0)], ["restore", date(0), "--to", box.folder / "r"]):
         outcome = ask(*words, "--drive", box.drive)
         assert (outcome.code, outcome.err.count("\n"), f"the first one is {date(2)}" in outcome.err) == (2, 1, True), outcome
@@ -1025,7 +1025,7 @@ def test_whole_dated_folders_on_a_drive_without_hard_links_are_made_when_asked_f
     box = Box(in_memory, mounted("exfat").path)
     for day in range(2):
         outcome = box.ask(day, "backup", "--set", "box", "--no-rotate", "--layout", "complete", box.source, box.drive)
-        assert (outcome.code, "takes its full size there" in outcome.out) == (0, True), outcome
+        assert (outcome.code, "takes its full size;" in outcome.out) == (0, True), outcome
         assert not (box.a_set / date(day) / "NOT-THE-WHOLE-DATE.txt").exists()
         for path in (path for path in box.source.rglob("*") if path.is_file()):
             assert (box.a_set / date(day) / "source" / path.relative_to(box.source)).read_bytes() == path.read_bytes()
