@@ -2699,6 +2699,13 @@ class Folder:
         """Look at the folder itself."""
         return os.stat(self.whole) if self.fd is None else os.fstat(self.fd)
 
+    def is_in_its_place(self) -> bool:
+        """Tell whether the folder is still where it was opened."""
+        try:
+            return os.path.samestat(os.stat(extended(self.path)), self.own_stat())
+        except OSError:
+            return False
+
     def has(self, name: str) -> bool:
         """Tell whether there is an entry of that name, whatever it is."""
         try:
@@ -8317,6 +8324,13 @@ def walk_files(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
                     yield Sight(f"{path}/{name}", visit.folder, name, found, before, block.entries.get(name) if block else None)
 
 
+def compare_unread(info: os.stat_result, known: Known, racy_after_ns: int, refers: bool) -> Same:
+    """Compare a file that is not read with the earlier copy; where what is stored may serve on (`refers`), it was perhaps only touched."""
+    same = compare_file(file_line(info), known, racy_after_ns)
+    perhaps_touched = refers and same is Same.CHANGED and parse_keywords(known.line).get("size") == str(info.st_size)
+    return Same.DOUBTFUL if perhaps_touched else same
+
+
 def had_links(before: Earlier) -> bool:
     """Tell whether the drive had hard links when a dated copy was made."""
     drive = before.manifest.header.get("drive")
@@ -8343,7 +8357,7 @@ def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
         compared = known if before and not order.fresh else None
         if compared and before and line_if_same(info, compared, before.racy_after_ns):
             continue
-        same = compare_file(file_line(info), compared, before.racy_after_ns) if compared and before else Same.NEW
+        same = compare_unread(info, compared, before.racy_after_ns, refers) if compared and before else Same.NEW
         why = CLOUD_ONLY if in_cloud(info) and same is not Same.UNCHANGED else ""
         if not watch and (why or not folder.can_read(name)):
             notes.append(Note(path, why or "permission denied"))
@@ -9327,7 +9341,7 @@ class Restored(NamedTuple):
 
 
 NO_SUCH_NAME_HERE = "the disk that files are restored to cannot hold a name like this; take another place for it with --to"
-NAME_REFUSED_HERE = NAME_REFUSED - {errno.ENOENT}  # a target that went away says that
+NAME_REFUSED_HERE = NAME_REFUSED - {errno.ENOENT}  # a target that went away says that, and exfat-fuse of a name
 
 
 class TargetError(SnapbackError):
@@ -9379,7 +9393,7 @@ def restoring(folder: Folder, name: str) -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        if err.errno in NAME_REFUSED_HERE:
+        if err.errno in NAME_REFUSED_HERE or (err.errno == errno.ENOENT and folder.is_in_its_place()):
             raise NameRefused from err
         what = "is full" if err.errno in FULL else f"refused ({reason(err)})"
         cure = refusal_cure(err) or "make room or take another place with --to, and run it again"
@@ -9423,6 +9437,9 @@ def give_back(pulse: Pulse, piece: Piece) -> Outcome:
         with restoring(piece.folder, piece.name):
             return write_piece(fd, info, piece, pulse)
     except NameRefused:
+        if piece.merging:
+            with contextlib.suppress(OSError):
+                piece.folder.unlink(piece.passing)
         return Outcome(refused=True)
     finally:
         close_read(fd)
@@ -9866,8 +9883,20 @@ plain() {
     case "/$1/" in *//* | */./* | */../*) echo "not restored, as its path leads elsewhere: $1" >&2; bad=$((bad + 1)); return 1 ;; esac
 }
 
+# Refuses a path that leads through a link in the target.
+inside() {
+    at=$to
+    rest=$1
+    while case $rest in */*) ;; *) false ;; esac; do
+        at=$at/${rest%%/*}
+        rest=${rest#*/}
+        if [ -L "$at" ]; then echo "not restored, as its path leads elsewhere: $1" >&2; bad=$((bad + 1)); return 1; fi
+    done
+}
+
 # Refuses a name that something else has in the target, as where small letters are the same as large ones.
 free() {
+    inside "$1" || return 1
     if [ -e "$to/$1" ] || [ -L "$to/$1" ]; then
         echo "NOT RESTORED, as this disk takes its name for another one: $1" >&2
         bad=$((bad + 1))
@@ -9875,21 +9904,26 @@ free() {
     fi
 }
 
-mkdir -p "$to" || exit 1
-own= mode= time= end=
+mkdir -p -- "$to" || exit 1
+own= mode= time= end= skipped=0
 while IFS= read -r line; do
     case $line in
     '# type=dir '*)
         word path
-        plain "$text" && mkdir -p "$to/$text" ;;
+        plain "$text" && inside "$text/" && mkdir -p -- "$to/$text" ;;
     '# type=link '*)
         word path; path=$text
         word link
-        plain "$path" && free "$path" && ln -s "$text" "$to/$path" ;;
+        plain "$path" && free "$path" || continue
+        ln -s -- "$text" "$to/$path" || { echo "MISSING: $path" >&2; bad=$((bad + 1)); } ;;
     '# type=file '*)
         word mode; mode=$text
         word time; time=$text
         word path; own=$text ;;
+    '# type=skipped '*)
+        word path
+        echo "not in this date, as it could not be read then: $text" >&2
+        skipped=$((skipped + 1)) ;;
     '# end '*) end=$line ;;
     '#'*) ;;
     *)
@@ -9931,6 +9965,7 @@ esac
 if [ $bad != 0 ]; then echo "NOT OK - $files files were copied to $to, and $bad are missing or damaged" >&2; exit 4; fi
 if [ -n "$sum" ]; then echo "OK - $files files were copied to $to, and every checksum was right"
 else echo "$files files were copied to $to; nothing here can check them"; fi
+if [ $skipped != 0 ]; then echo "NOT COMPLETE - what is named above is not in this date" >&2; exit 3; fi
 """
 
 

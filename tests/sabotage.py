@@ -2086,8 +2086,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "restore.sh: no file is written over another that the target takes for the same",
-        'plain "$path" && free "$path" || continue',
-        'plain "$path" || continue',
+        'plain "$path" && free "$path" || continue\n        if [ -L',
+        'plain "$path" || continue\n        if [ -L',
         "test_restore_script.py::test_no_file_is_written_over_another_where_the_target_takes_their_names_for_one",
     ),
     Row(
@@ -2125,6 +2125,48 @@ ROWS: Sequence[Row] = (
         "([0-9a-f]{64} [ *]\\.\\./.*)$",
         "([0-9a-f]{64}  \\.\\./.*)$",
         "test_changes.py::test_what_a_list_needs_stays_also_where_it_says_so_as_sha256sum_does_on_windows",
+    ),
+    Row(
+        "restore.sh: nothing is written through a link in the target",
+        '    inside "$1" || return 1\n',
+        "",
+        "test_restore_script.py::test_a_hostile_list_leads_nowhere_else",
+    ),
+    Row(
+        "restore.sh: no folder is made through a link in the target",
+        'plain "$text" && inside "$text/" &&',
+        'plain "$text" &&',
+        "test_restore_script.py::test_a_hostile_list_leads_nowhere_else",
+    ),
+    Row(
+        "restore.sh: where a link points to is no option",
+        'ln -s -- "$text"',
+        'ln -s "$text"',
+        "test_restore_script.py::test_a_whole_date_comes_back_without_python",
+    ),
+    Row(
+        "restore goes on where a target refuses a name as exfat-fuse does",
+        " or (err.errno == errno.ENOENT and folder.is_in_its_place()):",
+        ":",
+        "test_stored_names.py::test_what_a_target_refuses_is_said_and_all_else_is_restored_there",
+    ),
+    Row(
+        "restore leaves nothing under a passing name where a target refuses the file's own",
+        "        if piece.merging:\n            with contextlib.suppress(OSError):",
+        "        if not piece:\n            with contextlib.suppress(OSError):",
+        "test_stored_names.py::test_what_a_target_refuses_is_said_and_all_else_is_restored_there",
+    ),
+    Row(
+        "a copy is not refused for the size of files that were only touched",
+        "return Same.DOUBTFUL if perhaps_touched else same",
+        "return same",
+        "test_stored_names.py::test_a_copy_of_files_that_were_only_touched_fits_where_they_would_not_fit_twice",
+    ),
+    Row(
+        "restore.sh: what a date does not have is said",
+        "        skipped=$((skipped + 1)) ;;",
+        "        ;;",
+        "test_restore_script.py::test_what_a_date_does_not_have_is_said",
     ),
     Row(
         "Windows: a path of a file may be of any length",
