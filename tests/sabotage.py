@@ -1883,6 +1883,102 @@ ROWS: Sequence[Row] = (
         "if can.counts_links else ():",
         "test_changes.py::test_what_a_killed_run_had_stored_is_not_stored_again",
     ),
+    Row(
+        "launchers: Snapback.command can be started",
+        "UNIX_LAUNCHER_TEXT, 0o755))",
+        "UNIX_LAUNCHER_TEXT))",
+        "test_launchers.py::test_init_puts_launchers_on_the_drive_and_later_runs_renew_them",
+    ),
+    Row(
+        "launchers: lines that cmd reads wrongly are renewed",
+        "if found == paper.text.encode(\"utf-8\", \"surrogateescape\"):",
+        "if (found or b\"\").split() == paper.text.encode(\"utf-8\", \"surrogateescape\").split():",
+        "test_launchers.py::test_init_puts_launchers_on_the_drive_and_later_runs_renew_them",
+    ),
+    Row(
+        "launchers: Snapback.cmd has the line ends of Windows",
+        "\"\"\").replace(\"\\n\", \"\\r\\n\")",
+        "\"\"\")",
+        "test_launchers.py::test_each_launcher_is_plain_text_that_its_system_reads",
+    ),
+    Row(
+        "launchers, 14: cmd starts no Python of the current folder",
+        "set \"NoDefaultCurrentDirectoryInExePath=1\"\n",
+        "",
+        "test_launchers.py::test_cmd_takes_paths_as_they_are",
+    ),
+    Row(
+        "launchers, 14: cmd starts Python with -I",
+        "%RUN% -I \"%HERE%snapback.py\" %*",
+        "%RUN% \"%HERE%snapback.py\" %*",
+        "test_launchers.py::test_cmd_takes_paths_as_they_are",
+    ),
+    Row(
+        "launchers: a path is what it is to cmd",
+        "EnableExtensions DisableDelayedExpansion",
+        "EnableExtensions EnableDelayedExpansion",
+        "test_launchers.py::test_cmd_takes_paths_as_they_are",
+    ),
+    Row(
+        "launchers: a blank or & in a path is no end of it to cmd",
+        "set RUN=\"%HERE%python\\python.exe\"",
+        "set RUN=%HERE%python\\python.exe",
+        "test_launchers.py::test_cmd_takes_paths_as_they_are",
+    ),
+    Row(
+        "launchers, 14: no Python is found by a path that is not absolute",
+        "        case $try in /*) ;; *) continue ;; esac\n",
+        "",
+        "test_launchers.py::test_without_python_it_says_what_to_do",
+    ),
+    Row(
+        "launchers, 14: Snapback.command starts Python with -I",
+        "|| exec \"$python\" -I ",
+        "|| exec \"$python\" ",
+        "test_launchers.py::test_it_starts_the_program_beside_it_from_any_folder",
+    ),
+    Row(
+        "launchers: Apple's offer of developer tools is not started",
+        "&& ! xcode-select -p > /dev/null 2>&1; then",
+        "&& false; then",
+        "test_launchers.py::test_apples_offer_of_developer_tools_is_not_started",
+    ),
+    Row(
+        "launchers: a Python that is too old is not taken",
+        "sys.version_info < (3, 8) else 42)' <",
+        "sys.version_info < (3, 7) else 42)' <",
+        "test_launchers.py::test_it_takes_the_first_python_that_is_new_enough",
+    ),
+    Row(
+        "launchers: a Python that fails is not taken",
+        "        42) python=$try; break 2 ;;",
+        "        *) python=$try; break 2 ;;",
+        "test_launchers.py::test_it_takes_the_first_python_that_is_new_enough",
+    ),
+    Row(
+        "launchers: a double click's window stays open",
+        "[ $# != 0 ] || [ ! -t 0 ] || window=yes",
+        "",
+        "test_launchers.py::test_a_window_stays_open_until_it_was_read",
+    ),
+    Row(
+        "launchers: nothing waits for a person who is not there",
+        "[ $# != 0 ] || [ ! -t 0 ] || window=yes",
+        "[ $# != 0 ] || window=yes",
+        "test_launchers.py::test_without_python_it_says_what_to_do",
+    ),
+    Row(
+        "launchers: nor for one who gave arguments",
+        "[ $# != 0 ] || [ ! -t 0 ] || window=yes",
+        "[ ! -t 0 ] || window=yes",
+        "test_launchers.py::test_a_window_stays_open_until_it_was_read",
+    ),
+    Row(
+        "launchers: Ctrl-C does not close the window",
+        "trap : INT  #",
+        ":  #",
+        "test_launchers.py::test_ctrl_c_ends_the_program_and_not_its_window",
+    ),
 )
 
 

@@ -10,11 +10,13 @@ import contextlib
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import stat
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -53,6 +55,7 @@ def test_cmd_takes_paths_as_they_are() -> None:
             assert line[: place.start()].count('"') % 2 == 1, f"outside of quotes: {line}"
         if line.startswith(("call ", "for ")):
             assert not re.search("HERE|RUN|%[*~]", line.replace('"%%~$PATH:P"', "")), f"expanded twice: {line}"
+        assert ("snapback.py" in line and "%RUN%" in line) == (" -I " in line), f"Python would look beside the program: {line}"
         assert not re.match(r"(cd|chdir|pushd|chcp|title|color|start)\b", line), f"changes what is not ours: {line}"
         assert not line.endswith("("), f"a block, which a bracket in a path would end: {line}"
     labels = {line for line in lines if line.startswith(":")}
@@ -240,6 +243,7 @@ def wait_for(process: subprocess.Popen[bytes], word: bytes) -> bytes:
     assert process.stdout
     said = b""
     while word not in said:
+        assert select.select([process.stdout], [], [], 60)[0] or process.kill(), said
         more = os.read(process.stdout.fileno(), 1000)
         assert more, (said, process.wait())
         said += more
@@ -265,7 +269,8 @@ def test_a_window_stays_open_until_it_was_read(shell: str, computer: Computer, t
                 assert ((b"snapback.py\0" if good else b"cannot start") in said, process.poll()) == (True, None), said
                 os.write(typing, b"\n")
                 assert process.wait(60) == code
-            done = subprocess.run([*words_of(shell), str(launcher), "status"], env=computer.world(), stdin=reading, capture_output=True)
+            done = subprocess.run([*words_of(shell), str(launcher), "status"], env=computer.world(), stdin=reading, capture_output=True,
+                                  timeout=20)
             assert (done.returncode, PROMPT in done.stdout) == (code, False)  # who gives arguments has a window already
 
 
@@ -446,6 +451,20 @@ def test_cmd_keeps_a_window_open_and_no_pipe(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("wine")
-def test_cmd_starts_the_program_itself(drive: Path) -> None:
-    assert ask("init", drive).code == 0
-    assert on_windows((f'"{z(drive)}\\Snapback.cmd" --version', "full")) == [[0, f"snapback {snapback.__version__}\r\n", ""]]
+def test_a_drive_with_a_python_of_its_own_restores_on_a_pc_without_one(drive: Path, tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "letter").write_text("dear")
+    assert ask("backup", "--init", tmp_path / "source", drive).code == 0
+    real, own = windows_python(), drive / "python"
+    own.mkdir()
+    for path in (path for path in real.iterdir() if path.is_file() and path.name != "py.exe"):
+        (own / path.name).symlink_to(path)
+    (dll,) = (path.stem for path in real.glob("python3?*.dll"))
+    with zipfile.ZipFile(own / f"{dll}.zip", "w") as library:  # as it is in the embeddable package of python.org
+        for path in (real / "Lib").rglob("*.py"):
+            library.write(path, path.relative_to(real / "Lib"))
+    (own / f"{dll}._pth").write_text(f"{dll}.zip\r\n.\r\n")
+    launcher = f'"{z(drive)}\\Snapback.cmd"'
+    version, restored = on_windows((f"{launcher} --version", "none"), (f'{launcher} restore latest --to "{z(tmp_path)}\\back"', "none"))
+    assert version == [0, f"snapback {snapback.__version__}\r\n", ""]
+    assert (restored[0], restored[2], (tmp_path / "back" / "source" / "letter").read_text()) == (0, "", "dear")
