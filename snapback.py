@@ -120,12 +120,15 @@ RECOVERY_TITLE = "READ ME FIRST: how to get files back from this drive"
 RESTORER = "restore.sh"
 RESTORER_TITLE = "#!/bin/sh\n# Brings a whole date back from this drive, without Python"
 TOOL = "snapback.py"
+WINDOWS_LAUNCHER, UNIX_LAUNCHER = "Snapback.cmd", "Snapback.command"
+WINDOWS_LAUNCHER_TITLE = "@echo off\nrem Starts snapback.py, which lies beside this file"
+UNIX_LAUNCHER_TITLE = "#!/bin/sh\n# Starts snapback.py, which lies beside this file"
 INCOMPLETE = ".incomplete"
 DELETING = ".deleting"
 
 # Names that stand at the top of a drive, in the set's way or on Windows' list of devices.
 TOP_NAMES = frozenset(name.casefold() for name in (
-    MARKER, RECOVERY, TOOL, "GET-FILES-BACK.html", "restore.sh", "Snapback.cmd", "Snapback.command", "python"))
+    MARKER, RECOVERY, TOOL, "GET-FILES-BACK.html", RESTORER, WINDOWS_LAUNCHER, UNIX_LAUNCHER, "python"))
 DEVICE_NAMES = frozenset(["con", "prn", "aux", "nul", "conin$", "conout$", *(
     port + digit for port in ("com", "lpt") for digit in "123456789\u00b9\u00b2\u00b3")])
 
@@ -240,6 +243,15 @@ class Marker(NamedTuple):
     created: str = ""
     offline: bool = False
     naming: Naming = Naming.BYTES    # as it was found out when the marker was made; a drive that is poorer here is taken as it is
+
+
+class Paper(NamedTuple):
+    """A text that lies at the top of a drive for a bad day: its name, its first lines, by which we know our own, all of it, its mode."""
+
+    name: str
+    title: str
+    text: str
+    mode: int = 0o644
 
 
 class Source(NamedTuple):
@@ -3784,8 +3796,8 @@ def name_refused(err: OSError, drive_is_there: Callable[[], bool]) -> bool:
 # -- small texts --
 
 
-def read_text(folder: Folder, name: str, limit: int = HEAD_LIMIT, from_disk: bool = False) -> Optional[str]:
-    """Read a small text file; None where there is none or it is larger than `limit` bytes. Raises OSError.
+def read_head(folder: Folder, name: str, limit: int = HEAD_LIMIT, from_disk: bool = False) -> Optional[bytes]:
+    """Read a file as it is; None where there is none or it is larger than `limit` bytes. Raises OSError.
 
     `from_disk` if possible rather than from memory.
     """
@@ -3799,10 +3811,15 @@ def read_text(folder: Folder, name: str, limit: int = HEAD_LIMIT, from_disk: boo
             return None
         if from_disk:
             forget_cached(fd)
-        data = b"".join(bytes(piece) for piece in chunks(fd, info.st_size))
+        return b"".join(bytes(piece) for piece in chunks(fd, info.st_size))
     finally:
         close_read(fd)
-    return data.decode("utf-8", "surrogateescape").replace("\r\n", "\n")
+
+
+def read_text(folder: Folder, name: str, limit: int = HEAD_LIMIT, from_disk: bool = False) -> Optional[str]:
+    """Read a small text file, whatever ends its lines; None where `read_head` gives none. Raises OSError."""
+    data = read_head(folder, name, limit, from_disk)
+    return None if data is None else data.decode("utf-8", "surrogateescape").replace("\r\n", "\n")
 
 
 def open_at_once(path: str, flags: int) -> int:
@@ -3846,7 +3863,7 @@ def remove_unique(folder: Folder, owner: str) -> None:
                 folder.unlink(name)
 
 
-def write_text(folder: Folder, name: str, text: str, owner: str) -> None:
+def write_text(folder: Folder, name: str, text: str, owner: str, mode: int = 0o644) -> None:
     """Put a text file in place whole or not at all: written under a passing name, flushed, renamed."""
     unique = unique_name(name, owner)
     fd = folder.create_file(unique)
@@ -3857,7 +3874,7 @@ def write_text(folder: Folder, name: str, text: str, owner: str) -> None:
         finally:
             os.close(fd)
         with contextlib.suppress(OSError):
-            os.chmod(folder.at(unique), 0o644, dir_fd=folder.fd)
+            os.chmod(folder.at(unique), mode, dir_fd=folder.fd)
         folder.rename(unique, folder, name)
     except OSError:
         with contextlib.suppress(OSError):
@@ -5782,25 +5799,18 @@ def check_place(path: str, sources: Sequence[str], offline: bool, anyway: bool) 
                                  "another disk")
 
 
-class Papers(NamedTuple):
-    """What lies on a drive for a bad day: the recovery plan, and the script that needs no Python."""
-
-    plan: str
-    restorer: str
-
-
-def furnish(root: Folder, papers: Papers, owner: str) -> List[str]:
-    """Put the tool and the recovery plan on a drive; say what is left alone because snapback did not write it."""
+def furnish(root: Folder, papers: Iterable[Paper], owner: str) -> List[str]:
+    """Put the tool and the papers on a drive; say what is left alone because snapback did not write it."""
     notes = []
     remove_unique(root, owner)
-    for name, title, text in ((RECOVERY, RECOVERY_TITLE, papers.plan), (RESTORER, RESTORER_TITLE, papers.restorer)):
-        present = read_text(root, name)
-        if present == text:
+    for paper in papers:
+        found = read_head(root, paper.name)
+        if found == paper.text.encode("utf-8", "surrogateescape"):
             continue
-        if (present or title).startswith(title) and (present is not None or not root.has(name)):
-            write_text(root, name, text, owner)
+        if not root.has(paper.name) if found is None else found.replace(b"\r\n", b"\n").startswith(paper.title.encode("ascii")):
+            write_text(root, paper.name, paper.text, owner, paper.mode)
         else:
-            notes.append(f"{name} on the drive was not written by snapback; it was left alone")
+            notes.append(f"{paper.name} on the drive was not written by snapback; it was left alone")
     own = own_text()
     present = read_text(root, TOOL, 4 * MIB)
     if present is None and not root.has(TOOL):
@@ -5812,7 +5822,7 @@ def furnish(root: Folder, papers: Papers, owner: str) -> List[str]:
     return notes
 
 
-def prepare_drive(path: str, label: str, offline: bool, created: str, papers: Callable[[Marker], Papers]) -> Prepared:
+def prepare_drive(path: str, label: str, offline: bool, created: str, papers: Callable[[Marker], Sequence[Paper]]) -> Prepared:
     """Make a marker (unless there is one), put the tool and the plan there, and try what the drive can do."""
     root = Folder.top(path)
     marker, made = read_marker(root), False
@@ -6754,7 +6764,7 @@ class Order(NamedTuple):
 
     sources: Tuple[Source, ...]
     now: datetime
-    papers: Callable[[Marker], Papers]   # writes what lies on a drive for a bad day
+    papers: Callable[[Marker], Sequence[Paper]]   # writes what lies on a drive for a bad day
     rules: Rules = Rules()
     set_name: str = ""
     adopt: bool = False
@@ -9814,6 +9824,10 @@ nothing is packed or hidden. A dated folder is a whole copy, unless there is a
 file {PART_NOTICE} in it: then it has only what was new or had
 changed, and the rest lies in the folders of earlier dates.
 
+TO BEGIN
+  On Windows, double-click {WINDOWS_LAUNCHER}; on macOS {UNIX_LAUNCHER}. They say
+  what to do if the computer has no Python. Or go on without them:
+
 TO GET ONE FILE BACK
   Open the folder of the computer, then the folder of the date (or, if it is
   not there, of an earlier one), and copy the file to the computer before you
@@ -9967,11 +9981,6 @@ if [ -n "$sum" ]; then echo "OK - $files files were copied to $to, and every che
 else echo "$files files were copied to $to; nothing here can check them"; fi
 if [ $skipped != 0 ]; then echo "NOT COMPLETE - what is named above is not in this date" >&2; exit 3; fi
 """
-
-
-def write_papers(marker: Marker) -> Papers:
-    """Write what lies on a drive for a bad day."""
-    return Papers(recovery_text(marker), RESTORE_SCRIPT)
 
 
 def span_text(seconds: float) -> str:
@@ -11226,6 +11235,155 @@ def eject(drive_path: str) -> Tuple[bool, str]:
     if why:
         return False, f"{place} was not ejected ({why}): do not unplug it yet; end what uses it, then eject it by hand"
     return True, f"{place} is ejected: you may unplug it now" + (f" (its power stays on: {more})" if more else "")
+
+
+# -- launchers --
+
+
+# On a drive they are read by whatever computer it is attached to, so they take nothing for granted but cmd.exe and a POSIX shell.
+# cmd.exe reads on in its file after each line; its paths hold %, &, ! and ( as they are, inside of quotes and without delayed expansion.
+WINDOWS_LAUNCHER_TEXT = (WINDOWS_LAUNCHER_TITLE + r""", with a Python of 3.8 or newer.
+
+setlocal EnableExtensions DisableDelayedExpansion
+rem Otherwise a py.exe in the current folder would be started, and that may lie on a stranger's drive.
+set "NoDefaultCurrentDirectoryInExePath=1"
+rem py is not to fetch a Python from the internet.
+set "PYTHON_MANAGER_AUTOMATIC_INSTALL=false"
+set "HERE=%~dp0"
+set "GOOD="
+set "TERMINAL="
+set "WHY=none"
+if not exist "%HERE%snapback.py" set "WHY=alone"
+if not exist "%HERE%snapback.py" goto sorry
+
+if not exist "%HERE%python\python.exe" goto installed
+set RUN="%HERE%python\python.exe"
+call :try
+if not defined GOOD if %WHY%==none set "WHY=beside"
+:installed
+for %%P in ("py.exe -3" python3.exe python.exe) do if not defined GOOD call :named %%P
+if defined GOOD goto start
+rem With this code ends what Windows puts in Python's place, and what is not there at all.
+if %CODE%==9009 for %%P in (python.exe) do if not "%%~$PATH:P"=="" if %WHY%==none set "WHY=store"
+goto sorry
+
+:start
+if defined TERMINAL if [%1]==[] goto window
+%RUN% -I "%HERE%snapback.py" %*
+exit /b %errorlevel%
+
+:window
+rem On one line, up to a label: the program may have put a newer file in the place of this one, which cmd would read on in.
+%RUN% -I "%HERE%snapback.py" & call set "CODE=%%errorlevel%%" & echo. & pause & goto ended
+:ended
+exit /b %CODE%
+
+:named
+set "RUN=%~1"
+:try
+%RUN% -E -c "import sys; sys.exit(41 if sys.version_info < (3, 8) else 43 if sys.stdin and sys.stdin.isatty() else 42)" >nul 2>&1
+set "CODE=%errorlevel%"
+if %CODE%==41 set "WHY=old"
+if %CODE%==42 set "GOOD=yes"
+if %CODE%==43 set "GOOD=yes"
+if %CODE%==43 set "TERMINAL=yes"
+exit /b 0
+
+:sorry
+call :explain 1>&2
+if [%1]==[] pause
+exit /b 1
+
+:explain
+echo.
+if %WHY%==alone goto alone
+echo snapback cannot start: it needs Python 3.8 or newer, a free program.
+if %WHY%==none echo There is none on this PC.
+if %WHY%==old echo The one on this PC is older than that.
+if %WHY%==store echo What this PC has in its place is only a link to the Microsoft Store.
+if %WHY%==beside echo The one in the folder "python" beside this file does not start on this PC.
+echo Nothing was changed. What you can do:
+echo.
+echo * Get files back without it: open READ-ME-FIRST.txt, which lies beside this file.
+echo * Install Python from https://www.python.org/downloads/ and double-click Snapback.cmd again.
+echo * Or install nothing: get a "Windows embeddable package" from https://www.python.org/downloads/windows/
+echo   and unpack it into a new folder "python" beside Snapback.cmd, then double-click that again.
+echo.
+exit /b 0
+
+:alone
+echo snapback cannot start: its file snapback.py does not lie beside this one.
+echo Nothing was changed. Start Snapback.cmd where it lay first, or put snapback.py beside it.
+echo.
+exit /b 0
+""").replace("\n", "\r\n")
+
+UNIX_LAUNCHER_TEXT = UNIX_LAUNCHER_TITLE + r""", with a Python of 3.8 or newer.
+
+case $0 in
+/*) here=${0%/*} ;;
+*/*) here=./${0%/*} ;;
+*) here=. ;;
+esac
+window=
+[ $# != 0 ] || [ ! -t 0 ] || window=yes
+
+# Ends with an exit code; a window that a double click has opened stays until its text was read.
+leave() {
+    [ -z "$window" ] || { printf '\nPress Return to close this window. '; read -r _; }
+    exit "$1"
+}
+
+if [ ! -f "$here/snapback.py" ]; then
+    echo 'snapback cannot start: its file snapback.py does not lie beside this one.
+Nothing was changed. Start Snapback.command where it lay first, or put snapback.py beside it.' >&2
+    leave 1
+fi
+
+# Tries each Python that the search path leads to, but none by a path like ".": that may be a stranger's drive.
+python='' why='There is none on this computer.'
+set -f
+IFS=:
+for name in python3 python; do
+    for folder in $PATH; do
+        try=${folder%/}/$name
+        case $try in /*) ;; *) continue ;; esac
+        { [ -f "$try" ] && [ -x "$try" ]; } || continue
+        # Where Apple's developer tools are missing, Apple's python3 only opens a window that offers them.
+        if [ "$try" = /usr/bin/python3 ] && command -v xcode-select > /dev/null && ! xcode-select -p > /dev/null 2>&1; then
+            why='What this Mac has in its place only offers to install tools for developers.'
+            continue
+        fi
+        "$try" -E -c 'import sys; sys.exit(41 if sys.version_info < (3, 8) else 42)' < /dev/null > /dev/null 2>&1
+        case $? in
+        41) why='The one on this computer is older than that.' ;;
+        42) python=$try; break 2 ;;
+        esac
+    done
+done
+
+if [ -z "$python" ]; then
+    echo "snapback cannot start: it needs Python 3.8 or newer, a free program.
+$why
+Nothing was changed. What you can do:
+
+* Get files back without it: open READ-ME-FIRST.txt, which lies beside this file.
+* On a Mac, get Python at https://www.python.org/downloads/ and install it; on Linux, install your system's package python3.
+  Then start Snapback.command again." >&2
+    leave 1
+fi
+[ -n "$window" ] || exec "$python" -I "$here/snapback.py" "$@"
+trap : INT  # Ctrl-C ends the program, which then says so, but not this window
+"$python" -I "$here/snapback.py"
+leave $?
+"""
+
+
+def write_papers(marker: Marker) -> Sequence[Paper]:
+    """Write what lies at the top of a drive beside the program."""
+    return (Paper(RECOVERY, RECOVERY_TITLE, recovery_text(marker)), Paper(RESTORER, RESTORER_TITLE, RESTORE_SCRIPT),
+            Paper(WINDOWS_LAUNCHER, WINDOWS_LAUNCHER_TITLE, WINDOWS_LAUNCHER_TEXT),
+            Paper(UNIX_LAUNCHER, UNIX_LAUNCHER_TITLE, UNIX_LAUNCHER_TEXT, 0o755))
 
 
 # --- 13. Command line --------------------------------------------------------------------------

@@ -404,7 +404,7 @@ def test_what_lies_on_a_drive_is_what_design_says(computer: Computer, stick: str
                "Documents/photos/old", "Documents/photos/old/dog.jpg", "SHA256SUMS"]  # fmt: skip
     a_set = {"history.jsonl", "latest", "lock", "manifests", f"manifests/{first}.gz", f"manifests/{second}.gz"}
     a_set |= {path for date in (first, second) for path in (date, *(f"{date}/{name}" for name in in_copy))}
-    should = {"snapback-marker.txt", "READ-ME-FIRST.txt", "restore.sh", "snapback.py", "annas-laptop"}
+    should = {"snapback-marker.txt", "READ-ME-FIRST.txt", "restore.sh", "snapback.py", "Snapback.cmd", "Snapback.command", "annas-laptop"}
     should |= {f"annas-laptop/{path}" for path in a_set}
     assert {os.path.relpath(path, stick) for path in contents(stick)} - {"."} == should
     assert stat.S_IMODE(os.stat(stick + "/annas-laptop").st_mode) == 0o700
@@ -506,7 +506,8 @@ def test_a_disk_too_small_for_a_marker_and_the_tool_becomes_no_broken_drive(comp
     computer.fs.set_disk_usage(STICK_SIZE, path)
     copy = computer.back_up("--init", computer.documents, path)
     assert files_in(copy + "/Documents") == files_in(computer.documents)
-    assert names(path) == ["READ-ME-FIRST.txt", "annas-laptop", "restore.sh", "snapback-marker.txt", "snapback.py"]
+    assert names(path) == ["READ-ME-FIRST.txt", "Snapback.cmd", "Snapback.command", "annas-laptop", "restore.sh", "snapback-marker.txt",
+                           "snapback.py"]
 
 
 # --- Read-only drives ------
@@ -921,7 +922,7 @@ def test_offline_is_refused_for_a_disk_that_stays(computer: Computer) -> None:
         refused(on_fake("init", "--offline", folder), 2, folder, "same disk", "--offline")
 
 
-@pytest.mark.parametrize("name", ["READ-ME-FIRST.txt", "restore.sh", "snapback.py"])
+@pytest.mark.parametrize("name", ["READ-ME-FIRST.txt", "restore.sh", "Snapback.cmd", "Snapback.command", "snapback.py"])
 def test_a_file_of_somebody_elses_is_left_alone(computer: Computer, name: str) -> None:
     path = computer.attach("/media/new")
     computer.write(f"{path}/{name}", "mine")
