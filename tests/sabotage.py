@@ -1979,6 +1979,18 @@ ROWS: Sequence[Row] = (
         ":  #",
         "test_launchers.py::test_ctrl_c_ends_the_program_and_not_its_window",
     ),
+    Row(
+        "launchers: a desktop starts the program with its words as they are",
+        ".replace(\"\\\\\", \"\\\\\\\\\").replace(\"%\", \"%%\") + '\"'",
+        ".replace(\"%\", \"%%\") + '\"'",
+        "test_launchers.py::test_a_desktop_starts_the_program_in_a_terminal",
+    ),
+    Row(
+        "launchers: a desktop entry of somebody else is left alone",
+        "        if mark not in text:\n",
+        "        if mark not in text and mark == OWN:\n",
+        "test_launchers.py::test_an_entry_of_somebody_elses_is_left_alone",
+    ),
 )
 
 
