@@ -10862,14 +10862,17 @@ def remove_crontab() -> bool:
     return new != old
 
 
-def put_entry(place: str, texts: Mapping[str, str]) -> str:
-    """Write files that a scheduler reads; give the earlier ones as one text. Raises OSError, ScheduleError for somebody else's file."""
+def put_entry(place: str, texts: Mapping[str, str], mark: str = OWN) -> str:
+    """Write files that a scheduler or desktop reads; give the earlier ones as one text. Raises OSError, ScheduleError.
+
+    A file that is there already and has not our `mark` in it is somebody else's, and is left alone.
+    """
     if not is_real_folder(whole_path(place)):
         make_folders(whole_path(place))
     folder = Folder.top(whole_path(place))
     earlier = {name: read_text(folder, name) or "" for name in texts if folder.has(name)}
     for name, text in earlier.items():
-        if OWN not in text:
+        if mark not in text:
             raise ScheduleError(f"there is a {place}/{name} that snapback did not write, so it was left alone; move it away")
     for name, text in texts.items():
         write_text(folder, name, text, "schedule")
@@ -11377,6 +11380,48 @@ trap : INT  # Ctrl-C ends the program, which then says so, but not this window
 "$python" -I "$here/snapback.py"
 leave $?
 """
+
+
+DESKTOP_ENTRY = "snapback.desktop"
+DESKTOP_MARK = "# snapback: from the command setup"     # by this we know our own entry again
+
+
+def exec_word(word: str) -> str:
+    r"""Quote a word of an Exec line, and escape the line as any value is (Desktop Entry Specification: Exec, value types).
+
+    >>> print(exec_word("/home/anna/100% $mine"))
+    "/home/anna/100%% \\$mine"
+    """
+    return '"' + re.sub(r'(["`$\\])', r"\\\1", word).replace("\\", "\\\\").replace("%", "%%") + '"'
+
+
+def desktop_entry(words: Sequence[str]) -> str:
+    """Write an entry for the menu of applications, which opens a terminal with a program in it. Raises UsageError."""
+    for word in words:
+        if NO_ENTRY.search(word):
+            raise UsageError(f"a desktop entry cannot hold {quoted(word)}: there is a line break in it, or something else that is no text; "
+                             "give it another name")
+    return f"""{DESKTOP_MARK}
+[Desktop Entry]
+Type=Application
+Version=1.0
+Name=snapback
+GenericName=Backup
+Comment=Dated copies of your folders on another disk, and your files back from them
+Exec={" ".join(map(exec_word, words))}
+Icon=drive-removable-media
+Terminal=true
+Categories=Utility;Archiving;
+Keywords=backup;restore;copy;
+"""
+
+
+def install_desktop_entry(words: Sequence[str]) -> str:
+    """Put a program among this user's applications, on Linux; give the entry's path. Raises OSError, SnapbackError."""
+    base = os.environ.get("XDG_DATA_HOME", "")
+    place = f"{base if base.startswith('/') else '~/.local/share'}/applications"
+    put_entry(place, {DESKTOP_ENTRY: desktop_entry(words)}, DESKTOP_MARK)
+    return f"{place}/{DESKTOP_ENTRY}"
 
 
 def write_papers(marker: Marker) -> Sequence[Paper]:
@@ -12776,6 +12821,11 @@ def run_setup(args: argparse.Namespace, scene: Scene) -> Answer:
         refuse_schedule_on_drive([words_of_run[0], words_of_run[2]], "")
         SCHEDULERS[kind].install(words_of_run)
         lines.append(f"{SCHEDULERS[kind].name} looks every hour whether a copy is due. {SCHEDULERS[kind].know}")
+    if not (WINDOWS or MACOS or is_inside(script_path(), place)):
+        try:
+            lines.append(f"snapback is among your applications: {install_desktop_entry([sys.executable or 'python3', '-I', script_path()])}")
+        except (SnapbackError, OSError) as err:
+            lines.append(f"snapback could not be put among your applications ({reason(err)})")
     facts = {"changed": True, "settings": path, "drive": drive.id, "path": place, "scheduled": by_itself}
     if not setup.first_copy():
         return Answer(Exit.DONE, [*lines, "Now make the first copy: snapback.py backup"], (), facts)

@@ -2486,6 +2486,18 @@ ROWS: Sequence[Row] = (
         "            while self.parcels > self.most_waiting:\n",
         "test_poor_drives.py::test_results_are_taken_in_order_also_when_they_bring_new_work",
     ),
+    Row(
+        "launchers: a desktop starts the program with its words as they are",
+        ".replace(\"\\\\\", \"\\\\\\\\\").replace(\"%\", \"%%\") + '\"'",
+        ".replace(\"%\", \"%%\") + '\"'",
+        "test_launchers.py::test_a_desktop_starts_the_program_in_a_terminal",
+    ),
+    Row(
+        "launchers: a desktop entry of somebody else is left alone",
+        "        if mark not in text:\n",
+        "        if mark not in text and mark == OWN:\n",
+        "test_launchers.py::test_an_entry_of_somebody_elses_is_left_alone",
+    ),
 )
 
 

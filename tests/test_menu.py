@@ -242,6 +242,8 @@ def test_every_answer_can_be_given_as_an_option(anna: Person) -> None:
     (drive,) = settings.drives
     assert (drive.label, drive.path, str(drive.every), drive.rotation.retention.daily) == ("BLUE", str(anna.stick), "12h", 5)
     assert "--if-due -q" in (anna.stick.parent / "crontab").read_text()
+    assert str(SNAPBACK) in (anna.home / ".local" / "share" / "applications" / "snapback.desktop").read_text()
+    assert {"Snapback.cmd", "Snapback.command", "snapback.py", "READ-ME-FIRST.txt"} <= {path.name for path in anna.stick.iterdir()}
     assert ask("backup").code == 0
 
 
