@@ -12680,12 +12680,41 @@ def add_setup(parser: Parser) -> None:
     add_config(parser)
 
 
+class Chosen(NamedTuple):
+    """What a person wants: what is copied, as written in the settings, to which drive, how often, and so on."""
+
+    words: Tuple[str, ...]
+    place: str
+    offline: bool
+    every: Duration
+    rotation: Rotation
+    by_itself: bool
+
+
 class Setup:
     """Questions and answers that become settings, a drive and a schedule; what was answered on the command line is not asked."""
 
     def __init__(self, args: argparse.Namespace, talk: Talk, before: Settings) -> None:
         self.args, self.talk, self.before = args, talk, before
         self.asks = talk.is_possible and not args.yes
+
+    def known(self, place: str) -> Optional[DriveSettings]:
+        """Give what the settings say of the drive at a place, if they do."""
+        marker = marked(place)
+        return next((one for one in self.before.drives if marker and one.id == marker[0]), None)
+
+    def choose(self, path: str) -> Chosen:
+        """Learn all that is to be known, and whether it is to be done; `path` is that of the settings. Raises Left, SnapbackError."""
+        words = self.sources()
+        place = self.drive(read_sources(words))
+        chosen = Chosen(words, place, self.offline(place), self.every(self.known(place)), self.rotation(), self.schedule())
+        if self.asks:
+            self.talk.tell("", "THIS WILL BE DONE", f"  copy {', '.join(map(show, words))}", f"  to {show(place)}, every {chosen.every}",
+                           f"  keep {', '.join(rotation_lines(chosen.rotation))}", f"  write that into {show(path)}",
+                           *(["  let this computer look every hour whether a copy is due"] if chosen.by_itself else []))
+            if not self.talk.agrees("Shall it?", True):
+                raise Left
+        return chosen
 
     def sources(self) -> Tuple[str, ...]:
         """Learn what to copy. Raises Left, UsageError."""
@@ -12782,57 +12811,56 @@ class Setup:
         return False
 
 
+def get_started(args: argparse.Namespace, chosen: Chosen) -> List[str]:
+    """Let the computer start snapback: by itself, if so chosen, and for the person, on a Linux desktop. Raises SnapbackError, OSError."""
+    lines = []
+    if chosen.by_itself:
+        scheduler, words = SCHEDULERS[scheduler_here()], scheduled_words((), "", args.config)
+        refuse_schedule_on_drive([words[0], words[2]], "")
+        scheduler.install(words)
+        lines.append(f"This computer looks every hour whether a copy is due. {scheduler.know}")
+    if not (WINDOWS or MACOS or is_inside(script_path(), chosen.place)):
+        try:
+            entry = install_desktop_entry([sys.executable or "python3", "-I", script_path()])
+            lines.append(f"snapback is among your applications now ({entry}).")
+        except (SnapbackError, OSError) as err:
+            lines.append(f"snapback could not be put among your applications ({reason(err)}).")
+    return lines
+
+
+def first_copy(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Make the copy that the new settings ask for."""
+    parser = Parser(add_help=False)
+    add_backup(parser)
+    wanted = parser.parse_args(["--config", args.config] if args.config else [])
+    return run_backup(argparse.Namespace(**vars(wanted), jobs=args.jobs), scene)
+
+
 def run_setup(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `setup`."""
     path = whole_path(args.config) if args.config else configuration_path()
     before = load_settings(path) if is_taken(path) else Settings(())
     setup = Setup(args, scene.talk, before)
     try:
-        words = setup.sources()
-        sources = read_sources(words)
-        place = setup.drive(sources)
-        marker = marked(place)
-        known = next((one for one in before.drives if marker and one.id == marker[0]), None)
-        offline = setup.offline(place)
-        every, rotation, by_itself = setup.every(known), setup.rotation(), setup.schedule()
-        if setup.asks:
-            scene.talk.tell("", "THIS WILL BE DONE", f"  copy {', '.join(map(show, words))}", f"  to {show(place)}, every {every}",
-                            f"  keep {', '.join(rotation_lines(rotation))}", f"  write that into {show(path)}",
-                            *(["  let this computer look every hour whether a copy is due"] if by_itself else []))
-            if not scene.talk.agrees("Shall it?", True):
-                raise Left
+        chosen = setup.choose(path)
     except Left:
         return Answer(Exit.FAILED, (), ["Nothing was changed."], {"changed": False})
     try:
-        prepared = prepare_drive(place, args.label, offline, scene.now.isoformat(timespec="seconds"), write_papers)
+        marker = prepare_drive(chosen.place, args.label, chosen.offline, scene.now.isoformat(timespec="seconds"), write_papers).marker
     except OSError as err:
-        raise not_preparable(place, err) from err
-    remember_drive(place, prepared.marker)
-    drive = (known or DriveSettings(prepared.marker.id))._replace(
-        label=prepared.marker.label, path=place, offline=offline or None, every=every, rotation=rotation)
+        raise not_preparable(chosen.place, err) from err
+    remember_drive(chosen.place, marker)
+    drive = (setup.known(chosen.place) or DriveSettings(marker.id))._replace(
+        label=marker.label, path=chosen.place, offline=chosen.offline or None, every=chosen.every, rotation=chosen.rotation)
     others = tuple(one for one in before.drives if one.id != drive.id)
-    settings = before._replace(sources=words, rotation=rotation, drives=(*others, drive))
+    settings = before._replace(sources=chosen.words, rotation=chosen.rotation, drives=(*others, drive))
     aside = write_settings(path, settings_text(settings, OWN_SETTINGS))
-    lines = [f"The drive {show(prepared.marker.label)} is ready.", f"The settings are in {show(path)}" + (
-        f"; the earlier ones are beside them, in {aside}" if aside else "")]
-    if by_itself:
-        kind = scheduler_here()
-        words_of_run = scheduled_words((), "", args.config)
-        refuse_schedule_on_drive([words_of_run[0], words_of_run[2]], "")
-        SCHEDULERS[kind].install(words_of_run)
-        lines.append(f"{SCHEDULERS[kind].name} looks every hour whether a copy is due. {SCHEDULERS[kind].know}")
-    if not (WINDOWS or MACOS or is_inside(script_path(), place)):
-        try:
-            lines.append(f"snapback is among your applications: {install_desktop_entry([sys.executable or 'python3', '-I', script_path()])}")
-        except (SnapbackError, OSError) as err:
-            lines.append(f"snapback could not be put among your applications ({reason(err)})")
-    facts = {"changed": True, "settings": path, "drive": drive.id, "path": place, "scheduled": by_itself}
+    lines = [f"The drive {show(marker.label)} is ready.", f"The settings are in {show(path)}" + (
+        f"; the earlier ones are beside them, in {aside}" if aside else ""), *get_started(args, chosen)]
+    facts = {"changed": True, "settings": path, "drive": drive.id, "path": chosen.place, "scheduled": chosen.by_itself}
     if not setup.first_copy():
         return Answer(Exit.DONE, [*lines, "Now make the first copy: snapback.py backup"], (), facts)
-    parser = Parser(add_help=False)
-    add_backup(parser)
-    wanted = parser.parse_args(["--config", args.config] if args.config else [])
-    copied = run_backup(argparse.Namespace(**vars(wanted), jobs=args.jobs), scene)
+    copied = first_copy(args, scene)
     return copied._replace(lines=[*lines, *copied.lines], facts={**facts, **copied.facts})
 
 

@@ -2050,8 +2050,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "setup: nothing is done unless a person agrees",
-        "            if not scene.talk.agrees(\"Shall it?\", True):\n                raise Left\n",
-        "            scene.talk.agrees(\"Shall it?\", True)\n",
+        "            if not self.talk.agrees(\"Shall it?\", True):\n                raise Left\n",
+        "            self.talk.agrees(\"Shall it?\", True)\n",
         "test_menu.py::test_who_does_not_agree_in_the_end_has_changed_nothing",
     ),
     Row(
