@@ -44,20 +44,20 @@ clean: ## remove what these commands made here
 	@.venv/$*/bin/python -m pip install -qq --disable-pip-version-check -r $<
 	@touch $@
 
-# PYTHONS, oldest first, comes from check. The newest ends before the oldest, and leaves its processor to sabotage.
+# PYTHONS, oldest first, comes from check. The oldest ends first, and leaves its processor to sabotage.
 checked: $(addprefix covered-,$(PYTHONS)) sabotaged
 
-sabotaged: covered-$(lastword $(PYTHONS))
+sabotaged: covered-$(firstword $(PYTHONS)) .venv/$(lastword $(PYTHONS))/ready
 	@[ ! -e tests/sabotage.py ] || .venv/$(lastword $(PYTHONS))/bin/python tests/sabotage.py
 
 lint: .venv/$(lastword $(PYTHONS))/ready
 	@.venv/$(lastword $(PYTHONS))/bin/ruff check --quiet --output-format concise --config tests/ruff.toml snapback.py tests
 	@.venv/$(lastword $(PYTHONS))/bin/mypy --config-file tests/mypy.ini snapback.py
 
-# The oldest Python runs every loop in full (tests/conftest.py: LOOPS). From 3.12 on lines can be measured at next to no
+# The newest Python runs every loop in full (tests/conftest.py: LOOPS). From 3.12 on lines can be measured at next to no
 # cost, branches from 3.14 on; older ones pay with a third of their time, so branches are measured on the oldest at least.
 BRANCHES = $(if $(filter 3.12 3.13,$*),False,True)
-COARSE   = LOOPS=coarse COVERAGE_CORE=sysmon BRANCHES=$(BRANCHES)
+SYSMON   = COVERAGE_CORE=sysmon BRANCHES=$(BRANCHES)
 
 # Random histories (tests/test_histories.py): the newest Python, which has the time, lives through all of them.
 HISTORIES = $(if $(filter $(lastword $(PYTHONS)),$*),500,50)
@@ -65,7 +65,7 @@ HISTORIES = $(if $(filter $(lastword $(PYTHONS)),$*),500,50)
 # Two of these run at the same time, so each keeps its log until it has ended.
 covered-%: .venv/%/ready lint
 	@echo "running the tests on Python $*"
-	@HISTORIES=$(HISTORIES) $(if $(filter-out $(firstword $(PYTHONS)),$*),$(COARSE)) \
+	@HISTORIES=$(HISTORIES) $(if $(filter-out $(firstword $(PYTHONS)),$*),$(SYSMON)) $(if $(filter-out $(lastword $(PYTHONS)),$*),LOOPS=coarse) \
 	    .venv/$*/bin/python -m coverage run --rcfile=tests/coveragerc --data-file=.venv/$*/coverage \
 	    -m pytest -c tests/pytest.ini $(TESTS) $(ARGS) > .venv/$*/log 2>&1; \
 	tests=$$?; cat .venv/$*/log; [ $$tests -eq 0 ] && \

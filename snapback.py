@@ -99,7 +99,7 @@ class Exit(IntEnum):
 
 MARKER = "snapback-marker.txt"
 MANIFEST = "SHA256SUMS"
-EXPIRED = "SHA256SUMS.expired"   # the list of a date that is let go, while later dates need files of it
+EXPIRED = "SHA256SUMS.expired"   # the list of a deleted date, while later dates need files of it
 TWINS = "manifests"
 FOUND = "found"              # what stood in a deleted dated copy and was in no list
 PINS = "pins"
@@ -267,7 +267,7 @@ class State(Enum):
     DAMAGED = "manifest damaged"
     INCOMPLETE = "interrupted"
     DELETING = "being deleted"
-    EXPIRED = "let go; what later dates need of it is kept"
+    EXPIRED = "deleted, but for the files that later dates need"
 
 
 class Layout(Enum):
@@ -1264,12 +1264,25 @@ def newest_whole(snapshots: Iterable[Snapshot]) -> Optional[Snapshot]:
 LAYOUTS = frozenset(layout.value for layout in Layout)
 
 
+def need_each_other(snapshots: Iterable[Snapshot]) -> bool:
+    """Tell whether dated copies of a set may need files in the folders of others."""
+    return any(one.state is State.EXPIRED or one.header.get("layout") == Layout.CHANGES.value for one in snapshots)
+
+
+def letting_go(name: str, snapshots: Iterable[Snapshot]) -> str:
+    """Say how a person lets go of a dated copy whose lists are damaged, and of nothing that others need."""
+    if need_each_other(snapshots):
+        return (f"copy what you need of it by hand, then rename its list {MANIFEST} to {EXPIRED} (or make an empty file of that name); do "
+                "not remove its folder, as other dates may need what is in it")
+    return f"copy what you need of it by hand, then remove its folder and {TWINS}/{name}.gz"
+
+
 def why_no_rotation(snapshots: Sequence[Snapshot]) -> str:
     """Say why nothing of a set may be deleted (a hold aside), or give an empty text."""
     unreadable = [one.name for one in snapshots if one.state is State.DAMAGED]
     if unreadable:
-        return (f"the list of {unreadable[0]} is damaged, and its second list too, so it is not known what that date needs; copy what "
-                f"you need of it by hand, then remove its folder and {TWINS}/{unreadable[0]}.gz")
+        return (f"the list of {unreadable[0]} is damaged, and its second list too, so it is not known what that date needs; "
+                f"{letting_go(unreadable[0], snapshots)}")
     if newest_whole(snapshots) is None:
         return "there is no whole dated copy"
     if any(one.header.get("layout") not in LAYOUTS for one in snapshots if one.state is State.WHOLE):
@@ -1843,8 +1856,8 @@ def listed_names(path: str, stored: str, entries: str) -> Sequence[str]:
 
 
 # The line of checksums of a file that lies in an earlier date, and of one that lies in its own; escaped or not.
-REFERENCE = re.compile(r"^(\\?)([0-9a-f]{64}  \.\./.*)$", re.MULTILINE)
-OWN_FILE = re.compile(r"^(\\?)([0-9a-f]{64}  (?!\.\./).*)$", re.MULTILINE)
+REFERENCE = re.compile(r"^(\\?)([0-9a-f]{64} [ *]\.\./.*)$", re.MULTILINE)
+OWN_FILE = re.compile(r"^(\\?)([0-9a-f]{64} [ *](?!\.\./).*)$", re.MULTILINE)
 
 
 def stored_paths(entries: str, wanted: "re.Pattern[str]") -> Iterator[str]:
@@ -2060,21 +2073,28 @@ def hold_notice(date: str, tripped: Any) -> str:
             "(FOLDER is the one in which this file lies)\n")
 
 
-def part_notice(date: str) -> str:
+def part_notice(set_name: str, date: str) -> str:
     """Write the notice in a dated folder that does not hold every file."""
-    return (f"This folder is not the whole of {date}: it holds the files that were new or had changed then.\n\n"
-            "What had not changed lies in the folders of earlier dates; the list of this date, SHA256SUMS, says where. Please delete\n"
-            "no dated folder by hand: later dates need what is in it.\n\n"
-            "The whole date comes back with one of these, started at the top of this drive:\n\n"
-            f"  python3 snapback.py restore {date} --drive . --to FOLDER\n"
-            f"  sh restore.sh SET/{date} FOLDER          (Linux, macOS; without Python)\n\n"
-            "SET is the name of the folder in which this one lies, FOLDER a new folder on the computer.\n")
+    return (f"This folder is a part of the dated copy {date}: it has the files that\n"
+            "were new, or had changed, at that time. In a first copy all files are new.\n\n"
+            "What had not changed is in the folders of earlier dates, and the list of this\n"
+            "one, SHA256SUMS, says where. Please delete no dated folder by hand: later dates\n"
+            "need what is in it.\n\n"
+            "To get one file back, copy it from here or, if it is not here, from the next\n"
+            "earlier date that has it. To get the whole date back, start one of these at the\n"
+            "top of this drive (FOLDER is a new folder on the computer):\n\n"
+            f"  python3 snapback.py restore {date} --drive . --set {set_name} --to FOLDER\n"
+            f"  sh restore.sh {set_name}/{date} FOLDER\n\n"
+            "The first needs Python (on Windows say py instead of python3), the second Linux\n"
+            "or macOS. Both bring back, too, what a drive cannot hold as it is: links, empty\n"
+            "folders, and names such as a:b, which may be written a%3Ab here.\n")
 
 
 def expired_notice(date: str) -> str:
-    """Write the notice in the folder of a dated copy that was let go, once nothing is in it but what later ones need."""
-    return (f"This folder is what is left of {date}, an old dated copy that was let go: it holds the files that later dates\n"
-            "need, as they had not changed since. It goes by itself when no date needs it any more; please do not delete it by hand.\n")
+    """Write the notice in the folder of an expired dated copy, once nothing is in it but what later ones need."""
+    return (f"This folder is what is left of {date}, a dated copy that was deleted:\n"
+            "it has the files that later dates need, as they had not changed since. It goes\n"
+            "by itself when no date needs it any more. Please do not delete it by hand.\n")
 
 
 def marker_text(marker: Marker) -> str:
@@ -2504,12 +2524,23 @@ PAGE = 4096
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 GONE = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ECONNABORTED, errno.ESHUTDOWN, errno.ESTALE}
+# What a file system says of its own damage; Linux alone has EUCLEAN.
+BROKEN = {errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EBADMSG)}
+WINDOWS_BROKEN = {1392, 1393}
 # "Cannot link" has many names, and none is a reason to stop: the file is copied instead.
 LINK_REFUSED = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.EINVAL,
                 errno.EACCES, errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EEXIST}
 WINDOWS_LINK_REFUSED = {1, 5, 50, 1142}
 WINDOWS_NO_SUCH_NAME = 123   # such as NAME=C:\folder taken for a path
 WINDOWS_READ_ONLY = 19
+WINDOWS_IN_USE = {32, 33}    # another program has a file open, or a part of it locked
+WINDOWS_DENIED = 5           # also while a virus scanner looks at what is in a folder that is to be renamed
+WINDOWS_WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # seconds between attempts; a virus scanner is done with a new file by then
+WINDOWS_PATH_LIMIT = 248     # a longer path of a folder is refused, and one of a file from 260 on
+EXTENDED, EXTENDED_SHARE = "\\\\?\\", "\\\\?\\UNC\\"  # before a path that may be longer
+# Attributes of what a cloud service's folder only shows (offline, recall on open, recall on data access): whoever reads it waits
+# for a download, which fills this computer's disk. Listings alone tell the second.
+IN_CLOUD, IN_CLOUD_UNOPENED = 0x441000, 0x40000
 # What Windows takes for a path, a stream of another file, or a name without its end.
 NO_NAME_ON_WINDOWS = re.compile(r'[\\/:*?"<>|\0-\x1f]|[. ]$')
 NEW_FOLDER_MODE = 0o777 if WINDOWS else 0o700  # there 0o700 is an ACL (from 3.12.4 on) that shuts out the next computer
@@ -2523,10 +2554,72 @@ NAME_REFUSED = {errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG, errno.ENOENT, er
 
 
 def is_folder(info: os.stat_result) -> bool:
-    """Tell whether `info` is of a real folder, not of a link or a Windows junction."""
+    """Tell whether `info` is of a real folder, not of a link, a Windows junction, or a disk that Windows shows in its place."""
     if not stat.S_ISDIR(info.st_mode):
         return False
-    return not (WINDOWS and getattr(info, "st_reparse_tag", 0) & 0x20000000)  # a link; OneDrive's files have others
+    return not (WINDOWS and getattr(info, "st_reparse_tag", 0) & 0x20000000)  # a link; OneDrive's folders have others
+
+
+def in_cloud(info: os.stat_result) -> bool:
+    """Tell whether what a file holds is kept only by a cloud service, such as OneDrive, which would download it to be read."""
+    return WINDOWS and bool(getattr(info, "st_file_attributes", 0) & IN_CLOUD)
+
+
+def extended(path: str) -> str:
+    """Give a path in the form that Windows takes at any length, where it is too long for the usual one."""
+    if not WINDOWS or len(path) < WINDOWS_PATH_LIMIT // 2 or path.startswith(EXTENDED):
+        return path
+    if len(path) < WINDOWS_PATH_LIMIT and max(path) < "\U00010000":  # those from there on, such as emojis, count twice
+        return path
+    path = os.path.abspath(path)  # in that form nothing is put right
+    return EXTENDED_SHARE + path[2:] if path.startswith("\\\\") else EXTENDED + path
+
+
+def usual(path: str) -> str:
+    """Give a path as people write it, without what `extended` put before it."""
+    if WINDOWS and path.startswith(EXTENDED_SHARE):
+        return "\\\\" + path[len(EXTENDED_SHARE):]
+    return path[len(EXTENDED):] if WINDOWS and path.startswith(EXTENDED) and path[5:6] == ":" else path
+
+
+def patiently(call: Callable[..., None], *paths: str) -> None:
+    """Move or remove something; on Windows again while another program, mostly a virus scanner, holds it. Raises OSError."""
+    for wait in WINDOWS_WAITS if WINDOWS else ():
+        try:
+            return call(*paths)
+        except OSError as err:
+            number = getattr(err, "winerror", None)
+            if number not in WINDOWS_IN_USE and not (number == WINDOWS_DENIED and len(paths) > 1):
+                raise
+        time.sleep(wait)
+    return call(*paths)
+
+
+def unmark(path: str) -> None:
+    """Take the mark "read-only" from what is to be removed or replaced on Windows.
+
+    Only a person can have set it there; the file's other names, in later dated copies, lose it, too.
+    """
+    with contextlib.suppress(OSError):
+        if not os.lstat(path).st_mode & stat.S_IWUSR:
+            os.chmod(path, stat.S_IWRITE)
+
+
+def open_shared(path: str) -> int:
+    """Open a file for reading as Windows lets several programs do it, each of which may delete it; OSErrors tell what is wrong."""
+    import ctypes
+    import msvcrt as real
+    system, msvcrt = ctypes, real  # type: Any, Any
+    create_file = system.WinDLL("kernel32", use_last_error=True).CreateFileW
+    read, share_all, existing, no_handle = 0x80000000, 7, 3, system.c_void_p(-1).value
+    create_file.argtypes = (system.c_wchar_p, system.c_uint32, system.c_uint32, system.c_void_p, system.c_uint32, system.c_uint32,
+                            system.c_void_p)
+    create_file.restype = system.c_void_p
+    handle = create_file(path, read, share_all, None, existing, 0, None)
+    if handle == no_handle:
+        raise system.WinError(system.get_last_error())
+    file: int = msvcrt.open_osfhandle(handle, READ_FLAGS)
+    return file
 
 
 class Folder:
@@ -2554,7 +2647,7 @@ class Folder:
         """Open a folder that a person named; here alone links are followed."""
         if HAS_DIR_FD:
             return cls(path, os.open(path, FOLDER_FLAGS))
-        if not os.path.isdir(path):
+        if not os.path.isdir(extended(path)):
             raise NotADirectoryError(errno.ENOTDIR, "not a folder", path)
         return cls(path, None)
 
@@ -2568,7 +2661,12 @@ class Folder:
         if (name in PATH_ONLY or NO_NAME_ON_WINDOWS.search(name)
                 or name.partition(".")[0].rstrip().casefold() in DEVICE_NAMES):
             raise OSError(errno.EINVAL, "no name of a file", name)
-        return os.path.join(self.path, name)
+        return extended(os.path.join(self.path, name))
+
+    @property
+    def whole(self) -> Union[int, str]:
+        """Give what names the folder itself to a call."""
+        return extended(self.path) if self.fd is None else self.fd
 
     def child(self, name: str) -> "Folder":
         """Open a subfolder; a link there, or a junction, is an error (OSError)."""
@@ -2577,7 +2675,7 @@ class Folder:
             return Folder(path, os.open(name, FOLDER_FLAGS | NOFOLLOW, dir_fd=self.fd))
         if not is_folder(os.lstat(self.at(name))):
             raise NotADirectoryError(errno.ENOTDIR, "not a folder", self.at(name))
-        return Folder(self.at(name), None)
+        return Folder(os.path.join(self.path, name), None)
 
     def reach(self, parts: Sequence[str]) -> "Folder":
         """Open a folder further down, part by part."""
@@ -2594,7 +2692,7 @@ class Folder:
 
     def own_stat(self) -> os.stat_result:
         """Look at the folder itself."""
-        return os.stat(self.path) if self.fd is None else os.fstat(self.fd)
+        return os.stat(self.whole) if self.fd is None else os.fstat(self.fd)
 
     def has(self, name: str) -> bool:
         """Tell whether there is an entry of that name, whatever it is."""
@@ -2604,9 +2702,16 @@ class Folder:
             return False
         return True
 
+    def _beginning(self) -> Union[int, str]:
+        """Give what is listed, at its beginning: btrfs names of an open folder only what was in it when it was last set back."""
+        if self.fd is not None:
+            with contextlib.suppress(OSError):  # who is not asked for a place in a folder need not know one; the listing says what is wrong
+                os.lseek(self.fd, 0, os.SEEK_SET)
+        return self.whole
+
     def names(self) -> List[str]:
         """List the names in it, by their bytes."""
-        return sorted(os.listdir(self.path if self.fd is None else self.fd), key=name_bytes)
+        return sorted(os.listdir(self._beginning()), key=name_bytes)
 
     def scan(self, unreadable: Optional[Dict[str, OSError]] = None) -> List[Tuple[str, os.stat_result]]:
         """List its entries with what `stat` says of each; one that vanishes in between is left out.
@@ -2615,7 +2720,7 @@ class Folder:
         one that does not exist and is listed all the same: a dying disk answers so, from memory.
         """
         gone: Dict[str, OSError] = {}
-        with os.scandir(self.path if self.fd is None else self.fd) as entries:
+        with os.scandir(self._beginning()) as entries:
             found = []
             for entry in entries:
                 try:
@@ -2623,7 +2728,7 @@ class Folder:
                 except OSError as err:
                     gone[entry.name] = err
         if WINDOWS:
-            found = self._looked_at(found, gone)
+            found = self._looked_at(found, gone, unreadable is not None)
         still_listed = set(self.names()) if gone else set()
         for name, why in gone.items():
             if isinstance(why, FileNotFoundError) and name not in still_listed:
@@ -2635,12 +2740,18 @@ class Folder:
             unreadable[name] = why
         return found
 
-    def _looked_at(self, listed: Iterable[Tuple[str, os.stat_result]], gone: Dict[str, OSError]
+    def _looked_at(self, listed: Iterable[Tuple[str, os.stat_result]], gone: Dict[str, OSError], of_source: bool
                    ) -> List[Tuple[str, os.stat_result]]:
-        """Look at each entry itself: Windows' listings know no inode, device or links, and lag behind open files."""
+        """Look at each entry itself: Windows' listings know no inode, device or links, and lag behind open files.
+
+        That opens it, by which a cloud service may begin to download a file; the names in a folder it may well send.
+        """
         found = []
         for name, info in listed:
             try:
+                if of_source and getattr(info, "st_file_attributes", 0) & IN_CLOUD_UNOPENED and not is_folder(info):
+                    gone[name] = OSError(errno.EREMOTE, "kept only in the cloud", name)
+                    continue
                 found.append((name, self.stat(name)))
             except FileNotFoundError as err:
                 gone[name] = err
@@ -2656,11 +2767,19 @@ class Folder:
             return name not in self.names()
         return True
 
-    def open_file(self, name: str) -> int:
-        """Open a file for reading; the descriptor is the caller's to close."""
-        if not NOFOLLOW and stat.S_ISLNK(self.stat(name).st_mode):
+    def open_file(self, name: str, download: bool = True) -> int:
+        """Open a file for reading, but not to `download` it from a cloud service; the descriptor is the caller's to close."""
+        info = self.stat(name) if not NOFOLLOW else None
+        if info and stat.S_ISLNK(info.st_mode):
             raise OSError(errno.ELOOP, "it is a symbolic link", name)
-        return os.open(self.at(name), READ_FLAGS, dir_fd=self.fd)
+        if info and not download and in_cloud(info):
+            raise OSError(errno.EREMOTE, "kept only in the cloud", name)
+        try:
+            return os.open(self.at(name), READ_FLAGS, dir_fd=self.fd)
+        except PermissionError:
+            if not WINDOWS:
+                raise
+            return open_shared(self.at(name))
 
     def can_read(self, name: str) -> bool:
         """Tell, without opening a file, whether this user may read it."""
@@ -2679,15 +2798,30 @@ class Folder:
 
     def rename(self, name: str, other: "Folder", new_name: str) -> None:
         """Move an entry to another folder of the same drive; a file of the new name is replaced at once."""
-        os.replace(self.at(name), other.at(new_name), src_dir_fd=self.fd, dst_dir_fd=other.fd)
+        try:
+            os.replace(self.at(name), other.at(new_name), src_dir_fd=self.fd, dst_dir_fd=other.fd)
+        except PermissionError:
+            if not WINDOWS:
+                raise
+            unmark(other.at(new_name))
+            patiently(os.replace, self.at(name), other.at(new_name))
 
     def unlink(self, name: str) -> None:
         """Remove a file's or link's name."""
-        os.unlink(self.at(name), dir_fd=self.fd)
+        self._remove(os.unlink, name)
 
     def rmdir(self, name: str) -> None:
         """Remove an empty subfolder."""
-        os.rmdir(self.at(name), dir_fd=self.fd)
+        self._remove(os.rmdir, name)
+
+    def _remove(self, call: Callable[..., None], name: str) -> None:
+        try:
+            call(self.at(name), dir_fd=self.fd)
+        except PermissionError:
+            if not WINDOWS:
+                raise
+            unmark(self.at(name))
+            patiently(call, self.at(name))
 
     def flush(self) -> None:
         """Make new names in it survive a power cut; Windows has no such call."""
@@ -2712,11 +2846,7 @@ class Trail:
 
     def at(self, parts: Sequence[str], enter: Callable[[Folder, str], Folder] = Folder.child) -> "Folder":
         """Give the folder at `parts` below the root; `enter` opens (or makes) one that is not open yet."""
-        shared = 0
-        for mine, wanted in zip(self.names, parts):
-            if mine != wanted:
-                break
-            shared += 1
+        shared = [*map(str.__eq__, self.names, parts), False].index(False)
         del self.names[shared:], self.folders[shared + 1:]
         folder = self.folders[-1] or self._reopen()
         for part in parts[shared:]:
@@ -2736,6 +2866,19 @@ class Trail:
         return folder
 
 
+class Reach:
+    """Opens folders below another one for a worker, which gets that one anew with each parcel of an ordered walk."""
+
+    def __init__(self) -> None:
+        self.trail: Optional[Trail] = None
+
+    def at(self, top: Folder, path: str) -> Folder:
+        """Open the folder at a path. Raises OSError, also for a link on the way."""
+        if self.trail is None or self.trail.root.path != top.path:
+            self.trail = Trail(top)
+        return self.trail.at(path.split("/") if path else ())
+
+
 # -- paths --
 
 
@@ -2746,13 +2889,19 @@ def stamp(info: os.stat_result) -> Stamp:
 
 def whole_path(path: str) -> str:
     """Give the absolute path, with `~` and links resolved."""
-    return os.path.realpath(os.path.expanduser(path))
+    path = os.path.expanduser(path)
+    try:
+        return usual(os.path.realpath(extended(path)))
+    except OSError:  # Wine knows no long path's links
+        if not WINDOWS:
+            raise
+        return os.path.abspath(path)
 
 
 def stat_path(path: str) -> Optional[os.stat_result]:
     """Look at a path that a person named; None where there is nothing. Raises OSError where it cannot be seen."""
     try:
-        return os.stat(path)
+        return os.stat(extended(path))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as err:
@@ -2771,6 +2920,12 @@ def mount_point(path: str) -> str:
 def is_inside(path: str, folder: str) -> bool:
     """Tell whether an absolute path lies in a folder, or is it."""
     return (path + os.sep).startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def way_to(path: str) -> List[str]:
+    """Give the folders on the way to an absolute path, from the top down to itself, each with a separator at its end."""
+    whole = path.rstrip(os.sep) + os.sep
+    return [whole[:at + 1] for at, letter in enumerate(whole) if letter == os.sep]
 
 
 def path_parts(path: str) -> Tuple[str, ...]:
@@ -2846,7 +3001,7 @@ def reason(err: Exception) -> str:
     """Give the system's own words for a failure, with the name it is about; or what any other error says."""
     if not isinstance(err, OSError):
         return str(err)
-    name = f": {show(str(err.filename)[-200:])}" if err.filename is not None and not isinstance(err.filename, int) else ""
+    name = f": {show(usual(str(err.filename))[-200:])}" if err.filename is not None and not isinstance(err.filename, int) else ""
     return f"{err.strerror or type(err).__name__}{name}"
 
 
@@ -2855,14 +3010,24 @@ def is_read_only(err: OSError) -> bool:
     return err.errno == errno.EROFS or getattr(err, "winerror", None) == WINDOWS_READ_ONLY
 
 
+def is_in_use(err: OSError) -> bool:
+    """Tell whether a call failed on Windows because another program has the file open."""
+    return getattr(err, "winerror", None) in WINDOWS_IN_USE
+
+
+IN_USE = "another program has it open"
+CLOUD_ONLY = "it is kept only in the cloud"
 OWN_LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}  # this computer's trouble, not a disk's
 
 
 def source_error(err: OSError) -> SourceError:
     """Say in a person's words why a file of a source cannot be read."""
-    denied = "permission denied, or another program has it open" if WINDOWS else "permission denied"
-    words = {errno.EACCES: denied, errno.EPERM: "permission denied", errno.ENOENT: "vanished",
-             errno.ENOTDIR: "vanished", errno.ELOOP: "vanished", errno.ESTALE: "vanished",
+    of_read = WINDOWS and err.errno == errno.EACCES and getattr(err, "winerror", None) is None  # a part of it is locked
+    if is_in_use(err) or of_read:
+        return SourceError(IN_USE)
+    private = "macOS keeps it private: allow Full Disk Access in System Settings, Privacy & Security" if MACOS else "permission denied"
+    words = {errno.EACCES: "permission denied", errno.EPERM: private, errno.ENOENT: "vanished",
+             errno.ENOTDIR: "vanished", errno.ELOOP: "vanished", errno.ESTALE: "vanished", errno.EREMOTE: CLOUD_ONLY,
              errno.EIO: "its disk cannot read it"}
     return SourceError(words.get(err.errno or 0) or err.strerror or type(err).__name__)
 
@@ -2984,11 +3149,12 @@ def set_metadata(target: Union[int, str], meta: Meta, dir_fd: Optional[int] = No
     `target` is an open descriptor, or a name below `dir_fd`.  The order matters: a change of
     owner drops set-uid bits and capabilities, and a read-only mode refuses attributes.
     """
-    where = {} if dir_fd is None else {"dir_fd": dir_fd}
+    where: Dict[str, Any] = {} if dir_fd is None else {"dir_fd": dir_fd}
     if not WINDOWS:
         root = os.geteuid() == 0
         owned = root or meta.uid == os.geteuid()
-        if root or meta.gid != os.getegid():
+        now = os.fstat(target) if isinstance(target, int) else None  # a look is soon taken, a call that changes something is not
+        if (root or meta.gid != os.getegid()) and (now is None or (now.st_uid if root else meta.uid, now.st_gid) != (meta.uid, meta.gid)):
             owned = attempt(os.chown, target, meta.uid if root else -1, meta.gid, **where) and owned
         if dir_fd is None:
             for name, value in meta.xattrs.items():
@@ -3000,7 +3166,7 @@ def set_metadata(target: Union[int, str], meta: Meta, dir_fd: Optional[int] = No
 
 def set_folder_metadata(folder: Folder, meta: Meta) -> None:
     """Set what the disk can hold of a folder's own metadata."""
-    set_metadata(folder.path if folder.fd is None else folder.fd, meta)
+    set_metadata(folder.whole, meta)
 
 
 def target_of(fd: int, folder: Folder, name: str) -> Union[int, str]:
@@ -3073,8 +3239,11 @@ def set_link_metadata(folder: Folder, name: str, meta: Meta) -> None:
 
 
 def read_link(folder: Folder, name: str) -> str:
-    """Read where a symbolic link points."""
-    return os.readlink(folder.at(name), dir_fd=folder.fd)
+    """Read where a symbolic link, or a junction, points."""
+    try:
+        return usual(os.readlink(folder.at(name), dir_fd=folder.fd))
+    except ValueError as err:  # Windows has more kinds than Python
+        raise OSError(errno.EINVAL, "a kind of link that is not known", name) from err
 
 
 def forget_cached(fd: int) -> None:
@@ -3128,7 +3297,7 @@ def pour(fd: int, out: int, info: os.stat_result, pulse: Pulse) -> Tuple[str, in
 
 def examine(file: SourceFile, pulse: Pulse) -> Copied:
     """Read a file of a source without storing it; `changing` says that it was not steady. Raises SourceError."""
-    fd = from_source(file.folder.open_file, file.name)
+    fd = from_source(file.folder.open_file, file.name, False)
     try:
         sha = hashlib.sha256()
         for piece in read_source(fd, file.info.st_size, pulse):
@@ -3154,7 +3323,7 @@ def pour_whole(fd: int, out: int, file: SourceFile, care: Care) -> Copied:
 
 def copy_once(file: SourceFile, target: Folder, new_name: str, care: Care) -> Copied:
     """Copy one file, whether it changes meanwhile (then the result says so) or not."""
-    fd = from_source(file.folder.open_file, file.name)
+    fd = from_source(file.folder.open_file, file.name, False)
     try:
         out = target.create_file(new_name)
         try:
@@ -3237,7 +3406,7 @@ def write_small(out: int, small: Small, flush: bool) -> None:
 
 def same_bytes(fd: int, file: SourceFile, pulse: Pulse) -> Optional[Copied]:
     """Compare an open file with a file of the source, byte by byte; None where they differ or the first is unreadable."""
-    other = from_source(file.folder.open_file, file.name)
+    other = from_source(file.folder.open_file, file.name, False)
     try:
         sha, mine = hashlib.sha256(), chunks(fd, file.info.st_size)
         for piece in read_source(other, file.info.st_size, pulse):
@@ -3267,6 +3436,12 @@ def link_refused(err: OSError) -> bool:
 
 def move_to_free(folder: Folder, name: str, other: Folder, new_name: str) -> bool:
     """Move a file; False where something has the new name already, which a plain rename would replace."""
+    if WINDOWS:  # where one does not
+        try:
+            patiently(os.rename, folder.at(name), other.at(new_name))
+        except FileExistsError:
+            return False
+        return True
     try:
         folder.link(name, other, new_name)
     except FileExistsError:
@@ -3314,10 +3489,13 @@ def adopt_leftover(leftover: Folder, file: SourceFile, target: Folder, new_name:
 def open_regular(folder: Folder, name: str) -> Tuple[int, os.stat_result]:
     """Open a regular file for reading: its descriptor and stat. Anything else is an OSError."""
     fd = folder.open_file(name)
-    info = os.fstat(fd)
-    if not stat.S_ISREG(info.st_mode):
-        os.close(fd)
-        raise OSError(errno.EINVAL, "it is no regular file", name)
+    try:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", name)
+    except OSError:
+        close_read(fd)
+        raise
     return fd, info
 
 
@@ -3353,6 +3531,8 @@ def write_restored(fd: int, info: os.stat_result, folder: Folder, name: str, met
         finally:
             os.close(out)
         set_metadata_closed(folder, name, meta)
+        if WINDOWS and not meta.mode & stat.S_IWUSR:  # in dated copies no file has that mark: it stands in the list
+            attempt(os.chmod, folder.at(name), stat.S_IREAD)
         whole = True
         return digest, why
     finally:
@@ -3412,19 +3592,40 @@ def file_line(info: os.stat_result) -> str:
             f"time={modified[:-9]}.{modified[-9:]} ctime={changed[:-9]}.{changed[-9:]} ino={info.st_ino}")
 
 
-def surely_same(info: os.stat_result, was: Known, racy_after_ns: int) -> bool:
-    """Tell quickly whether an earlier line says the same of a file; False where that takes a closer look.
+def line_if_same(info: os.stat_result, was: Known, racy_after_ns: int) -> str:
+    """Give quickly today's line of a file, if an earlier one says the same of it; nothing where that takes a closer look.
 
-    The lines are compared as text, nothing is parsed: that is a fifth of an unchanged run.
+    The lines are compared as text, nothing is parsed: that is a fifth of an unchanged run. Another inode
+    number says nothing: FAT and many network file systems invent all of them anew at each mount.
     """
     if not info.st_mtime_ns < racy_after_ns > info.st_ctime_ns:
-        return False
+        return ""
     line = file_line(info)
-    return was.line == line or (
-        was.line.startswith(line + " xattr.") and not any(word in was.line for word in (" kept=", " changing", " path=")))
+    if was.line == line:
+        return line
+    alike = line[:line.rfind("=") + 1]   # up to the inode number, which comes last
+    if not was.line.startswith(alike) or not alike.endswith(" ino="):
+        return ""
+    _, _, more = was.line[len(alike):].partition(" ")
+    if more and (not more.startswith("xattr.") or any(word in more for word in (" kept=", " changing", " path="))):
+        return ""
+    return f"{line} {more}" if more else line
 
 
 SPECIAL_KINDS = {stat.S_IFLNK: "link", stat.S_IFIFO: "fifo", stat.S_IFCHR: "char", stat.S_IFBLK: "block"}
+MOUNTED_THERE = "another disk is shown there, which was not copied; name it as a source of its own, or leave this folder out with --exclude"
+
+
+def kind_of_special(info: os.stat_result) -> Optional[str]:
+    """Name the kind of what is neither a file nor a folder that is entered; None for a socket. A Windows junction is a link."""
+    return "link" if stat.S_ISDIR(info.st_mode) else SPECIAL_KINDS.get(stat.S_IFMT(info.st_mode))
+
+
+def is_volume(target: str) -> bool:
+    """Tell whether a junction points to no folder but to a whole disk of Windows, which may have no letter."""
+    return WINDOWS and target.startswith(EXTENDED + "Volume{")
+
+
 KIND_BITS = {"fifo": stat.S_IFIFO, "char": stat.S_IFCHR, "block": stat.S_IFBLK}
 
 
@@ -3444,7 +3645,7 @@ def device_number(text: str) -> int:
 def same_entry(folder: Folder, name: str, words: Mapping[str, str]) -> bool:
     """Tell whether a link, fifo or device that is there already is the one that a manifest's line describes."""
     info = folder.stat(name)
-    if SPECIAL_KINDS.get(stat.S_IFMT(info.st_mode)) != words.get("type"):
+    if kind_of_special(info) != words.get("type"):
         return False
     if words["type"] == "link":
         return escape(read_link(folder, name)) == words.get("link")
@@ -3516,6 +3717,26 @@ def enter_or_make(parent: Folder, name: str) -> "Folder":
         return parent.make(name)
 
 
+UNLINKED = re.compile(r"\.(fuse_hidden|nfs|smbdelete).+")     # what network disks make of a file that was removed while it was open
+
+
+def remove_emptied(parent: Folder, name: str) -> None:
+    """Remove a folder from which everything was removed. Raises OSError.
+
+    On FUSE and network disks a file that was closed a moment ago may still count as open; then it gets another name
+    when it is removed, and goes a moment later.
+    """
+    for pause in (0.01, 0.1, 1.0, 0.0):
+        try:
+            parent.rmdir(name)
+            return
+        except OSError as err:
+            if not pause or err.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY) or not all(
+                    map(UNLINKED.fullmatch, parent.child(name).names())):
+                raise
+        time.sleep(pause)
+
+
 def remove_tree(parent: Folder, name: str) -> None:
     """Remove a folder and all below it, entering no link and no other device.
 
@@ -3540,7 +3761,7 @@ def remove_tree(parent: Folder, name: str) -> None:
                 todo.append(((*parts, entry), False))
             else:
                 folder.unlink(entry)
-    parent.rmdir(name)
+    remove_emptied(parent, name)
 
 
 def name_refused(err: OSError, drive_is_there: Callable[[], bool]) -> bool:
@@ -3551,8 +3772,11 @@ def name_refused(err: OSError, drive_is_there: Callable[[], bool]) -> bool:
 # -- small texts --
 
 
-def read_head(folder: Folder, name: str, limit: int = HEAD_LIMIT) -> Optional[bytes]:
-    """Read a file as it is; None where there is none or it is larger than `limit` bytes. Raises OSError."""
+def read_head(folder: Folder, name: str, limit: int = HEAD_LIMIT, from_disk: bool = False) -> Optional[bytes]:
+    """Read a file as it is; None where there is none or it is larger than `limit` bytes. Raises OSError.
+
+    `from_disk` if possible rather than from memory.
+    """
     try:
         fd = folder.open_file(name)
     except (FileNotFoundError, NotADirectoryError):
@@ -3561,14 +3785,16 @@ def read_head(folder: Folder, name: str, limit: int = HEAD_LIMIT) -> Optional[by
         info = os.fstat(fd)
         if not stat.S_ISREG(info.st_mode) or info.st_size > limit:
             return None
+        if from_disk:
+            forget_cached(fd)
         return b"".join(bytes(piece) for piece in chunks(fd, info.st_size))
     finally:
         close_read(fd)
 
 
-def read_text(folder: Folder, name: str, limit: int = HEAD_LIMIT) -> Optional[str]:
-    """Read a small text file, whatever ends its lines; None where there is none or it is larger than `limit` bytes. Raises OSError."""
-    data = read_head(folder, name, limit)
+def read_text(folder: Folder, name: str, limit: int = HEAD_LIMIT, from_disk: bool = False) -> Optional[str]:
+    """Read a small text file, whatever ends its lines; None where `read_head` gives none. Raises OSError."""
+    data = read_head(folder, name, limit, from_disk)
     return None if data is None else data.decode("utf-8", "surrogateescape").replace("\r\n", "\n")
 
 
@@ -3687,13 +3913,11 @@ def point_latest(set_folder: Folder, name: str, owner: str) -> None:
         return
     if not set_folder.has(unique):  # Wine says that it made one, and did not
         return
-    try:
-        set_folder.rename(unique, set_folder, LATEST)
-    except PermissionError:  # Windows replaces no link to a folder
+    if WINDOWS:  # which replaces no link to a folder
         for remove in (set_folder.rmdir, set_folder.unlink):
             with contextlib.suppress(OSError):
                 remove(LATEST)
-        set_folder.rename(unique, set_folder, LATEST)
+    set_folder.rename(unique, set_folder, LATEST)
 
 
 # -- what is mounted, and on which disks --
@@ -3838,6 +4062,9 @@ NETWORK_KINDS = frozenset((
     "smbfs", "webdav"))
 
 
+NUMBERLESS = frozenset(("exfat", "fuseblk", "msdos", "vfat"))     # whose inode numbers are made up, anew while they are mounted, too
+
+
 def is_network(mount: Mounted) -> bool:
     """Tell whether a mounted file system may lie on another computer; who serves a "fuse.sshfs" and its like is not known."""
     return mount.kind in NETWORK_KINDS or mount.kind.startswith("fuse.")
@@ -3962,6 +4189,24 @@ def largest_file(path: str) -> int:
     return FAT_FILE if (volume_kind(path) if WINDOWS else mount_kind(path)) in ("vfat", "msdos", "FAT32", "FAT") else 0
 
 
+def is_far(path: str) -> bool:
+    """Tell whether each call to the disk that holds a path may take long, as on a network. macOS does not tell: there it may."""
+    return MACOS or is_network(Mounted("", mount_kind(whole_path(path))))
+
+
+def worker_count(asked: int, far: bool) -> int:
+    """Give how many share the work, when nothing is asked for (0): with two cores four measured best.
+
+    On a disk far away nearly all of a worker's time is waiting for an answer, which others use.
+    """
+    return asked or (8 if far else min(8, 2 + (os.cpu_count() or 1)))
+
+
+def is_same_folder(path: str, now: os.stat_result, then: os.stat_result) -> bool:
+    """Tell whether what is at a path is still the folder that it was; the device decides where inode numbers change by themselves."""
+    return now.st_dev == then.st_dev and (now.st_ino == then.st_ino or is_far(path) or mount_kind(whole_path(path)) in NUMBERLESS)
+
+
 # -- flushing --
 
 
@@ -4007,11 +4252,13 @@ class Flushing:
 def whole_flush(root: Folder) -> Optional[Flushing]:
     """Give what flushes a whole drive and reports failed writes, where the system has a call that can be trusted.
 
-    That is Linux' syncfs from 5.8 on, for disks of this machine: os.sync() and syncfs on FUSE or
-    network file systems return as if all were well.  It reports the failures since `root` was opened.
+    That is Linux' syncfs from 5.8 on, for disks of this machine: os.sync(), an older syncfs, and syncfs on FUSE or
+    network file systems return as if all were well, also when a device that failed writes for a moment has lost
+    some.  It reports the failures since `root` was opened.  Without it each file is flushed by itself: so on
+    Windows and macOS, which have no such call, and on ZFS, which does not tell syncfs what went wrong.
     """
     kind = mount_kind(os.path.realpath(root.path)) if root.fd is not None else ""
-    if kind not in ("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "vfat", "exfat", "ntfs3", "tmpfs", "jfs", "zfs"):
+    if kind not in ("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "vfat", "exfat", "ntfs3", "tmpfs", "jfs"):
         return None
     release = re.match(r"(\d+)\.(\d+)", os.uname().release)
     if not release or (int(release.group(1)), int(release.group(2))) < (5, 8):
@@ -4050,13 +4297,28 @@ def settled_space(root: Folder) -> Tuple[int, int]:
     return before
 
 
-def flush_hard(fd: int) -> None:
-    """Flush a file, and on macOS the drive's own memory too, with all that was flushed before."""
-    os.fsync(fd)
+# Network shares have no such thing as a drive's own memory, and what they say of it differs.
+FULL_FLUSH_REFUSED = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY, errno.ENOSYS}
+
+
+def flush_memory(fd: int) -> None:
+    """Have a drive empty its own memory, if fsync does not see to that: on macOS it leaves bytes there, which a pulled plug loses.
+
+    Once, at the end, is enough, and all that is bearable: for each file it would mean to wait for the drive each time.
+    """
     if MACOS:
         import fcntl
-        with contextlib.suppress(OSError):
+        try:
             fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # type: ignore[attr-defined,unused-ignore]
+        except OSError as err:
+            if err.errno not in FULL_FLUSH_REFUSED:
+                raise
+
+
+def flush_hard(fd: int) -> None:
+    """Flush a file and, with all that was flushed before, the drive's own memory. Raises OSError."""
+    os.fsync(fd)
+    flush_memory(fd)
 
 
 # -- what a drive can do --
@@ -4098,7 +4360,7 @@ def try_drive(folder: Folder) -> Abilities:
         try:
             trial.link("a", trial, "b")
         except OSError as err:
-            if not link_refused(err):
+            if not link_refused(err) or err.errno == errno.ENOENT:  # what was just made is gone: so is the drive
                 raise
             links = False
         counts = links and trial.stat("b").st_nlink == 2
@@ -4204,6 +4466,33 @@ def machine_id() -> str:
             if ctypes.CDLL(None).gethostuuid(value, wait) == 0:
                 identity = bytes(value).hex()
     return hashlib.sha256(f"snapback {identity or 'host ' + host_name()}".encode()).hexdigest()[:32]
+
+
+def guards_folders() -> bool:
+    """Tell whether Windows keeps programs that it does not know from writing into people's folders."""
+    if not WINDOWS:
+        return False
+    import winreg as real
+    winreg: Any = real
+    for policy in ("Policies\\", ""):
+        place = f"SOFTWARE\\{policy}Microsoft\\Windows Defender\\Windows Defender Exploit Guard\\Controlled Folder Access"
+        with contextlib.suppress(OSError):
+            with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, place, 0, winreg.KEY_READ | winreg.KEY_WOW64_64KEY) as key:
+                return bool(winreg.QueryValueEx(key, "EnableControlledFolderAccess")[0] == 1)  # others only note, or guard disks
+    return False
+
+
+def refusal_cure(err: OSError) -> str:
+    """Say what helps where another program, or Windows' guard against ransomware, may have kept us from writing; else an empty text.
+
+    The guard says of a new file also that there is none.
+    """
+    if is_in_use(err):
+        return "another program, perhaps a virus scanner, has something open there: close it, or wait a little, then run the same again"
+    if err.errno not in (errno.EACCES, errno.EPERM, errno.ENOENT) or not guards_folders():
+        return ""
+    return ('"Controlled folder access" of Windows is on, and may be what refused: in Windows Security, Virus & threat protection, '
+            f"Ransomware protection, allow {show(sys.executable)} through it, then run the same command again")
 
 
 def own_folder(variable: str, on_windows: str, on_others: str) -> str:
@@ -4320,7 +4609,7 @@ def leads_nowhere(path: str) -> bool:
 
 def make_folders(path: str) -> None:
     """Make a folder and those above it that are missing. Raises OSError."""
-    os.makedirs(path, mode=NEW_FOLDER_MODE)
+    os.makedirs(extended(path), mode=NEW_FOLDER_MODE)
 
 
 def new_id() -> str:
@@ -4408,9 +4697,9 @@ class Manifest:
         for piece in self._pieces(MIB, b"\n"):
             yield from piece.split("\n")
 
-    def entries(self) -> Iterator[str]:
-        """Give the same in pieces of whole entries: a file's two lines stay together. Raises ManifestDamaged."""
-        return self._pieces(CHUNK, b"\n# type=")
+    def entries(self, size: int = CHUNK) -> Iterator[str]:
+        """Give the same in pieces of whole entries, of about `size` bytes: a file's two lines stay together. Raises ManifestDamaged."""
+        return self._pieces(size, b"\n# type=")
 
     def _pieces(self, size: int, cut: bytes) -> Iterator[str]:
         """Give the text between the first and the last line, in pieces between which a `cut` stands; its newline goes."""
@@ -4539,7 +4828,12 @@ def open_manifest(file: BinaryIO, prove: bool = True) -> "Manifest":
 
 def manifest_file(folder: Folder, name: str = MANIFEST) -> BinaryIO:
     """Open a manifest for reading. Raises OSError, also where it is no regular file."""
-    return open(open_regular(folder, name)[0], "rb")
+    fd = open_regular(folder, name)[0]
+    try:
+        return open(fd, "rb")
+    except OSError:
+        close_read(fd)
+        raise
 
 
 def unpacked_twin(set_folder: Folder, name: str) -> Iterator[bytes]:
@@ -4621,8 +4915,14 @@ class ManifestWriter:
     """
 
     def __init__(self, folder: Folder, twins: Folder, twin: str) -> None:
-        self.fd, self.twin_fd = folder.create_file(MANIFEST), twins.create_file(twin)
-        self.open_fds = [self.fd, self.twin_fd]
+        self.fd = folder.create_file(MANIFEST)
+        self.open_fds = [self.fd]
+        try:
+            self.twin_fd = twins.create_file(twin)
+        except OSError:
+            close_read(self.fd)
+            raise
+        self.open_fds.append(self.twin_fd)
         self.packer = zlib.compressobj(1, zlib.DEFLATED, GZIP)  # higher levels measured: 4 times slower for 15 % less
         self.sha = hashlib.sha256()
         self.waiting: List[str] = []
@@ -4748,7 +5048,7 @@ class Visit(NamedTuple):
 def is_cache(folder: Folder) -> bool:
     """Tell whether the CACHEDIR.TAG in a folder has the signature that makes it one."""
     try:
-        fd = folder.open_file(CACHE_TAG)
+        fd = folder.open_file(CACHE_TAG, False)
     except OSError:
         return False
     try:
@@ -5106,9 +5406,12 @@ class Workers:
     """
 
     PARCEL = 4 * MIB            # the most that a parcel costs
+    FAR_PARCEL = PARCEL // 8   # where waiting is what takes long, and all are to share it
 
-    def __init__(self, count: int, pulse: Pulse, handle: Callable[[Any], Any]) -> None:
+    def __init__(self, count: int, pulse: Pulse, handle: Callable[[Any], Any], far: bool = False) -> None:
         self.count, self.pulse, self.handle = count, pulse, handle
+        self.far, self.most_cost = far, self.FAR_PARCEL if far else self.PARCEL
+        self.stepping = False                           # somebody's result is being taken here
         self.others: Union[Crew, Threads, None] = None
         spare = spare_descriptors()
         self.most_waiting = 2 * count
@@ -5121,7 +5424,8 @@ class Workers:
     def submit(self, piece: Any, then: Callable[[Any], None], folders: Sequence[Optional[Folder]], cost: int) -> None:
         """Have a piece done by somebody, and `then` with its result here, before any `after` that is given later.
 
-        `folders` are those in which it works, `cost` is in bytes to be read and their like.
+        A `then` may give further pieces, which come last. `folders` are those in which it works, `cost` is in bytes to be read and
+        their like.
         """
         if self.count == 1:
             then(self.handle(piece))
@@ -5130,24 +5434,24 @@ class Workers:
             self.waiting.append(self.parcel)
             self.parcels += 1
         self.parcel.add(piece, then, folders, cost)
-        if self.parcel.cost >= self.PARCEL or self.parcel.open >= self.most_open:
-            self._gather()
+        if self.parcel.cost >= self.most_cost or self.parcel.open >= self.most_open:
+            self.gather()
             self._give()
-            while self.parcels > self.most_waiting:
+            while self.parcels > self.most_waiting and not self.stepping:
                 self._step()
 
     def after(self, then: Callable[[], None], keeps: int = 0) -> None:
         """Do `then` here, after everything given before; it keeps so many folders open until then."""
-        while self.waiting and (self.kept + keeps > self.most_kept or not isinstance(
+        while self.waiting and not self.stepping and (self.kept + keeps > self.most_kept or not isinstance(
                 self.waiting[0], Parcel) or self.waiting[0].results is not None):
             self._step()
-        if self.waiting:
+        if self.waiting or self.stepping:
             self.waiting.append((then, keeps))
             self.kept += keeps
         else:
             then()
 
-    def _gather(self) -> None:
+    def gather(self) -> None:
         """Get the others together when there is a parcel for them: little work is sooner done alone."""
         if not self.others:
             self.others = Crew(self.handle, self.pulse, self.count) if CAN_FORK else Threads(self.handle, self.pulse, self.count)
@@ -5169,15 +5473,19 @@ class Workers:
                 self._give()
             if self.others and first.results is None:
                 self.others.wait_for(first)
-            self.waiting.popleft()
-            self.parcels -= 1
-            for then, result in zip(first.then, first.results or ()):
-                then(result)
-        else:
-            self.waiting.popleft()
-            then_here, keeps = first
-            self.kept -= keeps
-            then_here()
+        self.waiting.popleft()
+        self.stepping = True
+        try:
+            if isinstance(first, Parcel):
+                self.parcels -= 1
+                for then, result in zip(first.then, first.results or ()):
+                    then(result)
+            else:
+                then_here, keeps = first
+                self.kept -= keeps
+                then_here()
+        finally:
+            self.stepping = False
 
     def drain(self) -> None:
         """Wait for everything."""
@@ -5197,9 +5505,9 @@ class Workers:
 # --- 10. Jobs ----------------------------------------------------------------------------------
 
 
-def read_marker(root: Folder) -> Optional[Marker]:
+def read_marker(root: Folder, from_disk: bool = False) -> Optional[Marker]:
     """Read the marker of a drive; None where there is none. Raises OSError where the drive fails."""
-    text = read_text(root, MARKER)
+    text = read_text(root, MARKER, from_disk=from_disk)
     return parse_marker(text) if text is not None else None
 
 
@@ -5209,7 +5517,8 @@ class Drive:
     def __init__(self, path: str, marker: Optional[Marker]) -> None:
         self.path, self.marker = path, marker
         self.root = Folder.top(path)
-        self.stamp = stamp(self.root.own_stat())
+        self.info = self.root.own_stat()
+        self.stamp = stamp(self.info)
         self.safe = "every earlier dated copy on it is untouched"    # what is so whatever fails; deleting changes that
 
     @property
@@ -5227,42 +5536,49 @@ class Drive:
         self.root = Folder(self.path, None)
 
     def is_there(self) -> bool:
-        """Look at the root and the marker anew: same device, same folder, same id."""
+        """Look at the root and the marker anew: same device, same folder, same id; a dead disk goes on giving what is in memory."""
         try:
             info = stat_path(self.path)
-            if info is None or stamp(info) != self.stamp:
+            if info is None or not is_same_folder(self.path, info, self.info):
                 return False
-            return not self.marker or read_marker(Folder.top(self.path)) == self.marker
+            return not self.marker or read_marker(Folder.top(self.path), from_disk=True) == self.marker
         except OSError:
             return False
 
     def check(self) -> None:
         """Raise DriveError unless the drive is still there; asked before each publishing and each deletion."""
         if not self.is_there():
-            raise DriveError(f"the drive {self.where} went away; {self.safe}; attach it again and run the same command: it carries on")
+            raise DriveError(f"the drive {self.where} went away or failed; {self.safe}; attach it again and run the same command: it "
+                             "carries on")
 
     def trouble(self, err: OSError, missing: int = 0) -> DriveError:
         """Turn a failed call on the drive into a sentence; `missing` bytes would still have been needed."""
-        safe = self.safe
         if err.errno in FULL:
             with contextlib.suppress(OSError):  # it may be names that there is no room for
                 missing = missing if missing > free_space(self.path)[0] else 0
             much = f" (about {size_text(missing)} more are needed)" if missing > 0 else ""
-            return DriveError.of_full(f"the drive {self.where} is full{much}; {safe}; make room on it or take a larger one, then run "
+            return DriveError.of_full(f"the drive {self.where} is full{much}; {self.safe}; make room on it or take a larger one, then run "
                                       "the same command again: it carries on with what was already copied")
+        what, way_out = self._diagnose(err)
+        return DriveError("; ".join(part for part in (what, self.safe, way_out) if part))
+
+    def _diagnose(self, err: OSError) -> Tuple[str, str]:
+        """Say what a failed call on the drive, which is not full, comes from, and what to do."""
+        why = reason(err)
         if is_read_only(err):
-            return DriveError(f"the drive {self.where} is read-only; {safe}; check it, attach it "
-                              "again and run the same command: it carries on")
-        if err.errno in OWN_LIMITS:
-            return DriveError(f"this computer let no more files be opened, or had no memory left ({reason(err)}); {safe}; end other "
-                              "programs, or add --jobs 1, and run the same command again")
-        if err.errno in GONE or not self.is_there():
-            return DriveError(f"the drive {self.where} went away or failed ({reason(err)}); {safe}; attach it again and run the "
-                              "same command: it carries on")
-        if err.errno in (errno.EACCES, errno.EPERM):
-            return DriveError(f"this user may not write on the drive {self.where} ({reason(err)}); {safe}; "
-                              "run as the user who made the copies there")
-        return DriveError(f"the drive {self.where} refused ({reason(err)}); {safe}")
+            return f"the drive {self.where} is read-only", "check it, attach it again and run the same command: it carries on"
+        if err.errno in BROKEN or getattr(err, "winerror", None) in WINDOWS_BROKEN:
+            return f"the file system on the drive {self.where} is broken ({why})", (
+                "let the system repair it (chkdsk on Windows, First Aid on macOS, fsck on Linux), then run: snapback.py verify")
+        if err.errno in OWN_LIMITS and (err.errno != errno.ENOMEM or self.is_there()):  # ext4 says so of a disk that is gone
+            return f"this computer let no more files be opened, or had no memory left ({why})", (
+                "end other programs, or add --jobs 1, and run the same command again")
+        if err.errno in {*GONE, errno.ENOMEM} or not self.is_there():
+            return f"the drive {self.where} went away or failed ({why})", "attach it again and run the same command: it carries on"
+        cure = refusal_cure(err)
+        if err.errno in (errno.EACCES, errno.EPERM) and not cure:
+            return f"this user may not write on the drive {self.where} ({why})", "run as the user who made the copies there"
+        return f"the drive {self.where} refused ({why})", cure
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
@@ -5300,6 +5616,16 @@ def marker_gone(path: str) -> str:
     """Say that dated copies are there, and no marker."""
     return (f"{show(path)} holds dated copies, but its marker, {MARKER}, is gone: nothing was done; if this is your backup drive, run: "
             f"snapback.py init {shell_word(path)} (the dated copies stay as they are)")
+
+
+def not_there(path: str) -> DriveAbsent:
+    """Say that a drive which was only to be read is not where it was named."""
+    known = known_drives().get(whole_path(path))
+    if known:
+        return DriveAbsent(f"the drive {show(known.get('label', ''))} is not attached at {show(path)}; attach it and run the same command")
+    if stat_path(whole_path(path)) is None:
+        return DriveAbsent(f"there is no folder {show(path)}; attach the drive, or check the path")
+    return DriveAbsent(f"{show(path)} has neither a marker nor dated copies; attach the drive, or check the path")
 
 
 def open_drive(path: str) -> Drive:
@@ -5432,7 +5758,7 @@ def prepare_drive(path: str, label: str, offline: bool, created: str, papers: Ca
 
 
 def describe_expired(folder: Folder, name: str) -> Snapshot:
-    """Read the first and last line of a dated copy that was let go; whatever is wrong with them, it is none any more. Raises OSError."""
+    """Read the first and last line of an expired dated copy; whatever is wrong with them, it is none any more. Raises OSError."""
     try:
         with manifest_file(folder, EXPIRED) as file:
             manifest = open_manifest(file, prove=False)
@@ -5686,7 +6012,7 @@ def leave_settings(drive: "Drive", set_name: str, settings: Settings) -> str:
 
 # What systems strew over drives by themselves; it is never damage.
 STREWN = re.compile(r"\.DS_Store|Thumbs\.db|desktop\.ini|\._.*|\.fseventsd|\.Spotlight-V100|\.Trashes|\$RECYCLE\.BIN|"
-                    r"System Volume Information|\.directory|\.fuse_hidden.*", re.IGNORECASE)
+                    r"System Volume Information|\.directory|\.fuse_hidden.*|\.nfs[0-9a-f]{16,}|\.smbdelete.*", re.IGNORECASE)
 
 
 def read_accepted(set_folder: Folder) -> int:
@@ -5875,6 +6201,7 @@ class Deletion:
 
     def __init__(self, set_folder: Folder, name: str, workers: Workers) -> None:
         self.set_folder, self.name, self.workers = set_folder, name, workers
+        self.stretch = CHUNK // 16 if workers.far else CHUNK     # bytes of the list
         self.top = set_folder.child(name + DELETING)
         self.device = set_folder.own_stat().st_dev
         self.left: Set[str] = set()      # folders that the workers did not remove
@@ -5892,10 +6219,12 @@ class Deletion:
         self._noting((), make_clearable, self.top, self.device)
         if self.failed:
             return
+        self._call_workers()
         with proved_manifest(self._manifest_file()) as manifest:
             begins_in = ""
-            for entries in manifest.entries():
-                self.workers.submit(Stretch(self.top, begins_in, entries), self._note, (self.top,), 16 * len(entries))
+            for entries in manifest.entries(self.stretch):
+                cost = len(entries) * self.workers.most_cost // self.stretch
+                self.workers.submit(Stretch(self.top, begins_in, entries), self._note, (self.top,), cost)
                 begins_in = last_folder(begins_in, entries)
         self.workers.drain()
         if self.damage:
@@ -5907,7 +6236,13 @@ class Deletion:
         self._noting((), self._leave, trail, ())
         if not self.failed:
             self.top.unlink(self.list)
-            self.set_folder.rmdir(self.name + DELETING)
+            remove_emptied(self.set_folder, self.name + DELETING)
+
+    def _call_workers(self) -> None:
+        """Call the others before the list is opened. They would keep it open, and on a network disk it would outlast its removal."""
+        with contextlib.suppress(FileNotFoundError):
+            if self.workers.count > 1 and self.top.stat(self.list).st_size >= self.stretch:
+                self.workers.gather()
 
     def _manifest_file(self) -> BinaryIO:
         """Open the manifest. Raises ManifestDamaged where there is none, OSError."""
@@ -6026,8 +6361,8 @@ def why_put_off(set_folder: Folder, snapshots: Sequence[Snapshot], newest: Optio
         try:
             load_manifest(set_folder, name).file.close()
         except ManifestDamaged as err:
-            return (f"the list of {name}, the newest of its sources, is damaged, and its second list too ({err}); copy what you need of it "
-                    "by hand, then remove its folder")
+            return (f"the list of {name}, the newest of its sources, is damaged, and its second list too ({err}); "
+                    f"{letting_go(name, snapshots)}")
     return why
 
 
@@ -6077,19 +6412,38 @@ def prepare_rotation(set_folder: Folder, snapshots: Sequence[Snapshot], rotation
     return Rotated(plan, put_off=why, held=held is not None, attention=bool(why))
 
 
+def own_paths(set_folder: Folder, name: str) -> Set[int]:
+    """Give the hashes of the stored paths that lie in the folder of a dated copy, as far as its list can be read. Raises OSError."""
+    folder, found = set_folder.child(name), set()  # type: Folder, Set[int]
+    with contextlib.suppress(ManifestDamaged):
+        with proved_manifest(manifest_file(folder, MANIFEST if folder.has(MANIFEST) else EXPIRED)) as manifest:
+            for entries in manifest.entries():
+                found.update(map(hash, stored_paths(entries, OWN_FILE)))
+    return found
+
+
 def references(set_folder: Folder, by: Iterable[str], to: Collection[str]) -> Dict[str, Set[int]]:
     """Find what the lists of some dated copies need of the folders of others: for each of those the hashes of stored paths.
 
+    What they need of a folder that is not there stays wherever it is found: a person may have given the folder another name.
     Two paths of one hash can only mean that a file stays which might go. Raises ManifestDamaged where a list cannot be read.
     """
     needed: Dict[str, Set[int]] = {name: set() for name in to}
+    there, lost = set(set_folder.names()), set()  # type: Set[str], Set[int]
     for name in by:
-        with load_manifest(set_folder, name) as manifest:
-            for entries in manifest.entries():
-                for stored in stored_paths(entries, REFERENCE):
-                    snapshot, _, path = stored[3:].partition("/")
-                    if snapshot in needed:
-                        needed[snapshot].add(hash(path))
+        try:
+            with load_manifest(set_folder, name) as manifest:
+                for entries in manifest.entries():
+                    for stored in stored_paths(entries, REFERENCE):
+                        snapshot, _, path = stored[3:].partition("/")
+                        if snapshot in needed:
+                            needed[snapshot].add(hash(path))
+                        elif snapshot not in there:
+                            lost.add(hash(path))
+        except ManifestDamaged as err:
+            raise ManifestDamaged(f"the list of {name} is damaged, and its second list too ({err})") from err
+    for name in to if lost else ():
+        needed[name] |= lost & own_paths(set_folder, name)
     return needed
 
 
@@ -6206,10 +6560,10 @@ class Rotating:
             return Rotated(plan, put_off=SOMEBODY_READS if names else "")
         drive.safe = "no dated copy on it was touched but those that the plan drops"
         before = free_space(drive.path)[0]
-        files = sum(int(one.end.get("files", 0)) for one in present if one.name in names)
-        if expired or any(one.header.get("layout") == Layout.CHANGES.value for one in present):
-            notes = self._let_go(set_folder, present, names, begun, spare)
+        if need_each_other(present):
+            notes = self._expire_or_delete(set_folder, present, names, begun, spare)
         else:
+            files = sum(int(one.end.get("files", 0)) for one in present if one.name in names)
             notes = self._delete(set_folder, names, begun, spare, files)
         set_folder.flush()
         flush = whole_flush(drive.root)
@@ -6220,18 +6574,18 @@ class Rotating:
                               "is protected, or the last of its month"))
         return Rotated(plan, self.removed, max(0, free_space(drive.path)[0] - before), self.found, [*notes, *self.failed])
 
-    def _let_go(self, set_folder: Folder, present: Sequence[Snapshot], names: Sequence[str], begun: Collection[str],
-                spare: Sequence[str]) -> Notes:
-        """Delete dated copies of a set in which later ones need files of earlier ones: those of the plan, then one by one for room."""
+    def _expire_or_delete(self, set_folder: Folder, present: Sequence[Snapshot], names: Sequence[str], begun: Collection[str],
+                          spare: Sequence[str]) -> Notes:
+        """Delete dated copies of a set in which later ones may need their files: those of the plan, then one by one for room."""
         at_once = [name for name in names if name not in begun and name not in spare]
-        notes = [*self._delete(set_folder, begun, begun, (), 0), *self._let_go_together(set_folder, present, at_once)]
+        notes = [*self._delete(set_folder, begun, begun, (), 0), *self._expire_together(set_folder, present, at_once)]
         for name in spare:
             if self.rotation.min_free.is_there(*settled_space(self.drive.root)):
                 break
-            notes += self._let_go_together(set_folder, present, [name])
+            notes += self._expire_together(set_folder, present, [name])
         return notes
 
-    def _let_go_together(self, set_folder: Folder, present: Sequence[Snapshot], wanted: Sequence[str]) -> Notes:
+    def _expire_together(self, set_folder: Folder, present: Sequence[Snapshot], wanted: Sequence[str]) -> Notes:
         """Expire dated copies, all of them before the first file goes, as they may need each other's; then remove what nobody needs."""
         dropped, notes = [], []  # type: List[str], Notes
         for name in wanted:
@@ -6247,8 +6601,7 @@ class Rotating:
             needed = references(set_folder, kept, {*before, *dropped})
             self._expire(set_folder, dropped, needed)
         except ManifestDamaged as err:
-            return [*notes, Note("", f"a list is damaged ({err}), so it is not known what is needed: nothing was deleted; run: "
-                                 "snapback.py verify")]
+            return [*notes, Note("", f"{err}, so it is not known what that date needs: nothing was deleted; {letting_go('', present)}")]
         self._free(set_folder, [*before, *(name for name in dropped if name in self.expired)], needed, notes)
         return notes
 
@@ -6277,7 +6630,8 @@ class Rotating:
                     self.stuck += stuck
                 except ManifestDamaged as err:
                     stuck = []
-                    notes.append(Note(name, f"its list is damaged ({err}); what is in it stays"))
+                    notes.append(Note(name, f"its list is damaged ({err}); what is in it stays" + (
+                        "" if needed[name] else ", though no date needs it any more: look at it, and delete it by hand")))
                 if not stuck:
                     with contextlib.suppress(OSError):  # then a later run looks again
                         note_expired(set_folder.child(name), name)
@@ -6285,8 +6639,10 @@ class Rotating:
     def _delete(self, set_folder: Folder, names: Collection[str], begun: Collection[str], spare: Collection[str], files: int) -> Notes:
         """Delete dated copies, `files` files in all; the drive is looked at again before each. Give what was left alone, and why."""
         notes: Notes = []
-        pulse = new_pulse(self.moment.expect(files, 0), self.moment.jobs)
-        with Workers(self.moment.jobs, pulse, functools.partial(clear, pulse)) as workers:
+        far = is_far(self.drive.path)
+        jobs = worker_count(self.moment.jobs, far)
+        pulse = new_pulse(self.moment.expect(files, 0), jobs)
+        with Workers(jobs, pulse, functools.partial(clear, pulse), far) as workers:
             for name in names:
                 if name in spare and self.rotation.min_free.is_there(*settled_space(self.drive.root)):
                     break
@@ -6387,6 +6743,8 @@ class StoredFile(NamedTuple):
 class Earlier:
     """The dated copy that a source is compared with: its manifest, read side by side with the walk."""
 
+    MOST_TRAILS = 8      # several folders of each are kept open
+
     def __init__(self, manifest: Manifest, name: str, set_folder: Folder, aliases: Set[str]) -> None:
         self.manifest, self.name, self.aliases = manifest, name, aliases
         self.blocks = read_blocks(manifest.lines())
@@ -6450,8 +6808,6 @@ class Earlier:
         """Go on to the end."""
         while self.block is not None:
             self.pass_by()
-
-    MOST_TRAILS = 8      # several folders of each are kept open
 
     def folder(self, path: str) -> Optional[Folder]:
         """Open the folder on the drive; None where a person has removed it."""
@@ -6541,6 +6897,24 @@ class Links(NamedTuple):
     times: List[int]
 
 
+class Wanted(NamedTuple):
+    """Stored files that must be where a list says: for each folder of the set their numbers, names and sizes."""
+
+    set_folder: Folder
+    places: Sequence[Tuple[str, Sequence[Tuple[int, str, int]]]]
+
+
+LINK_COST = 16 * KIB         # of linking a file, or of seeing that it is there
+FINISH_COST = 32 * KIB       # of a folder's metadata
+
+
+class Finish(NamedTuple):
+    """A folder of the new copy into which nothing more is put, and the metadata that it is to have."""
+
+    folder: Folder
+    meta: Meta
+
+
 class NewFiles(NamedTuple):
     """Files of one folder of which nothing is known yet: where they are, where they go, the path of the folder in the copy."""
 
@@ -6574,8 +6948,7 @@ class StoredNew(NamedTuple):
 
 
 NO_SUCH_NAME = "the drive cannot hold a name like this, or takes it for another one"
-TOO_LARGE = ("it is larger than 4 GiB, the most that a drive formatted with FAT32 holds in one file; format the drive as exFAT, which "
-             "erases it, or take another one")
+TOO_LARGE = "it is larger than 4 GiB, the most that a FAT32 drive holds; exFAT holds it, but formatting erases the drive"
 TOO_LARGE_THERE = "it is larger than the drive takes; take another drive for it"
 
 
@@ -6604,17 +6977,32 @@ class Store:
     def __init__(self, abilities: Abilities, layout: Layout, care: Care, drive: Drive) -> None:
         self.abilities, self.layout, self.care, self.drive = abilities, layout, care, drive
         self.refers = layout is Layout.CHANGES
+        self.links = abilities.hard_links and not self.refers
+        self.reach = Reach()
         self.cluster, self.largest = cluster_size(drive.path), largest_file(drive.path)
 
-    def serve(self, piece: Union[Errand, NewFiles, Links]) -> Union[Stored, StoredNew, List[int]]:
-        """Do a piece of work: store a file, or new files, or link unchanged ones and tell which could not be (by place)."""
+    def serve(self, piece: Union[Errand, NewFiles, Links, Wanted, Finish]) -> Union[Stored, StoredNew, List[int], None]:
+        """Do a piece of work: store files, finish a folder, or share unchanged files and tell which could not be (by place)."""
         if isinstance(piece, Errand):
             return self.store(piece)
         if isinstance(piece, NewFiles):
             return self.store_new(piece)
         self.care.pulse.beat(0)
+        if isinstance(piece, Finish):
+            self.give_metadata(piece)
+            return None
+        if isinstance(piece, Wanted):
+            return [at for place, files in piece.places for at in self.absent(piece.set_folder, place, files)]
         return [at for at, (name, size, time) in enumerate(zip(piece.names, piece.sizes, piece.times))
                 if not link_same(piece.old, name, piece.new, name, size, self.stored_time(size, time))]
+
+    def absent(self, set_folder: Folder, place: str, files: Iterable[Tuple[int, str, int]]) -> List[int]:
+        """List a folder of the set, and give those files that are not there, or have another size. Raises OSError for the drive."""
+        try:
+            found = {name: info.st_size for name, info in self.reach.at(set_folder, place).scan() if stat.S_ISREG(info.st_mode)}
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            found = {}
+        return [at for at, name, size in files if found.get(name) != size]
 
     def stored_time(self, size: int, time: int) -> Optional[int]:
         """Give the time that a stored file must have, as otherwise somebody has changed it; None where it proves nothing.
@@ -6689,14 +7077,23 @@ class Store:
         """Make a link, fifo or device as its line says; False where it lives in the list alone, as where most folders are not made."""
         return not self.refers and make_entry(new.get(), name, line)
 
-    def finish(self, parent: Folder, folder: Folder, name: str, meta: Meta) -> None:
-        """Give a folder of the new copy its own metadata, now that nothing more is put into it; one that was not needed goes."""
+    def is_needed(self, parent: Folder, folder: Folder, name: str) -> bool:
+        """Tell whether a folder of the new copy, into which nothing more is put, has to be there; else it goes."""
         if self.refers and not folder.names():
             parent.rmdir(name)
-            return
+            return False
+        return True
+
+    def give_metadata(self, done: Finish) -> None:
+        """Give a folder of the new copy its own metadata."""
         if self.care.flush:
-            folder.flush()
-        set_folder_metadata(folder, meta)
+            done.folder.flush()
+        set_folder_metadata(done.folder, done.meta)
+
+    def finish(self, parent: Folder, folder: Folder, name: str, meta: Meta) -> None:
+        """Finish a folder of the new copy into which nothing more is put."""
+        if self.is_needed(parent, folder, name):
+            self.give_metadata(Finish(folder, meta))
 
     def can_share(self) -> bool:
         """Tell whether dated copies can share stored files here at all."""
@@ -7216,7 +7613,7 @@ class Moves:
 class Keeping:
     """Keeps what the earlier copy has of a folder that cannot be read now."""
 
-    def __init__(self, run: Run, tally: Tally, comparison: Comparison, new: "NewFolders") -> None:
+    def __init__(self, run: Run, tally: Tally, comparison: Comparison, new: NewFolders) -> None:
         self.run, self.tally, self.comparison, self.new = run, tally, comparison, new
 
     def folder(self, path: str, error: SourceError, before: Optional[Earlier], above: FolderNames) -> None:
@@ -7278,34 +7675,29 @@ Linked = Tuple[int, str, SourceFile, Known]     # an unchanged file: where its l
 
 
 class Present:
-    """Refers to unchanged files of one folder that are there indeed, which is seen by listing each folder where they lie."""
+    """The unchanged files of one folder to which the list can refer, if they lie where the earlier copy says."""
 
     def __init__(self, before: Earlier) -> None:
         self.before = before
-        self.listed: Dict[str, Dict[str, int]] = {}
-        self.files: List[os.stat_result] = []
+        self.places: Dict[str, List[Tuple[int, str, int]]] = {}
+        self.files: Dict[int, Linked] = {}
 
-    def refer(self, known: Known, info: os.stat_result, lines: List[str]) -> bool:
-        """Write the lines of a file that lies where the earlier copy says; False where it is not there, or takes a closer look."""
-        line = refer(known.hash_line, self.before.name)
-        folder, _, name = line[69:].rpartition("/")
-        if line[0] == "\\" or " path=" in known.line:
+    def refer(self, today: str, file: Linked, lines: List[str]) -> bool:
+        """Write the lines that refer to a file, which is still to be looked for; False where that takes more."""
+        at, _name, found, was = file
+        line = refer(was.hash_line, self.before.name)
+        if line[0] == "\\" or " path=" in was.line:
             return False
-        if folder not in self.listed:
-            old = self.before.stored(known)
-            found = old.folder.scan() if old else ()
-            self.listed[folder] = {one: info.st_size for one, info in found if stat.S_ISREG(info.st_mode)}
-        if self.listed[folder].get(name) != info.st_size:
-            return False
-        lines += (known.line, line)
-        self.files.append(info)
+        folder, _, name = line[69:].rpartition("/")  # behind the checksum and "  ../"
+        self.places.setdefault(folder, []).append((at, name, found.info.st_size))
+        self.files[at] = file
+        lines += (today, line)
         return True
 
 
 class Entries:
     """Takes what is in a folder but not a folder, in a manifest's order."""
 
-    LINKS = 500  # unchanged files of one folder that go to one worker
     NEW = 100    # new ones
     NEW_COST = 40 * KIB  # what a small file costs beside its bytes
 
@@ -7320,15 +7712,14 @@ class Entries:
         """Take files, links and special files; `known` loses what is met, `lines` gets the result.
 
         The loop is the hot one: of an unchanged file it makes one line, compares it with the
-        earlier manifest's as text, and links the stored file; nothing is parsed.
+        earlier manifest's as text, and links the stored file or refers to it; nothing is parsed.
         """
         old, present = self._at_once(place)
-        racy_ns = place.before.racy_after_ns if place.before else 0
-        linked: List[Linked] = []
-        new: List[Tuple[int, str]] = []
-        new_cost = 0
-        plain = place.names.are_plain([name for name, _, _ in files]) if old or (place.path and not place.leftovers) else True
-        all_new = place.path and not place.leftovers
+        most_links = self.run.workers.most_cost // LINK_COST
+        racy_ns = place.before.racy_after_ns if place.before and (old or present) else 0     # else nothing is surely the same
+        linked, new = [], []  # type: List[Linked], List[Tuple[int, str]]
+        new_cost, all_new = 0, place.path and not place.leftovers
+        plain = place.names.are_plain([name for name, _, _ in files]) if old or all_new else True
         for name, info, source_name in files:
             was = known.pop(name, None)
             if info is None:
@@ -7337,27 +7728,29 @@ class Entries:
             if not stat.S_ISREG(info.st_mode):
                 self._special(place, name, SourceFile(place.source, source_name, info), was, lines)
                 continue
-            if old and was and info.st_nlink == 1 and surely_same(info, was, racy_ns) and (plain or place.lies_plainly(name)):
+            same = line_if_same(info, was, racy_ns) if racy_ns and was and info.st_nlink == 1 else ""
+            if old and was and same and (plain or place.lies_plainly(name)):
                 linked.append((len(lines), name, SourceFile(place.source, source_name, info), was))
-                lines += was
-                if len(linked) == self.LINKS:
+                lines += (same, was.hash_line)
+                if len(linked) == most_links:
                     self._link(place, old, linked, lines)
                     linked = []
                 continue
-            if present and was and info.st_nlink == 1 and surely_same(info, was, racy_ns) and present.refer(was, info, lines):
+            if present and was and same and present.refer(
+                    same, (len(lines), name, SourceFile(place.source, source_name, info), was), lines):
                 continue
             moved = None if was or not place.before else self.moves.by_stat(place.before, info)
             if was is None and all_new and info.st_nlink == 1 and moved is None and (plain or place.lies_plainly(name)):
                 new.append((len(lines), name))
                 new_cost += info.st_size + self.NEW_COST
                 lines += ("", "")
-                if len(new) == self.NEW or new_cost >= Workers.PARCEL:
+                if len(new) == self.NEW or new_cost >= self.run.workers.most_cost:
                     self._store_new(place, new, new_cost, lines)
                     new, new_cost = [], 0
                 continue
             self._store(place, self.comparison.errand(place, name, SourceFile(place.source, source_name, info), was), moved, lines)
         if present and present.files:
-            self._refer(place.of(files[0][0]), present.files)
+            self._refer(place, present, lines)
         if linked and old:
             self._link(place, old, linked, lines)
         if new:
@@ -7369,14 +7762,23 @@ class Entries:
             return None, None
         if self.run.store.refers:
             return None, Present(place.before)
-        return place.old if place.before.is_complete and self.run.store.abilities.hard_links else None, None
+        return place.old, None
 
-    def _refer(self, path: str, files: Sequence[os.stat_result]) -> None:
-        """Count unchanged files that the list refers to where they lie; `path` is that of one of them, or of a neighbour."""
-        def then() -> None:
-            self.tally.plain(Same.UNCHANGED, len(files), sum(info.st_size for info in files), 0)
-            self.tally.toll.met(path, files)
-        self.run.workers.after(then)
+    def _refer(self, place: Place, present: Present, lines: List[str]) -> None:
+        """Have somebody see whether the files that the list refers to are there; one that is not is stored again."""
+        infos = [file.info for _, _, file, _ in present.files.values()]
+
+        def then(absent: List[int]) -> None:
+            gone = [present.files[at] for at in absent]
+            self.tally.plain(Same.UNCHANGED, len(infos) - len(gone), sum(info.st_size for info in infos)
+                             - sum(file.info.st_size for _, _, file, _ in gone), 0)
+            self.tally.toll.met(place.of(next(iter(present.files.values()))[1]), infos)
+            for at, name, file, was in gone:
+                errand = place.put(self.comparison.errand(place, name, file, was))
+                result = self._shared(place, name, self.run.store.store(errand))
+                lines[at], lines[at + 1] = self.tally.stored(errand.path, result)  # counted as met
+        wanted = Wanted(present.before.set_folder, list(present.places.items()))
+        self.run.workers.submit(wanted, then, (place.source, wanted.set_folder), LINK_COST * len(infos))
 
     def _store(self, place: Place, errand: Errand, moved: Optional[Moved], lines: List[str]) -> None:
         """Have one file stored, be it what another name was before."""
@@ -7435,7 +7837,9 @@ class Entries:
         """Let a large file that was stored anew, and proves to be one whose old name is gone, share what is stored of that."""
         if place.before is None or result.same not in (Same.NEW, Same.CHANGED) or result.size < MIB or result.moved or result.note:
             return result
-        moved = self.moves.by_content(place.before, parse_hash_line(result.lines.hash_line)[0])
+        digest, at = parse_hash_line(result.lines.hash_line)
+        only_touched = at.startswith("../")  # then nothing was stored that might be given up
+        moved = None if only_touched else self.moves.by_content(place.before, digest)
         if moved is None:
             return result
         if not moved.linkable:
@@ -7451,7 +7855,6 @@ class Entries:
             new.rename(passing, new, name)  # at once: the file is never without its name
             return result._replace(added=0, moved=True)
         new.unlink(name)
-        digest = parse_hash_line(result.lines.hash_line)[0]
         return result._replace(lines=stored_lines(result.lines.line, digest, stored, path), added=0, moved=True)
 
     def _reads_well(self, moved: Moved) -> bool:
@@ -7470,7 +7873,8 @@ class Entries:
                 lines[at], lines[at + 1] = result.lines[2 * nth], result.lines[2 * nth + 1]
             self.tally.plain(Same.NEW, len(new) - len(result.others), result.bytes, result.bytes, result.occupied)
             for nth, stored in result.others:
-                self.tally.stored(place.of(names[nth]), self._shared(place, place.of(names[nth]), stored))
+                at, path = new[nth][0], place.of(names[nth])
+                lines[at], lines[at + 1] = self.tally.stored(path, self._shared(place, path, stored))
         piece = NewFiles(place.source, place.new.get(), place.path, names)
         self.run.workers.submit(piece, then, (piece.target, place.source), cost)
 
@@ -7488,19 +7892,23 @@ class Entries:
                 errand = place.put(self.comparison.errand(place, name, file, was))
                 lines[at], lines[at + 1] = self.tally.stored(errand.path, self.run.store.store(errand))  # counted as met
         links = Links(old, place.new.get(), names, sizes, times)
-        self.run.workers.submit(links, then, (links.new, old, place.source), 16 * KIB * len(linked))
+        self.run.workers.submit(links, then, (links.new, old, place.source), LINK_COST * len(linked))
 
     def _special(self, place: Place, name: str, file: SourceFile, was: Optional[Known], lines: List[str]) -> None:
         """Take a symbolic link, fifo or device; a socket is only counted."""
         info = file.info
-        kind = SPECIAL_KINDS.get(stat.S_IFMT(info.st_mode))
+        kind = kind_of_special(info)
         if kind is None:
             self.run.counts.sockets += 1
             return
         words = device_words(info) if kind in ("char", "block") else ""
         if kind == "link":
             try:
-                words = f" link={escape(from_source(read_link, file.folder, file.name))}"
+                target = from_source(read_link, file.folder, file.name)
+                if is_volume(target):
+                    lines.append(self.tally.skipped(place.of(name), MOUNTED_THERE))
+                    return
+                words = f" link={escape(target)}"
             except SourceError as err:
                 if was is not None and was.line.startswith("# type=link "):
                     self._keep_special(place, name, was, err.why, lines)
@@ -7616,16 +8024,29 @@ class Taking:
     def _leave(self, meta: Meta) -> None:
         """Finish a folder of the copy when all is in it."""
         stored = self.names.pop().stored
+        folder, name = self.new.find(stored), stored.rpartition("/")[2]
+        if folder:
+            finish = self._finish_far if self.run.workers.far else self.run.store.finish
+            self.run.workers.after(functools.partial(finish, self.new.parent(stored), folder, name, meta), keeps=2)
+        elif self.run.store.refers:
+            self.run.workers.after(functools.partial(self._finish_late, stored, meta))
+
+    def _finish_far(self, parent: Folder, folder: Folder, name: str, meta: Meta) -> None:
+        """Have somebody finish a folder of the copy: to wait for a drive far away would keep all the others idle."""
+        if self.run.store.is_needed(parent, folder, name):
+            self.run.workers.submit(Finish(folder, meta), lambda _: None, (folder,), FINISH_COST)
+
+    def _finish_late(self, stored: str, meta: Meta) -> None:
+        """Finish a folder of the copy that was made when the walk had left it, for a file that is not where the list says."""
         folder = self.new.find(stored)
         if folder:
-            name = stored.rpartition("/")[2]
-            self.run.workers.after(functools.partial(self.run.store.finish, self.new.parent(stored), folder, name, meta), keeps=2)
+            self.run.store.finish(self.new.parent(stored), folder, stored.rpartition("/")[2], meta)
 
     def _check_source(self, source: Source, top: Folder) -> None:
         """Believe that something vanished only if the source as a whole has not."""
         info = from_top(source, stat_path, source.path)
         from_top(source, top.names)
-        if info is None or stamp(info) != stamp(from_top(source, top.own_stat)):
+        if info is None or not is_same_folder(source.path, info, from_top(source, top.own_stat)):
             raise SourceGone(f"the source {show(source.path)} went away while it was copied: no dated copy was made, and "
                              "every earlier one is untouched; attach it again and run the same command: it carries on")
 
@@ -7643,7 +8064,7 @@ class Taking:
             Same.UNCHANGED if stored_at(block.line, place.path) == line else Same.CHANGED)
         self.run.counts.dirs[same] += 1
         known = block.entries if block else {}
-        if place.before and block and known and " stored=" not in block.line:
+        if place.before and block and known and " stored=" not in block.line and place.before.is_complete and self.run.store.links:
             place = place._replace(old=place.before.folder(place.path))
         place = place._replace(leftovers=self._leftover_folders(place.names.stored.split("/")), unreadable=visit.unreadable)
         lines = [stored_at(line, place.names.stored)]
@@ -7689,7 +8110,8 @@ def sound_manifests() -> Iterator[None]:
         yield
     except ManifestDamaged as err:
         raise DamagedCopy(f"an earlier dated copy's list is not what snapback writes ({err}): no dated copy was made; "
-                          "run: snapback.py verify, and move the dated copy that it names out of the set") from err
+                          f"run: snapback.py verify, and rename the list {MANIFEST} of the dated copy that it names to {EXPIRED}, which "
+                          "lets go of that date alone") from err
 
 
 def find_earlier(set_folder: Folder, snapshots: Sequence[Snapshot], sources: Sequence[Source], notes: Notes,
@@ -7717,12 +8139,14 @@ def find_earlier(set_folder: Folder, snapshots: Sequence[Snapshot], sources: Seq
 
 def check_sources(sources: Sequence[Source]) -> None:
     """Raise SnapbackError where a source is missing or lies in another one."""
+    places = {way_to(source.path)[-1]: source for source in sources}
     for source in sources:
         info = from_top(source, stat_path, source.path)
         if info is None:
             raise SourceGone(f"there is no {show(source.path)}: no dated copy was made; check the path, or attach its disk")
-        for other in sources:
-            if other is not source and is_inside(source.path, other.path):
+        for folder in way_to(source.path):
+            other = places.get(folder, source)
+            if other is not source:
                 raise UsageError(f"{show(source.path)} lies inside {show(other.path)}, which is copied anyway; name only one")
 
 
@@ -7834,13 +8258,14 @@ def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
             watch(files, total)
         files, total = files + 1, total + info.st_size
         compared = known if before and not order.fresh else None
-        if compared and before and surely_same(info, compared, before.racy_after_ns):
-            continue
-        if not watch and not folder.can_read(name):
-            notes.append(Note(path, "permission denied"))
-            files, total = files - 1, total - info.st_size
+        if compared and before and line_if_same(info, compared, before.racy_after_ns):
             continue
         same = compare_file(file_line(info), compared, before.racy_after_ns) if compared and before else Same.NEW
+        why = CLOUD_ONLY if in_cloud(info) and same is not Same.UNCHANGED else ""
+        if not watch and (why or not folder.can_read(name)):
+            notes.append(Note(path, why or "permission denied"))
+            files, total = files - 1, total - info.st_size
+            continue
         moved = moves.by_stat(before, info) if same in (Same.NEW, Same.CHANGED) and before and not order.fresh else None
         if moved and moved.linkable:
             continue  # only moved or renamed: it costs no room
@@ -7936,15 +8361,16 @@ class SetRun:
             abilities = try_drive(target)
             layout = self.order.layout or (Layout.COMPLETE if abilities.hard_links else Layout.CHANGES)
             if layout is Layout.CHANGES:
-                write_text(target, PART_NOTICE, part_notice(name), self.set_name)
+                write_text(target, PART_NOTICE, part_notice(self.set_name, name), self.set_name)
             writer = ManifestWriter(target, self.twins, name + ".gz" + INCOMPLETE)
         counts, notes = Counts(), self.notes
         try:
-            pulse = new_pulse(expect(look.files, look.bytes), self.order.jobs)
+            far = any(map(is_far, (self.drive.path, *(source.path for source in self.order.sources))))
+            pulse = new_pulse(expect(look.files, look.bytes), worker_count(self.order.jobs, far))
             if self.drive.marker:  # the names that another computer found out are kept to here
                 abilities = abilities._replace(naming=stricter(abilities.naming, self.drive.marker.naming))
             store = Store(abilities, layout, Care(pulse, flush is None), self.drive)
-            with Workers(self.order.jobs, pulse, store.serve) as workers:
+            with Workers(worker_count(self.order.jobs, far), pulse, store.serve, far) as workers:
                 leftovers = open_real_folders(self.set_folder, left_behind[-MOST_LEFTOVERS:])
                 run = Run(self.order, self.drive, target, store, workers, writer, flush, counts, notes)
                 writer.add([MANIFEST_MAGIC + json.dumps(self._header(store, earlier.values()))])
@@ -7992,8 +8418,8 @@ class SetRun:
         look = look_ahead(self.order, self.drive, self.set_folder, earlier, watch)
         reusable = sum(map(tree_size, open_real_folders(self.set_folder, left_behind)))
         if look.too_large and self.order.foretell:
-            self.order.foretell(f"{count_text(len(look.too_large), 'file')} will be left out, as one can have 4 GiB at most on this drive, "
-                                f"which is formatted with FAT32: {first_of([show(path) for path in look.too_large])}")
+            self.order.foretell(f"{count_text(len(look.too_large), 'file')} will be left out, as this is a FAT32 drive, which holds 4 GiB "
+                                f"at most in one: {first_of([show(path) for path in look.too_large])}")
         if look.room > free + reusable:
             raise TooSmall(f"this copy does not fit on the drive {self.drive.where}: it needs {size_text(look.room)} and "
                            f"{size_text(free)} are free; nothing was copied, and every earlier dated copy is untouched; make "
@@ -8035,12 +8461,15 @@ class SetRun:
         if ready.put_off or not ready.plan.remove:
             return ""
         number = count_text(len(ready.plan.remove), "older dated copy", "older dated copies")
-        return (f"; to let go of {number}, first look and then run it without -n: snapback.py rotate -n --keep-last 1 --keep-monthly 12 "
+        return (f"; to delete {number}, first look and then run it without -n: snapback.py rotate -n --keep-last 1 --keep-monthly 12 "
                 f"--keep-yearly 10 --drive {shell_word(self.drive.path)} --set {self.set_name}")
 
     def _publish(self, name: str, target: Folder, writer: ManifestWriter, facts: Mapping[str, Any],
                  flush: Optional[Flushing]) -> None:
-        """Make the finished copy a dated copy: all bytes flushed, manifest last, then the rename."""
+        """Make the finished copy a dated copy: all bytes flushed, manifest last, then the rename, flushed too.
+
+        A failing disk may take a rename and forget it: until that is flushed there is no new dated copy to speak of.
+        """
         writer.settle()
         if flush:
             flush.finish()
@@ -8049,13 +8478,18 @@ class SetRun:
         target.flush()
         self.drive.check()
         self.set_folder.rename(name + INCOMPLETE, self.set_folder, name)
+        try:
+            self.set_folder.flush()
+        except OSError:
+            with contextlib.suppress(OSError):
+                self.set_folder.rename(name, self.set_folder, name + INCOMPLETE)
+            raise
 
     def _after_publishing(self, name: str, facts: Mapping[str, Any], left_behind: Sequence[str],
                           flush: Optional[Flushing]) -> Tuple[Notes, bool]:
         """Do what a whole dated copy can do without: a failure here is told, and mended by the next run."""
         notes: Notes = []
         try:
-            self.set_folder.flush()
             self.twins.rename(name + ".gz" + INCOMPLETE, self.twins, name + ".gz")
             self.twins.flush()
             remove_unique(self.set_folder, self.set_name)
@@ -8071,9 +8505,11 @@ class SetRun:
             self.set_folder.flush()
             if flush:
                 flush.finish()
+            elif self.set_folder.fd is not None:
+                flush_memory(self.set_folder.fd)  # the new name too, before anybody is told that the drive may be unplugged
         except (OSError, DriveError) as err:
             why = reason(err)
-            return [*notes, Note("", f"the dated copy is whole, but tidying up after it failed ({why})")], False
+            return [*notes, Note("", f"the dated copy is whole, but tidying up after it failed ({why}); the next run does that")], False
         return notes, True
 
     def rotate(self, expect: Expect) -> Optional[Rotated]:
@@ -8263,6 +8699,7 @@ class Checked(NamedTuple):
     strewn: int
     by_twin: Sequence[str] = ()      # dated copies that were checked by their second list
     interrupted: bool = False        # not all was read
+    in_need: bool = False            # dated copies may need files in the folders of others
     noted: bool = False              # on the drive, so that the next run knows
 
     @property
@@ -8281,26 +8718,79 @@ class Suspect(NamedTuple):
     cost: int
 
 
-class Reading(NamedTuple):
-    """Stored files of one folder that are to be read, and their checksums."""
+class Shown(NamedTuple):
+    """What a listing shows of an entry, as in its stat, and where it leads if it is a symbolic link."""
 
-    folder: Folder
+    st_mode: int
+    st_size: int
+    st_nlink: int
+    st_ino: int
+    link: str = ""
+
+
+class Listing(NamedTuple):
+    """A folder of a set, whose entries are to be looked at; or only these."""
+
+    set_folder: Folder
+    path: str
+    names: Optional[Sequence[str]] = None
+
+
+class Reading(NamedTuple):
+    """Stored files of one folder of a set that are to be read, and their checksums."""
+
+    set_folder: Folder
+    path: str
     names: List[str]
     digests: List[str]
 
 
-def read_again(pulse: Pulse, reading: Reading) -> List[Tuple[int, Found, str]]:
-    """Hash stored files; give those that are not what they should be, by place."""
-    bad = []
-    for at, (name, digest) in enumerate(zip(reading.names, reading.digests)):
+LOOK_COST = 4 * KIB          # of an entry that is looked at
+
+
+class Inspector:
+    """Looks at stored files and reads them, as each of the workers does."""
+
+    def __init__(self, pulse: Pulse) -> None:
+        self.pulse, self.reach = pulse, Reach()
+
+    def serve(self, piece: Union[Listing, Reading]) -> Union[Dict[str, Shown], OSError, List[Tuple[int, Found, str]]]:
+        """Do a piece of work."""
+        return self.read(piece) if isinstance(piece, Reading) else self.list(piece)
+
+    def list(self, piece: Listing) -> Union[Dict[str, Shown], OSError]:
+        """Look at what is in a folder, or say why that cannot be. Raises OSError for what is not the drive's fault."""
+        self.pulse.beat(0)
         try:
-            if hash_file(reading.folder, name, pulse, from_disk=True) != digest:
-                bad.append((at, Found.DIFFERS, "its bytes are not those that were written"))
+            folder = self.reach.at(piece.set_folder, piece.path)
+            if piece.names is None:
+                return {name: self._shown(folder, name, info) for name, info in folder.scan()}
+            found = {}
+            for name in piece.names:
+                with contextlib.suppress(FileNotFoundError):
+                    found[name] = self._shown(folder, name, folder.stat(name))
+            return found
         except OSError as err:
             if err.errno in OWN_LIMITS:
                 raise
-            bad.append((at, Found.UNREADABLE, reason(err)))
-    return bad
+            return err.with_traceback(None)  # which would keep folders of the drive open
+
+    def _shown(self, folder: Folder, name: str, info: os.stat_result) -> Shown:
+        link = read_link(folder, name) if stat.S_ISLNK(info.st_mode) else ""
+        return Shown(info.st_mode, info.st_size, info.st_nlink, info.st_ino, link)
+
+    def read(self, piece: Reading) -> List[Tuple[int, Found, str]]:
+        """Hash stored files; give those that are not what they should be, by place."""
+        bad = []
+        for at, (name, digest) in enumerate(zip(piece.names, piece.digests)):
+            try:
+                if hash_file(self.reach.at(piece.set_folder, piece.path), name, self.pulse, from_disk=True) != digest:
+                    bad.append((at, Found.DIFFERS, "its bytes are not those that were written"))
+            except OSError as err:
+                if err.errno in OWN_LIMITS:
+                    raise
+                bad.append((at, Found.UNREADABLE, reason(err)))
+        return bad
 
 
 class Rereading:
@@ -8315,8 +8805,9 @@ class Rereading:
         self.bad: Dict[int, Tuple[Found, str]] = {}
         self.files = self.bytes = 0
 
-    def read(self, snapshot: str, folder: Folder, found: Sequence[Tuple[Suspect, os.stat_result]], shared_by_list: bool = False) -> None:
-        """Have files of a folder hashed; of those that were met before, say again what was found of them."""
+    def read(self, snapshot: str, folder: Tuple[Folder, str], found: Sequence[Tuple[Suspect, Shown]], shared_by_list: bool = False
+             ) -> None:
+        """Have files of a folder of the set hashed; of those that were met before, say again what was found of them."""
         to_read: List[Suspect] = []
         shared: List[Suspect] = []
         for suspect, info in found:
@@ -8331,10 +8822,10 @@ class Rereading:
         self.files += len(to_read)
         while to_read:
             costs = list(itertools.accumulate(one.cost for one in to_read[:self.BATCH]))
-            count = max(1, bisect.bisect_right(costs, Workers.PARCEL))
+            count = max(1, bisect.bisect_right(costs, self.workers.most_cost))
             part, to_read = to_read[:count], to_read[count:]
-            reading = Reading(folder, [one.name for one in part], [one.digest for one in part])
-            self.workers.submit(reading, functools.partial(self._note, snapshot, part), (folder,), costs[count - 1])
+            reading = Reading(*folder, [one.name for one in part], [one.digest for one in part])
+            self.workers.submit(reading, functools.partial(self._note, snapshot, part), folder[:1], costs[count - 1])
         if shared:
             self.workers.after(functools.partial(self._share, snapshot, shared))
 
@@ -8363,7 +8854,6 @@ class Verification:
         self.files = self.strewn = 0
         self.partly = False              # the dated copy at hand has not every file in its folder
         self.by_path = by_path           # stored files are shared by reference, not by links alone
-        self.elsewhere: Dict[str, Trail] = {}
 
     def check(self, name: str) -> None:
         """Check one dated copy."""
@@ -8391,10 +8881,18 @@ class Verification:
         self.partly = manifest.header.get("layout") == Layout.CHANGES.value
         with manifest:
             try:
-                self._check_blocks(Trail(folder), read_blocks(manifest.lines()))
+                self._check_blocks(read_blocks(manifest.lines()))
             except ManifestDamaged as err:
                 self._find(Found.MANIFEST, MANIFEST, str(err))
+            self._settle()
+
+    def _settle(self) -> None:
+        """Take all that is still to come of this dated copy."""
+        try:
             self.workers.drain()
+        except ManifestDamaged as err:
+            self._find(Found.MANIFEST, MANIFEST, str(err))
+            self._settle()
 
     def _check_twin(self, manifest: Manifest) -> None:
         """Compare the twin, if there is one, with the manifest that is whole; the next run makes up for one that is missing."""
@@ -8414,81 +8912,87 @@ class Verification:
         self.snapshot = name
         self._find(Found.MISSING, "", f"the whole dated copy; if you removed it, remove {TWINS}/{name}.gz as well")
 
-    def _check_blocks(self, trail: Trail, blocks: Iterator[Block]) -> None:
+    def _check_blocks(self, blocks: Iterator[Block]) -> None:
         """Check folder by folder; what is there but in no line is a stray once its folder is left."""
-        open_folders: List[Tuple[str, Set[str]]] = []
+        open_folders: List[Tuple[str, Set[str], Set[str]]] = []      # with what no line of its block has, and its subfolders
         for block in blocks:
             while open_folders and open_folders[-1][0] and not block.path.startswith(open_folders[-1][0] + "/"):
-                self._report_strays(*open_folders.pop())
+                self.workers.after(functools.partial(self._report_strays, *open_folders.pop()))
             stored = stored_path_of(block.line) if block.path else ""
             if open_folders:
-                open_folders[-1][1].discard(stored.rpartition("/")[2])
+                open_folders[-1][2].add(stored.rpartition("/")[2])
             if block.line.startswith(DIR_LINE) or not block.path:
-                open_folders.append((block.path, self._check_block(trail, block, stored)))
+                open_folders.append((block.path, set(), set()))
+                self._check_block(block, stored, open_folders[-1][1])
         while open_folders:
-            self._report_strays(*open_folders.pop())
+            self.workers.after(functools.partial(self._report_strays, *open_folders.pop()))
 
     def _find(self, kind: Found, path: str, detail: str = "", digest: str = "") -> None:
         self.findings.append(Finding(kind, self.snapshot, path, detail, digest))
 
-    def _report_strays(self, path: str, names: Set[str]) -> None:
-        for name in sorted(names, key=name_bytes):
+    def _report_strays(self, path: str, names: Set[str], subfolders: Set[str]) -> None:
+        for name in sorted(names - subfolders, key=name_bytes):
             if STREWN.fullmatch(name):
                 self.strewn += 1
             else:
                 self._find(Found.STRAY, f"{path}/{name}" if path else name)
 
-    def _check_block(self, trail: Trail, block: Block, stored: str) -> Set[str]:
-        """Check one folder, which lies at `stored`; give the names in it that are not in the block (subfolders, strays)."""
+    def _check_block(self, block: Block, stored: str, others: Set[str]) -> None:
+        """Check one folder, which lies at `stored`; `others` gets the names in it that are not in the block (subfolders, strays)."""
         if block.path:
             meta_of(parse_keywords(block.line))
-        try:
-            folder = trail.at(plain_parts(stored) if stored else ())
-            present = dict(folder.scan())
-        except OSError as err:
-            if err.errno in OWN_LIMITS:
-                raise
-            missing = err.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-            if missing and self.partly:
-                self._check_absent(block, stored)
-                return set()
-            self._find(Found.MISSING if missing else Found.UNREADABLE, block.path, "folder: " + reason(err))
-            for name, known in block.entries.items():
-                if known.hash_line:
-                    self.files += 1
-                    self._find(Found.MISSING, f"{block.path}/{name}", "", parse_hash_line(known.hash_line)[0])
-            return set()
-        met = self._check_entries(folder, block, stored, present)
-        return set(present) - met - (set() if block.path else {MANIFEST, PART_NOTICE})
+        listing = Listing(self.set_folder, "/".join((self.snapshot, *(plain_parts(stored) if stored else ()))))
+        self.workers.submit(listing, functools.partial(self._check_listed, block, stored, others), (self.set_folder,),
+                            LOOK_COST * (2 + len(block.entries)))
 
-    def _check_entries(self, folder: Folder, block: Block, stored: str, present: Mapping[str, os.stat_result]) -> Set[str]:
+    def _check_listed(self, block: Block, stored: str, others: Set[str], listed: Union[Dict[str, Shown], OSError]) -> None:
+        """Check what is in a folder, or that nothing of it had to be there."""
+        if not isinstance(listed, OSError):
+            met = self._check_entries(block, stored, listed)
+            others.update(set(listed) - met - (set() if block.path else {MANIFEST, PART_NOTICE}))
+            return
+        missing = listed.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+        if missing and self.partly:
+            self._check_absent(block, stored)
+            return
+        self._find(Found.MISSING if missing else Found.UNREADABLE, block.path, "folder: " + reason(listed))
+        for name, known in block.entries.items():
+            if known.hash_line:
+                self.files += 1
+                self._find(Found.MISSING, f"{block.path}/{name}", "", parse_hash_line(known.hash_line)[0])
+
+    def _check_entries(self, block: Block, stored: str, present: Mapping[str, Shown]) -> Set[str]:
         """Check what is in a folder, which has the names `present`; give those that were met."""
-        to_read: List[Tuple[Suspect, os.stat_result]] = []
+        to_read: List[Tuple[Suspect, Shown]] = []
+        elsewhere: List[Tuple[str, Known]] = []
         met: Set[str] = set()
         for name, known in block.entries.items():
             path = f"{block.path}/{name}" if block.path else name
             if not known.hash_line:
-                self._check_special(folder, path, known, present.get(name))
+                self._check_special(path, known, present.get(name))
                 met.add(name)
                 continue
             self.files += 1
             in_folder, _, own = parse_hash_line(known.hash_line)[1].rpartition("/")
             if in_folder != stored:
-                self._check_elsewhere(path, known)
+                elsewhere.append((path, known))
                 continue
             met.add(own)
             suspect = self._look(own, path, known, present.get(own))
             if suspect is not None:
                 to_read.append((suspect, present[own]))
+        folder = f"{self.snapshot}/{stored}" if stored else self.snapshot
         if self.by_path:
-            to_read = [(self._by_path(one, info, (self.snapshot, stored, one.name)), info) for one, info in to_read]
-        self.rereading.read(self.snapshot, folder, to_read, self.by_path)
+            to_read = [(self._by_path(one, info, f"{folder}/{one.name}"), info) for one, info in to_read]
+        self.rereading.read(self.snapshot, (self.set_folder, folder), to_read, self.by_path)
+        self._check_elsewhere(elsewhere)
         self.workers.pulse.files = self.files
         self.workers.pulse.tell()
         return met
 
     def _check_absent(self, block: Block, stored: str) -> None:
         """Check the files of a folder that was not needed in this dated copy: all lie elsewhere."""
+        elsewhere: List[Tuple[str, Known]] = []
         for name, known in block.entries.items():
             path = f"{block.path}/{name}" if block.path else name
             if not known.hash_line:
@@ -8498,9 +9002,10 @@ class Verification:
             if place.rpartition("/")[0] == stored:
                 self._find(Found.MISSING, path, "", digest)
             else:
-                self._check_elsewhere(path, known)
+                elsewhere.append((path, known))
+        self._check_elsewhere(elsewhere)
 
-    def _look(self, name: str, path: str, known: Known, info: Optional[os.stat_result]) -> Optional[Suspect]:
+    def _look(self, name: str, path: str, known: Known, info: Optional[Shown]) -> Optional[Suspect]:
         """Compare a stored file's kind and size with the manifest; give it if its bytes are to be read."""
         words = parse_keywords(known.line)
         meta_of(words)  # what `restore` will need must make sense, too
@@ -8515,30 +9020,36 @@ class Verification:
             return Suspect(name, path, digest, info.st_ino << 28 | int(digest[:7], 16), size + 64 * KIB)
         return None
 
-    def _check_elsewhere(self, path: str, known: Known) -> None:
-        """Check a file whose content lies in another dated copy, or under another of its names; once, as many dates refer to it."""
-        digest, stored = parse_hash_line(known.hash_line)
-        snapshot, parts = stored_place(stored, self.snapshot)
-        try:
-            if snapshot not in self.elsewhere:
-                self.elsewhere[snapshot] = Trail(self.set_folder.child(snapshot))
-            folder = self.elsewhere[snapshot].at(parts[:-1])
-            info = folder.stat(parts[-1])
-        except OSError as err:
-            if err.errno in OWN_LIMITS:
-                raise
-            self._find(Found.MISSING, path, reason(err), digest)
-            return
-        suspect = self._look(parts[-1], path, known, info)
-        if suspect is not None:
-            suspect = self._by_path(suspect, info, (snapshot, *parts))
-            self.rereading.read(self.snapshot, folder, [(suspect, info)], True)
+    def _check_elsewhere(self, files: Iterable[Tuple[str, Known]]) -> None:
+        """Check files whose content lies in another dated copy, or under another of its names; once, as many dates refer to it."""
+        wanted: Dict[str, List[Tuple[str, str, Known]]] = {}
+        for path, known in files:
+            snapshot, parts = stored_place(parse_hash_line(known.hash_line)[1], self.snapshot)
+            wanted.setdefault("/".join((snapshot, *parts[:-1])), []).append((parts[-1], path, known))
+        for folder, group in wanted.items():
+            listing = Listing(self.set_folder, folder, [name for name, _, _ in group])
+            self.workers.submit(listing, functools.partial(self._check_elsewhere_listed, folder, group), (self.set_folder,),
+                                LOOK_COST * (2 + len(group)))
 
-    def _by_path(self, suspect: Suspect, info: os.stat_result, parts: Iterable[str]) -> Suspect:
+    def _check_elsewhere_listed(self, folder: str, group: Sequence[Tuple[str, str, Known]], listed: Union[Dict[str, Shown], OSError]
+                                ) -> None:
+        """Check files of one folder of another dated copy."""
+        to_read: List[Tuple[Suspect, Shown]] = []
+        for name, path, known in group:
+            if isinstance(listed, OSError):
+                self._find(Found.MISSING, path, reason(listed), parse_hash_line(known.hash_line)[0])
+                continue
+            info = listed.get(name)
+            suspect = self._look(name, path, known, info)
+            if suspect is not None and info is not None:
+                to_read.append((self._by_path(suspect, info, f"{folder}/{name}"), info))
+        self.rereading.read(self.snapshot, (self.set_folder, folder), to_read, True)
+
+    def _by_path(self, suspect: Suspect, info: Shown, stored: str) -> Suspect:
         """Let a stored file with one name be known by its path, as dates share it by reference."""
-        return suspect if info.st_nlink > 1 else suspect._replace(key=hash("/".join(parts)) << 28 | int(suspect.digest[:7], 16))
+        return suspect if info.st_nlink > 1 else suspect._replace(key=hash(stored) << 28 | int(suspect.digest[:7], 16))
 
-    def _check_special(self, folder: Folder, path: str, known: Known, info: Optional[os.stat_result]) -> None:
+    def _check_special(self, path: str, known: Known, info: Optional[Shown]) -> None:
         """Check a link, fifo or device, unless it lives in the manifest alone."""
         if known.line.startswith("# type=skipped ") or " optional " in known.line:
             return
@@ -8548,7 +9059,7 @@ class Verification:
             self._find(Found.MISSING, path, "a link or special file")
         elif SPECIAL_KINDS.get(stat.S_IFMT(info.st_mode)) != words["type"]:
             self._find(Found.DIFFERS, path, "it has become something else")
-        elif words["type"] == "link" and escape(read_link(folder, path.rpartition("/")[2])) != words.get("link"):
+        elif words["type"] == "link" and escape(info.link) != words.get("link"):
             self._find(Found.DIFFERS, path, "the symbolic link points elsewhere")
 
 
@@ -8568,9 +9079,11 @@ def verify(drive: Drive, order: Check, watch: Watch) -> Checked:
     with drive.guarded():
         set_folder = drive.root.child(order.set_name)
         lock_for_reading(set_folder)
-        pulse = new_pulse(watch, order.jobs)
-        with Workers(order.jobs, pulse, functools.partial(read_again, pulse)) as workers:
-            by_path = any(one.header.get("layout") == Layout.CHANGES.value for one in survey(set_folder))
+        far = is_far(drive.path)
+        jobs = worker_count(order.jobs, far)
+        pulse = new_pulse(watch, jobs)
+        with Workers(jobs, pulse, Inspector(pulse).serve, far) as workers:
+            by_path = need_each_other(survey(set_folder))
             run, interrupted = Verification(set_folder, workers, order.quick, by_path), False
             try:
                 for name in order.names:
@@ -8583,7 +9096,7 @@ def verify(drive: Drive, order: Check, watch: Watch) -> Checked:
             drive.check()
         findings = sorted(set(run.findings), key=lambda one: (one.snapshot, name_bytes(one.path)))
         return Checked(list(order.names), run.files, run.rereading.files, run.rereading.bytes, findings, run.strewn, run.by_twin,
-                       interrupted)
+                       interrupted, by_path)
 
 
 def list_damage(set_folder: Folder, order: Check, checked: Checked, seqs: Mapping[str, int], time: str) -> None:
@@ -8717,8 +9230,9 @@ def restoring(folder: Folder, name: str) -> Iterator[None]:
         if err.errno in NAME_REFUSED_HERE:
             raise NameRefused from err
         what = "is full" if err.errno in FULL else f"refused ({reason(err)})"
+        cure = refusal_cure(err) or "make room or take another place with --to, and run it again"
         raise TargetError(f"the disk that files are restored to {what} at {show(join_path(folder.path, name))}; the copies on "
-                          "the drive are untouched; make room or take another place with --to, and run it again") from err
+                          f"the drive are untouched; {cure}") from err
 
 
 def same_content(folder: Folder, name: str, digest: str, pulse: Pulse) -> bool:
@@ -8882,7 +9396,8 @@ class Landing:
             with restoring(folder, name):
                 if not outcome.in_place and outcome.digest != piece.digest:
                     folder.rename(piece.passing, folder, free_name(folder, name, ".damaged", neighbours))
-                    self._miss(piece.path, Found.DIFFERS, outcome.why or "its bytes are not those that were written", piece.digest)
+                    kind = Found.UNREADABLE if outcome.why else Found.DIFFERS
+                    self._miss(piece.path, kind, outcome.why or "its bytes are not those that were written", piece.digest)
                     return
                 if not outcome.in_place:
                     self._put_in_place(piece)
@@ -9036,7 +9551,9 @@ def make_target(wish: Wish, drive: Drive, set_name: str) -> "Folder":
                              "(what differs there is set aside under a dated name)")
         return Folder.top(where)
     except OSError as err:
-        raise TargetError(f"{said} cannot be made or opened ({reason(err)}); take another place with --to") from err
+        cure = refusal_cure(err)
+        raise TargetError(f"{said} cannot be made or opened ({reason(err)}); {cure + ', or ' if cure else ''}take another place "
+                          "with --to") from err
 
 
 def restore(drive: Drive, set_name: str, wish: Wish, expect: Expect) -> Restored:
@@ -9050,14 +9567,17 @@ def restore(drive: Drive, set_name: str, wish: Wish, expect: Expect) -> Restored
         try:
             with contextlib.ExitStack() as opened:
                 manifest = opened.enter_context(load_manifest(set_folder, wish.snapshot))
-                pulse = new_pulse(expect(0, 0 if wish.paths else int(manifest.end["bytes"])), wish.jobs)
+                far = is_far(drive.path) or is_far(wish.target)
+                jobs = worker_count(wish.jobs, far)
+                pulse = new_pulse(expect(0, 0 if wish.paths else int(manifest.end["bytes"])), jobs)
                 paths = tuple(path_in_copy(slashes(path), manifest.header["sources"]) for path in wish.paths)
                 check_wishes(manifest, paths, wish.paths, set_folder)
                 target = make_target(wish, drive, set_name)
-                workers = opened.enter_context(Workers(wish.jobs, pulse, functools.partial(give_back, pulse)))
+                workers = opened.enter_context(Workers(jobs, pulse, functools.partial(give_back, pulse), far))
                 run = Restoration(set_folder, target, wish._replace(paths=paths), workers)
                 run.run(manifest)
         except ManifestDamaged as err:
+            drive.check()
             raise DamagedCopy(f"the list of {wish.snapshot} is damaged ({err}) and so is its second list: nothing can be proved; take "
                               "another date or, to have the files as they lie there, copy the folder itself") from err
         if run.landing.findings:
@@ -9112,14 +9632,18 @@ def drives_answer(answers: Mapping[str, Tuple[str, Answer]]) -> Answer:
 
 def recovery_text(marker: Marker) -> str:
     """Write the recovery plan: plain words, for a bad day, on a strange computer."""
+    other_names = "" if marker.naming is Naming.BYTES else """
+  This drive cannot hold every name: a:b.txt, say, may be a%3Ab.txt here. The
+  commands below bring the right names back.
+"""
     return f"""{RECOVERY_TITLE}
 
 This drive ({show(marker.label)}) holds dated copies of folders, made by snapback.
 Each computer has a folder here, and in it each date has a folder, such as
 2026-11-22_231507 (22 November 2026, 23:15:07), with plain folders and files:
 nothing is packed or hidden. A dated folder is a whole copy, unless there is a
-file {PART_NOTICE} in it: then it has only what was new
-or changed then, and the rest lies in the folders of earlier dates.
+file {PART_NOTICE} in it: then it has only what was new or had
+changed, and the rest lies in the folders of earlier dates.
 
 TO BEGIN
   On Windows, double-click {WINDOWS_LAUNCHER}; on macOS {UNIX_LAUNCHER}. They say
@@ -9130,11 +9654,12 @@ TO GET ONE FILE BACK
   not there, of an earlier one), and copy the file to the computer before you
   open it. Please do not change or delete anything in the dated folders:
   several dates share the same file.
-
+{other_names}
   If a folder will not open, it belongs to another user: open it as administrator.
 
 TO GET EVERYTHING BACK
-  With Python 3.8 or newer, which checks every file on the way:
+  With Python 3.8 or newer (on Windows say py instead of python3), which checks
+  every file on the way:
       python3 snapback.py list --drive .
       python3 snapback.py restore latest --drive . --to ~/restored
   Without Python, on Linux or macOS (COMPUTER and DATE are folders here):
@@ -9193,8 +9718,17 @@ plain() {
     case "/$1/" in *//* | */./* | */../*) echo "not restored, as its path leads elsewhere: $1" >&2; bad=$((bad + 1)); return 1 ;; esac
 }
 
+# Refuses a name that something else has in the target, as where small letters are the same as large ones.
+free() {
+    if [ -e "$to/$1" ] || [ -L "$to/$1" ]; then
+        echo "NOT RESTORED, as this disk takes its name for another one: $1" >&2
+        bad=$((bad + 1))
+        return 1
+    fi
+}
+
 mkdir -p "$to" || exit 1
-own= mode= time=
+own= mode= time= end=
 while IFS= read -r line; do
     case $line in
     '# type=dir '*)
@@ -9203,11 +9737,12 @@ while IFS= read -r line; do
     '# type=link '*)
         word path; path=$text
         word link
-        plain "$path" && ln -s "$text" "$to/$path" ;;
+        plain "$path" && free "$path" && ln -s "$text" "$to/$path" ;;
     '# type=file '*)
         word mode; mode=$text
         word time; time=$text
         word path; own=$text ;;
+    '# end '*) end=$line ;;
     '#'*) ;;
     *)
         stored=${line#*  }
@@ -9220,7 +9755,7 @@ while IFS= read -r line; do
         from=$set_folder/$place/$path
         plain "$place/$path" || continue
         [ -z "$own" ] || path=$own
-        plain "$path" || continue
+        plain "$path" && free "$path" || continue
         if [ -L "$from" ] || ! cp -p -- "$from" "$to/$path"; then
             echo "MISSING: $path" >&2
             bad=$((bad + 1))
@@ -9235,6 +9770,16 @@ while IFS= read -r line; do
         fi ;;
     esac
 done < "$list"
+is=
+[ -z "$sum" ] || is=$(sed '$d' "$list" | $sum)
+case $end in
+*'"sha256": "'"${is%% *}"*) ;;
+*)
+    echo "NOT OK - the list $list is damaged, so files may be lacking; put the second list in its place with:" >&2
+    echo "    gzip -dc < '$set_folder/manifests/${date##*/}.gz' > '$list'" >&2
+    echo "and run this again with another new folder; until then take what is in $to as it is" >&2
+    exit 4 ;;
+esac
 if [ $bad != 0 ]; then echo "NOT OK - $files files were copied to $to, and $bad are missing or damaged" >&2; exit 4; fi
 if [ -n "$sum" ]; then echo "OK - $files files were copied to $to, and every checksum was right"
 else echo "$files files were copied to $to; nothing here can check them"; fi
@@ -9282,19 +9827,16 @@ def ability_lines(prepared: Prepared) -> List[str]:
     lines = [
         space,
         "Same files:   " + ("unchanged files cost no space in later copies (hard links)" if can.hard_links else
-                            "no hard links here, so a dated folder holds only what is new or changed then, and its list says in which "
-                            "earlier folder the rest lies"),
-        "Permissions:  " + ("kept on the drive" if can.modes else "not kept by this drive; they are kept in each copy's list, "
-                            "and come back when you restore"),
+                            "stored once: a dated folder has only what is new or has changed"),
+        "Permissions:  " + ("kept on the drive" if can.modes else "kept in each copy's list, and come back when you restore"),
         "Links:        " + ("kept on the drive" if can.symlinks else "kept in each copy's list, and come back when you restore"),
-        "Times:        " + ("exact" if can.time_step_ns <= 100 else f"the drive keeps them to {can.time_step_ns / 1e9:g} s; they are "
-                            "exact in each copy's list, and when you restore"),
+        "Times:        " + ("exact" if can.time_step_ns <= 100 else
+                            f"to {can.time_step_ns / 1e9:g} s on the drive, exact in each list and when you restore"),
     ]
     if can.naming is not Naming.BYTES or not can.exact_names:
-        lines.append("Names:        what this drive cannot hold gets a readable other name there (a%3Ab for a:b), and its own "
-                     "again when you restore")
+        lines.append("Names:        some are changed there (a:b to a%3Ab), and come back on restore")
     if prepared.largest:
-        lines.append("Large files:  at most 4 GiB each, as the drive is formatted with FAT32; larger ones are left out, and named")
+        lines.append("Large files:  4 GiB at most, as it is a FAT32 drive; larger ones are named")
     return lines
 
 
@@ -9305,12 +9847,11 @@ def init_answer(prepared: Prepared, path: str, unheard: Sequence[str]) -> Answer
              f"{show(path)} is a backup drive already, called {label}; nothing was changed.")
     lines = [first, *ability_lines(prepared)]
     if prepared.same_disk:
-        lines.append("Same disk:    it is on the disk of this computer's own files: copies there help against mistakes, not when that "
-                     "disk dies")
+        lines.append("Same disk:    this computer's own: it helps with mistakes, not if that disk dies")
     instead = ", in the place of the one it had" if prepared.made and prepared.has_copies else ""
     lines += ["", f"It has dated copies already:  snapback.py list --drive {shell_word(path)}" if prepared.has_copies else
               f"Next, make a dated copy:  snapback.py backup ~/Documents {shell_word(path)}",
-              f"Its section in {SETTINGS}, for runs by themselves{instead}:  [drive {prepared.marker.id}]"]
+              f"Its section in {SETTINGS}, for runs by themselves{instead}:", f"  [drive {prepared.marker.id}]"]
     problems = [*prepared.notes, *(f"{option} had no effect, as the drive keeps what its marker says; to change that, edit {MARKER} there"
                                    for option in unheard)]
     return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
@@ -9330,6 +9871,40 @@ def note_lines(notes: Notes, all_are: str) -> List[str]:
     return [*lines, f"... and {rest:,} more; {all_are}"] if rest > 0 else lines
 
 
+class Trouble(NamedTuple):
+    """What many files of a source have in common that could not be read: words for one and for many of them, and the way out."""
+
+    one: str
+    many: str
+    cure: str
+
+
+TROUBLES: Mapping[str, Trouble] = {
+    IN_USE: Trouble("is open in another program", "are open in another program", "close it, and run the same command again"),
+    CLOUD_ONLY: Trouble(
+        "is kept only in the cloud (OneDrive or the like)", "are kept only in the cloud (OneDrive or the like)",
+        'in their folder\'s menu choose "Always keep on this device", wait until they are there, and run the same command again'),
+}
+NAMED_TOGETHER = 5
+
+
+def together(notes: Notes, all_are: str) -> Notes:
+    """Put files of a source that could not be read for the same reason into one note, before all others; `all_are` says where to look."""
+    rest, found = [], {why: [] for why in TROUBLES}  # type: Notes, Dict[str, Notes]
+    for note in notes:
+        found.get(note.why.partition(";")[0], rest).append(note)
+    lines = []
+    for why, files in found.items():
+        trouble, kept = TROUBLES[why], sum(";" in note.why for note in files)
+        names = ", ".join(show(note.path) for note in files[:NAMED_TOGETHER])
+        names += f", and {len(files) - NAMED_TOGETHER:,} more ({all_are})" if len(files) > NAMED_TOGETHER else ""
+        older = "; an earlier copy is kept" + (f" of {kept:,}" if len(files) > kept else "") if kept else ""
+        if files:
+            lines.append(Note("", f"{count_text(len(files), 'file')} {trouble.one if len(files) == 1 else trouble.many} and "
+                                  f"{'was' if len(files) == 1 else 'were'} not copied: {names}{older}; {trouble.cure}"))
+    return [*lines, *rest]  # none of the former is to be cut off
+
+
 def group_names(snapshots: Iterable[Snapshot]) -> Dict[str, str]:
     """Name the sources of each dated copy, with their paths where the names alone do not tell the groups; empty if there is one group.
 
@@ -9341,8 +9916,11 @@ def group_names(snapshots: Iterable[Snapshot]) -> Dict[str, str]:
     names = Counter(frozenset(alias for alias, _path in group) for group in set(groups.values()))
     if sum(names.values()) < 2:
         return {}
-    return {name: ", ".join(show(alias if names[frozenset(dict(group))] == 1 else f"{alias}={path}") for alias, path in sorted(group))
-            for name, group in groups.items()}
+    named = {}
+    for name, group in groups.items():
+        alone = names[frozenset(dict(group))] == 1
+        named[name] = ", ".join(show(alias if alone else f"{alias}={path}") for alias, path in sorted(group))
+    return named
 
 
 def plan_lines(plan: Plan, groups: Mapping[str, str]) -> List[str]:
@@ -9440,8 +10018,8 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str, eject
         lines.append("; ".join(f"{count:,} {words}" for count, words in asides if count))
     lines += [f"{label} lies inside {show(source)}: nothing that is on it was copied" for source in taken.inside]
     if taken.full_size:
-        lines.append(f"{label} has no hard links, so each whole dated copy takes its full size there; without --layout complete only what "
-                     "has changed would")
+        lines.append(f"{label} cannot share files between dates, so each whole copy takes its full size; without --layout complete only "
+                     "what is new or has changed is stored")
     lines += rotated_lines(taken.rotated) if taken.rotated else []
     if schedule:
         lines += ["From now on, by hand or from cron:", "  " + schedule]
@@ -9459,7 +10037,8 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str, eject
         end = f"OK - you can rely on this copy; {unplug}"
         if taken.notes or old:
             end = f"OK - you can rely on this copy, but what is said above needs attention; {unplug}"
-    problems = note_lines(taken.notes, f"all are named in its list, {MANIFEST}") + note_lines(old, ALL_IN_JSON)
+    in_list = f"all are named in its list, {MANIFEST}"
+    problems = note_lines(together(taken.notes, in_list), in_list) + note_lines(old, ALL_IN_JSON)
     if taken.hold:
         problems += hold_lines(taken.hold, parent_path(taken.path))
         end = f"ON HOLD - the dated copy was made, and every earlier one is untouched; {unplug}"
@@ -9495,9 +10074,9 @@ def preview_answer(look: Look, set_name: str, label: str, free: int) -> Answer:
     lines.append(f"Would copy {size_text(look.bytes)} to {label}, set {set_name}: {new:,} new and {changed:,} changed of "
                  f"{count_text(look.files, 'file')} ({size_text(look.total)})"
                  + (f"; {doubtful:,} would be read again, to see whether they changed" if doubtful else "") + ". Nothing was written.")
-    unreadable = [one for one in look.notes if one.path]
-    problems = [one.why for one in look.notes if not one.path]
-    problems += [f"cannot be read: {line}" for line in note_lines(unreadable, ALL_IN_JSON)]
+    notes = together(look.notes, ALL_IN_JSON)
+    problems = [one.why for one in notes if not one.path]
+    problems += [f"cannot be read: {line}" for line in note_lines([one for one in notes if one.path], ALL_IN_JSON)]
     too_large = [Note(path, TOO_LARGE) for path in look.too_large]
     problems += note_lines(too_large, ALL_IN_JSON)
     if look.room > free:
@@ -9548,7 +10127,7 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
     for name, (snapshots, bad, pins, _hold) in sets.items():
         groups = group_names(snapshots)
         lines.append(f"{name} on {drive}")
-        lines.append(f"  {'date':<20} {'files':>10} {'size':>8} {'new':>8}  age")
+        lines.append(f"  {'date':<20} {'files':>10} {'size':>8} {'room':>8}  age")
         for one in snapshots:
             taken = parse_time(str(one.header.get("taken", "")))
             if one.state is State.WHOLE:
@@ -9556,7 +10135,7 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
                 lines.append(f"  {one.name:<20} {end['files']:>10,} {size_text(end['bytes']):>8} "
                              f"{size_text(end.get('occupied', end.get('added', 0))):>8}  {age_text(taken, now)}"
                              + (f"; {groups[one.name]}" if one.name in groups else "")
-                             + ("; some files could not be read" if end.get("skipped") or end.get("kept") else "")
+                             + ("; not all files could be read or stored" if end.get("skipped") or end.get("kept") else "")
                              + (f"; {bad[one.name]:,} found damaged" if one.name in bad else "")
                              + ("; pinned" if one.name in pins else ""))
                 if pins.get(one.name):
@@ -9568,8 +10147,9 @@ def list_answer(sets: Mapping[str, Listed], closed: Sequence[str], drive: str, n
                           **{word: one.end.get(word) for word in ("added", "occupied", "skipped", "kept")},
                           "damaged": bad.get(one.name, 0), "pinned": pins.get(one.name), "sources": dict(one.sources)})
     problems = [line for name, listed in sets.items() for line in damage_lines(name, listed)]
-    lines += [f"{name}: older dated copies have damaged files; the newest has none that is known: restore from it, and delete the "
-              "older ones if you do not need them" for name, listed in sets.items() if listed.bad and not newest_is_bad(listed)]
+    lines += [f"{name}: older dated copies have damaged files; the newest has none that is known: restore from it"
+              + ("" if need_each_other(listed.snapshots) else ", and delete the older ones if you do not need them")
+              for name, listed in sets.items() if listed.bad and not newest_is_bad(listed)]
     if not sets and not closed:
         lines.append(f"There is no dated copy on {drive} yet.")
     return Answer(Exit.ATTENTION if problems or closed else Exit.DONE, lines, [*problems, *closed_lines(closed)], {"snapshots": facts})
@@ -9692,17 +10272,24 @@ def passed_over(when: str, snapshot: str) -> List[str]:
     return [f"There is no dated copy of {show(when)}; the newest before it is {snapshot}"]
 
 
+MAY_BE_FAILING = "the disk may be failing: attach it again and run"
+
+
 def after_damage(checked: Checked) -> List[str]:
     """Say what becomes of what a verification found damaged, and what a person can do."""
     then = []
+    if any(one.kind is Found.UNREADABLE for one in checked.damage):
+        then.append(f"{MAY_BE_FAILING} verify once more before you believe it")
     if any(one.digest for one in checked.damage):
         then.append("the next backup stores good copies of what the source still has" if checked.noted else
                     "this could not be noted, so the next backup does not know of it: run verify again before it")
-        then.append("an old dated copy that you do not need may be deleted")
+        then.append("delete no dated folder by hand, as other dates may need what is in it" if checked.in_need else
+                    "an old dated copy that you do not need may be deleted")
     if checked.by_twin:
         then.append(f"a damaged list is put back, in the set's folder, with: {put_back(checked.by_twin[0])}")
     if any(one.kind is Found.MANIFEST and one.snapshot not in (TWINS, *checked.by_twin) for one in checked.damage):
-        then.append("of a date whose two lists are damaged, copy by hand what you need")
+        then.append("of a date whose two lists are damaged, copy by hand what you need" + (
+            f", then rename its list {MANIFEST} to {EXPIRED}" if checked.in_need else ""))
     return then
 
 
@@ -9772,8 +10359,10 @@ def restore_answer(done: Restored, snapshot: str, asides: Sequence[str], seconds
     problems += note_lines(done.notes, ALL_IN_JSON)
     code = Exit.DAMAGED if done.findings else Exit.ATTENTION if done.notes else Exit.DONE
     if done.findings:
+        unread = any(one.kind is Found.UNREADABLE for one in done.findings)
+        again = f"{MAY_BE_FAILING} the same command with --merge, or " if unread else ""
         problems.append(f"NOT OK - {count_text(len(done.findings), 'file')} could not be given back whole; what could be read of a "
-                        "damaged file stands beside its name with .damaged; try another date for it")
+                        f"damaged file stands beside its name with .damaged; {again}try another date for it")
     elif done.notes:
         problems.append("Everything else was restored, and every file's checksum was right")
     else:
@@ -9847,14 +10436,14 @@ SERVICE, TIMER, AGENT, TASK = "snapback.service", "snapback.timer", "snapback.pl
 NO_ENTRY = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # what one scheduler or the other cannot hold
 
 
-def check_words(words: Iterable[str]) -> None:
-    r"""Refuse words that some scheduler cannot hold. Raises UsageError.
+def check_words(words: Iterable[str], where: str = "a schedule") -> None:
+    r"""Refuse words that some scheduler, or a desktop, cannot hold. Raises UsageError.
 
     >>> check_words(["backup", "/home/anna/My Documents"])
     """
     for word in words:
         if NO_ENTRY.search(word):
-            raise UsageError(f"a schedule cannot hold {quoted(word)}: there is a line break in it, or something else that is no text; "
+            raise UsageError(f"{where} cannot hold {quoted(word)}: there is a line break in it, or something else that is no text; "
                              "give it another name")
 
 
@@ -10507,15 +11096,13 @@ def exec_word(word: str) -> str:
     >>> print(exec_word("/home/anna/100% $mine"))
     "/home/anna/100%% \\$mine"
     """
-    return '"' + re.sub(r'(["`$\\])', r"\\\1", word).replace("\\", "\\\\").replace("%", "%%") + '"'
+    quoted_word = re.sub(r'["`$\\]', r"\\\g<0>", word)
+    return '"' + re.sub(r"[\\%]", r"\g<0>\g<0>", quoted_word) + '"'
 
 
 def desktop_entry(words: Sequence[str]) -> str:
     """Write an entry for the menu of applications, which opens a terminal with a program in it. Raises UsageError."""
-    for word in words:
-        if NO_ENTRY.search(word):
-            raise UsageError(f"a desktop entry cannot hold {quoted(word)}: there is a line break in it, or something else that is no text; "
-                             "give it another name")
+    check_words(words, "a desktop entry")
     return f"""{DESKTOP_MARK}
 [Desktop Entry]
 Type=Application
@@ -10707,7 +11294,7 @@ def read_sources(words: Sequence[str]) -> Tuple[Source, ...]:
 
 def not_preparable(place: str, err: OSError) -> DriveError:
     """Say why a folder cannot be made a drive."""
-    why, cure = f"does not let files be made in it ({err.strerror})", "check that this user may write there"
+    why, cure = f"does not let files be made in it ({err.strerror})", refusal_cure(err) or "check that this user may write there"
     if is_read_only(err):
         why, cure = "is read-only", "unlock it, or take another disk"
     elif err.errno in FULL:
@@ -11160,7 +11747,7 @@ def drive_at_hand(args: argparse.Namespace) -> Optional[Tuple[Drive, str]]:
         if found:
             return found
     if args.drive:
-        raise DriveAbsent(f"there is no folder {show(args.drive)}; attach the drive, or check the path")
+        raise not_there(args.drive)
     return None
 
 
@@ -11199,12 +11786,22 @@ def no_set(drive: Drive, named: str, sets: Sequence[str], closed: Sequence[str])
     return f"no set {quoted(named)} on {drive.label}; {there}" if named else f"on {drive.label} {there}"
 
 
+def sets_on(drive: Drive) -> Tuple[List[str], List[str]]:
+    """List the sets on a drive, and those that this user may not read; a drive that went away may look empty.
+
+    Raises DriveAbsent where neither a marker nor any set is, DriveError, OSError.
+    """
+    sets, closed = list_sets(drive.root)
+    if not drive.marker and not sets and not closed:
+        raise not_there(drive.path)
+    drive.check()
+    return sets, closed
+
+
 def list_drive(drive: Drive, named: str, now: datetime) -> Answer:
     """List the dated copies on one drive."""
     with drive.guarded():
-        sets, closed = list_sets(drive.root)
-        if not drive.marker and not sets and not closed:
-            raise DriveAbsent(f"{show(drive.path)} has neither a marker nor dated copies; attach the drive, or check the path")
+        sets, closed = sets_on(drive)
         wanted = [one for one in sets if not named or one == named]
         if named and not wanted:
             raise UsageError(no_set(drive, named, sets, closed))
@@ -11216,6 +11813,7 @@ def list_drive(drive: Drive, named: str, now: datetime) -> Answer:
             held = held_by(snapshots, read_accepted(folder))
             found[name] = Listed(snapshots, {date: count for date, count in bad.items() if folder.has(date)}, read_pins(folder),
                                  hold_lines(held_text(held), folder.path) if held else ())
+        drive.check()
         return list_answer(found, closed if not named else (), drive.label, now)
 
 
@@ -11246,8 +11844,8 @@ def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
 
 
 def choose_set(drive: Drive, named: str) -> str:
-    """Choose the set that a command means. Raises UsageError where several could be meant, or none is there."""
-    sets, closed = list_sets(drive.root)
+    """Choose the set that a command means. Raises UsageError where several could be meant, or none is there; DriveError."""
+    sets, closed = sets_on(drive)
     if named:
         if named not in sets:
             raise UsageError(no_set(drive, named, sets, closed))
@@ -11258,6 +11856,15 @@ def choose_set(drive: Drive, named: str) -> str:
     if len(mine) == 1:
         return mine[0]
     raise UsageError(no_set(drive, "", sets, closed))
+
+
+def copies_on(drive: Drive, named: str) -> Tuple[str, List[Snapshot]]:
+    """Give the set that a command means and all that is in it. Raises UsageError, DriveError."""
+    with drive.guarded():
+        set_name = choose_set(drive, named)
+        snapshots = survey(drive.root.child(set_name))
+        drive.check()  # a drive that went away meanwhile may look empty
+    return set_name, snapshots
 
 
 def add_status(parser: Parser) -> None:
@@ -11317,7 +11924,12 @@ def run_status(args: argparse.Namespace, scene: Scene) -> Answer:
     drives = settings.drives or tuple(DriveSettings(name, path=seen.path) for name, seen in seen_drives().items())
     sources, name, anyones = read_sources(settings.sources), args.set or settings.set_name, False
     if args.drive:
-        marker = open_drive(args.drive).marker
+        try:
+            marker = open_drive(args.drive).marker
+        except MarkerGone:
+            raise
+        except DriveAbsent as absent:
+            raise not_there(args.drive) from absent
         named = [one for one in drives if marker and one.id == marker.id]
         drives = ((named[0] if named else DriveSettings(marker.id if marker else ""))._replace(path=whole_path(args.drive)),)
         sources, name, anyones = (sources, name, False) if named else ((), args.set, True)
@@ -11339,13 +11951,13 @@ def add_verify(parser: Parser) -> None:
 def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `verify`."""
     drive, named = open_to_read(args)
-    with drive.guarded():
-        set_name = choose_set(drive, named)
-        snapshots = survey(drive.root.child(set_name))
+    set_name, snapshots = copies_on(drive, named)
     chosen = [choose_snapshot(args.when, snapshots)] if args.when else [
         one for one in snapshots if one.state in (State.WHOLE, State.DAMAGED)]
     if not chosen:
         raise UsageError(f"there is no dated copy on {drive.label} yet")
+    with drive.guarded():
+        others = [name for name in list_sets(drive.root)[0] if name != set_name]
     began = scene.clock()
     order = Check(set_name, tuple(one.name for one in chosen), not args.when, args.quick, args.jobs, scene.now)
     files, new = ([int(one.end.get(word, 0)) for one in chosen] for word in ("files", "added"))
@@ -11353,7 +11965,6 @@ def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
     checked = verify(drive, order, scene.expect(sum(files) if args.quick else 0, 0 if args.quick else size))
     noted, note = note_check(drive, order, checked)
     look_after(drive, set_name, scene.now)
-    others = [name for name in list_sets(drive.root)[0] if name != set_name]
     answer = verify_answer(checked._replace(noted=noted), order, others, scene.clock() - began, note)
     return answer._replace(lines=[*passed_over(args.when, chosen[0].name), *answer.lines])
 
@@ -11385,9 +11996,10 @@ def default_target(date: str, merging: bool) -> str:
 def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `restore`."""
     drive, named = open_to_read(args)
-    with drive.guarded():
-        set_name = choose_set(drive, named)
-        snapshots = survey(drive.root.child(set_name))
+    set_name, snapshots = copies_on(drive, named)
+    if newest_whole(snapshots) is None and any(one.state is State.DAMAGED for one in snapshots):
+        raise DamagedCopy(f"no dated copy in {set_name} on the drive {drive.where} has a list that can be read; the drive may be failing: "
+                          "attach it again and run the same command, or copy files from its folders by hand")
     exact = any(one.name == args.when for one in snapshots)
     chosen = choose_snapshot(args.when, snapshots if exact else holding([slashes(path) for path in args.paths], snapshots))
     wish = Wish(chosen.name, tuple(args.paths), args.to or default_target(chosen.name, args.merge),
@@ -11411,7 +12023,7 @@ def open_to_tend(args: argparse.Namespace) -> Tuple[Drive, str]:
     if not drive.marker and list_sets(drive.root)[0]:
         raise DriveAbsent(marker_gone(drive.path))
     if not drive.marker:
-        raise DriveAbsent(f"no marker on {show(drive.path)}, so nothing is written or deleted there; attach the drive, or check the path")
+        raise not_there(drive.path)
     with drive.guarded():
         name = choose_set(drive, named)
         owner = set_owner(drive.root, name)
@@ -11640,11 +12252,6 @@ VALUE_OPTIONS = frozenset(("--set", "--drive", "--config", "--every", "--with", 
                            *(f"--keep-{rule}" for rule in Retention._fields)))
 
 
-def default_jobs() -> int:
-    """Give how many share the work when nothing is said: with two cores four measured best."""
-    return min(8, 2 + (os.cpu_count() or 1))
-
-
 def parser_of(name: str) -> Parser:
     """Build the parser of one command."""
     command = COMMANDS[name]
@@ -11654,8 +12261,8 @@ def parser_of(name: str) -> Parser:
     parser.add_argument("-h", "--help", action=Help, nargs=0, help="show this and do nothing")
     parser.add_argument("--json", action="store_true", help="print one JSON object for machines")
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing when all is well")
-    parser.add_argument("--jobs", type=positive, default=default_jobs(), metavar="N",
-                        help="how many processes, or threads, share the work (default: %(default)s)")
+    parser.add_argument("--jobs", type=positive, default=0, metavar="N", help="how many processes, or threads, share the work "
+                        f"(default: {worker_count(0, False)}; {worker_count(0, True)} for what lies on a network)")
     command.add(parser)
     return parser
 

@@ -13,6 +13,8 @@ BENCH_DEST    an existing folder for the copies, such as one on another disk (th
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes.util
 import itertools
 import os
 import platform
@@ -46,13 +48,14 @@ class Scale(NamedTuple):
     generated: int  # small files, where the Linux source is not to be had
     large: int  # files of 6 MB
     grown: int  # files after growing to ten times as many
+    far: int  # small files on a drive far away
     rounds: int
 
 
 SCALES: Dict[str, Scale] = {
-    "small": Scale("drivers/net", 6_000, 40, 20_000, 3),
-    "normal": Scale(".", 80_000, 200, 100_000, 5),
-    "big": Scale(".", 80_000, 200, 1_000_000, 3),
+    "small": Scale("drivers/net", 6_000, 40, 20_000, 400, 3),
+    "normal": Scale(".", 80_000, 200, 100_000, 2_000, 5),
+    "big": Scale(".", 80_000, 200, 1_000_000, 4_000, 3),
 }
 
 
@@ -170,7 +173,7 @@ class Bench:
 def timed_line(work: str, ours: float, peer: str, theirs: float, goal: float) -> Line:
     """Hold our seconds against a peer's; `goal` is the ratio that is good enough."""
     ratio = ours / theirs
-    return Line(work, f"{ours:.2f}", peer, f"{theirs:.2f}", f"{ratio:.2f}", f"{goal:.1f}", yes_or_no(ratio <= goal))
+    return Line(work, f"{ours:.2f}", peer, f"{theirs:.2f}", f"{ratio:.2f}", f"{goal:g}", yes_or_no(ratio <= goal))
 
 
 def yes_or_no(true: bool) -> str:
@@ -369,6 +372,62 @@ def rotate(bench: Bench, tree: Tree) -> List[Line]:
     )
 
 
+FAR = 0.005  # seconds that each call to a drive far away takes longer
+
+
+@contextlib.contextmanager
+def far_drive(bench: Bench) -> Iterator[Path]:
+    """Give an empty drive that is far away: a folder seen through FUSE, where calls wait, side by side."""
+    place, packages = bench.fresh_folder(), bench.cache / "packages"
+    if not (packages / "mfusepy.py").exists():
+        bench.run(sys.executable, "-m", "pip", "install", "-q", "--target", packages, "mfusepy==3.1.1")
+    library = ctypes.util.find_library("fuse3") or "libfuse3.so.3"  # libfuse 2 lets no two calls into one folder
+    environment = {**os.environ, "PYTHONPATH": str(packages), "FUSE_LIBRARY_PATH": library}
+    server = subprocess.Popen(
+        [sys.executable, SNAPBACK.parent / "tests" / "slow_disk.py", bench.fresh_folder(), place, str(FAR)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while not os.path.ismount(place):
+            if server.poll() is not None:
+                raise BenchError("slow_disk.py serves nothing; it needs /dev/fuse and libfuse3")
+            time.sleep(0.05)
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", place], stderr=subprocess.DEVNULL)
+        server.kill()  # it would serve on where somebody else's name space has the mount, too
+        server.wait()
+
+
+def far_away(bench: Bench, layout: str) -> List[Line]:
+    """Do everything on a drive to which each call takes 5 ms longer, with one worker and with eight."""
+    count = bench.scale.far
+    tree = Tree(made_once(bench.cache / f"small-{count}", write_small_files(count)), f"{count:,} small files")
+    seconds: Dict[str, List[float]] = {}
+    for jobs in (1, 8):
+        with far_drive(bench) as drive:
+            copy = ["backup", "--init", "--no-rotate", "--layout", layout, tree.path, drive]
+            work: Dict[str, List[Word]] = {
+                "first copy": copy,
+                "nothing changed": copy,
+                "verify": ["verify", "latest", "--drive", drive],
+                "restore": ["restore", "latest", "--drive", drive, "--to", bench.fresh_folder()],
+            }
+            if layout == "complete":  # where nothing changed the other one has nothing to delete
+                work["rotate"] = ["rotate", "--keep-last", "1", "--drive", drive]
+            for name, words in work.items():
+                start = time.perf_counter()
+                bench.snapback(*words, "--jobs", str(jobs), "-q")
+                seconds.setdefault(name, []).append(time.perf_counter() - start)
+                print(f"    {name}, {layout}: --jobs {jobs}: {seconds[name][-1]:.3f} s", file=sys.stderr)
+    return [
+        timed_line(f"{name}, {layout}, far away, {tree.title}", eight, "snapback --jobs 1", one, 0.25)
+        for name, (one, eight) in seconds.items()
+    ]
+
+
 def snapshots(drive: Path) -> List[Path]:
     """Return the folders of the dated copies on a drive, oldest first."""
     return sorted(manifest.parent for manifest in drive.glob("*/[0-9]*-*_*/SHA256SUMS"))
@@ -442,6 +501,8 @@ ROWS: Dict[str, Callable[[Bench], List[Line]]] = {
     "restore-small": lambda bench: restore(bench, small_files(bench)),
     "restore-large": lambda bench: restore(bench, large_files(bench)),
     "rotate": lambda bench: rotate(bench, small_files(bench)),
+    "far-complete": lambda bench: far_away(bench, "complete"),
+    "far-changes": lambda bench: far_away(bench, "changes"),
     "start": start,
     "growth": growth,
     "memory": memory,
@@ -452,11 +513,13 @@ ONLY_BIG = {"memory"}  # what a small scale says nothing about
 # --- Command line ------
 
 PEER_PACKAGES = {"borg": "borgbackup", "restic": "restic", "rsync": "rsync"}
+FUSE_PACKAGE = "libfuse3-3"
 
 
 def install_peers() -> None:
     """Let root have the peers that are missing, by apt-get; what cannot be had is said in the table."""
     missing = [package for program, package in PEER_PACKAGES.items() if not shutil.which(program)]
+    missing += [] if ctypes.util.find_library("fuse3") else [FUSE_PACKAGE]
     if missing and os.geteuid() == 0 and shutil.which("apt-get"):
         print(f"installing {', '.join(missing)}", file=sys.stderr)
         subprocess.run(["apt-get", "install", "-qq", "-y", "--no-install-recommends", *missing], stdout=sys.stderr)

@@ -1,14 +1,14 @@
 """What every test may ask for.
 
 LOOPS       LOOPS=coarse in the environment: the longest loops try fewer of their moments, faults, files (`COARSE`, `thinned`).
-            `make check` says so to the newest of two Pythons: the oldest runs every loop in full, and what these loops
-            look for, the order of system calls, is the same on any
+            `make check` says so to the oldest of two Pythons: the newest, which is twice as fast, runs every loop in full, and
+            what these loops look for, the order of system calls, is the same on any
 HISTORIES   how many random histories are lived through (test_histories.py); nearly all of them by the newest Python, which is
             the fastest
 needs       `@pytest.mark.needs("root", "rsync")`: skipped, with the reason, where one of them is missing. Where CI=true
             is set nothing may be missing but what NEVER_IN_CI names, so that no test is skipped for good unnoticed.
 run, cli    the program by `snapback.main([...])`, and as a process of its own
-mounted     file systems of its own: ext4, xfs, btrfs, exfat, tmpfs; read-only, full, unplugged, failing
+mounted     file systems of its own: ext4, xfs, btrfs, exfat, ntfs, tmpfs; read-only, full, unplugged, failing
 ordinary_user, timezone     somebody who is not root; another time zone
 
 A developer's own home folder, settings, time zone, umask and network have no say in any test.
@@ -40,6 +40,8 @@ import pytest
 import pythons
 import snapback
 from trees import remove_tree
+
+collect_ignore = ["slow_disk.py"]  # a program of the bench, with a library that it alone installs
 
 SNAPBACK = Path(snapback.__file__).resolve()
 NOBODY = 65534
@@ -85,6 +87,7 @@ FILE_SYSTEMS: Dict[str, FileSystem] = {
     "xfs": FileSystem("300M", ["mkfs.xfs", "-q"], ["mount"]),
     "btrfs": FileSystem("120M", ["mkfs.btrfs", "-q"], ["mount"]),
     "exfat": FileSystem("32M", ["mkfs.exfat"], ["mount.exfat-fuse"]),
+    "ntfs": FileSystem("32M", ["mkfs.ntfs", "-q", "-F", "-Q"], ["mount.ntfs-3g"]),
     "tmpfs": FileSystem("32M", [], ["mount"]),
 }
 
@@ -497,12 +500,13 @@ class Mount:
 
     def _daemon(self) -> Optional[int]:
         """Return the process id of the FUSE daemon that serves this device, if one does."""
-        if not self.device or self.kind != "exfat":
+        program = FILE_SYSTEMS[self.kind].mount[0]
+        if not self.device or program == "mount":
             return None
         for entry in Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):  # a process that has just ended
                 words = entry.read_bytes().split(b"\0")
-                if self.device.encode() in words and b"mount.exfat-fuse" in words[0]:
+                if self.device.encode() in words and program.encode() in words[0]:
                     return int(entry.parent.name)
         return None
 
@@ -517,12 +521,17 @@ class Mount:
             if not _comes_true(lambda: subprocess.run(again, capture_output=True).returncode == 0, 10):
                 command(*again)  # for its words
 
-    def remount(self) -> None:
-        """Unmount it and mount it again, writable: what was not written to the device is gone from the cache."""
+    def remount(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        """Unmount it and mount it again, writable: what was not written to the device is gone from the cache.
+
+        Nothing may have been written below it, on this machine's own disk.
+        """
         if self.kind == "tmpfs":
             command("mount", "-o", "remount,rw", self.path)
         else:
             self._detach()
+            assert os.listdir(self.path) == []
+            meanwhile()
             self._attach(self.options)
 
     def unplug(self) -> None:
@@ -533,6 +542,14 @@ class Mount:
             _wait_until(lambda: self._daemon() is None)
         else:
             command("umount", "-l", self.path)
+
+    def turned_read_only(self) -> bool:
+        """Try to turn it read-only as it is; say whether that was done.
+
+        Ext4 does it to itself, as when it has found an error; others refuse it while a file is open for writing.
+        """
+        how = "remount,abort" if self.kind == "ext4" else "remount,ro"
+        return subprocess.run(["mount", "-i", "-o", how, self.path], capture_output=True).returncode == 0
 
     def fill(self, leave: int = 0) -> Path:
         """Fill it with a file, which is returned, until about `leave` bytes are free."""

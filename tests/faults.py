@@ -44,8 +44,8 @@ PLACES: Dict[str, Tuple[int, str]] = {
 class Os:
     """The os module with a hook before its calls; it knows which path every open descriptor has."""
 
-    def __init__(self, below: Any, hook: Hook) -> None:
-        self.below, self.hook = below, hook
+    def __init__(self, below: Any, hook: Hook, flushing: bool = False) -> None:
+        self.below, self.hook, self.flushing = below, hook, flushing
         self.paths: Dict[int, str] = {}
         self.wrapped: Dict[str, Callable[..., Any]] = {}
         for name in ("supports_fd", "supports_dir_fd", "supports_follow_symlinks"):
@@ -64,7 +64,7 @@ class Os:
         def ask_first(*words: Any, **options: Any) -> Any:
             path = self.path_of(words[which], options.get(relative_to))
             self.hook(Call(name, path, words[1] if name == "open" else 0))
-            if name == "fsync":  # no power fails here, and a shared disk takes its time
+            if name == "fsync" and not self.flushing:  # no power fails here, and a shared disk takes its time
                 return None
             result = getattr(self.below, name)(*words, **options)
             if name == "open":
@@ -120,7 +120,7 @@ class Opened:
         self.below.close()
 
 
-REAL_LIBC = ctypes.CDLL(None)
+REAL_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class NoLibc:
@@ -132,7 +132,7 @@ class NoLibc:
 
 
 class Libc(NoLibc):
-    """As much of libc as snapback calls; the flush itself is left out."""
+    """As much of libc as snapback calls."""
 
     def syncfs(self, fd: int) -> int:
         try:
@@ -140,13 +140,16 @@ class Libc(NoLibc):
         except OSError as err:
             ctypes.set_errno(err.errno or 0)
             return -1
-        return 0
+        return int(REAL_LIBC.syncfs(fd)) if self.calls.flushing else 0
 
 
 @contextlib.contextmanager
-def watched(hook: Hook, syncfs: bool = True) -> Iterator[Os]:
-    """Ask `hook` before each of snapback's system calls; `syncfs` says whether the system can flush a whole disk."""
-    calls = Os(snapback.os, hook)
+def watched(hook: Hook, syncfs: bool = True, flushing: bool = False) -> Iterator[Os]:
+    """Ask `hook` before each of snapback's system calls.
+
+    `syncfs` says whether the system can flush a whole disk; nothing is flushed unless `flushing` says so.
+    """
+    calls = Os(snapback.os, hook, flushing)
     below = getattr(snapback, "open", open)  # pyfakefs puts its own there
 
     def opening(place: Any, *words: Any, **options: Any) -> Any:

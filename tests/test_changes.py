@@ -287,6 +287,30 @@ def test_a_file_that_came_in_the_place_of_one_that_moved_away_has_its_own_conten
     either.sound(date(0), date(1))
 
 
+def test_a_large_file_that_came_as_a_copy_of_one_that_is_gone_is_in_its_date(either: Box) -> None:
+    for name in ("big", "sub/big"):
+        (either.source / name).write_bytes(name.encode() * MIB)
+    either.take(0)
+    for old, new in (("big", "sub/a copy"), ("sub/big", "new here")):
+        (either.source / new).write_bytes((either.source / old).read_bytes())
+        (either.source / old).unlink()
+    either.take(1)
+    either.sound(date(0), date(1))
+    if either.layout == "changes":
+        assert either.stored(date(1)) == [NOTICE, "SHA256SUMS"]
+
+
+def test_a_large_file_that_was_only_touched_does_not_stop_the_run_where_another_of_its_content_is_gone(either: Box) -> None:
+    for nth, name in enumerate(("kept", "gone")):
+        (either.source / name).write_bytes(b"1" * MIB)
+        os.utime(either.source / name, (1_600_000_000 + nth, 1_600_000_000))
+    either.take(0)
+    os.utime(either.source / "kept", (1_600_000_100, 1_600_000_100))
+    (either.source / "gone").unlink()
+    either.take(1)
+    either.sound(date(0), date(1))
+
+
 # --- Every date, whatever the run was like ------
 
 
@@ -595,7 +619,7 @@ def test_what_nothing_needs_any_more_goes_whole_and_strays_go_to_found(box: Box)
     (box.a_set / date(0) / "source" / "mine").write_bytes(b"mine")
     said(box.rotate(5, "--keep-last", "1"), 0)
     assert "source/mine" in box.stored(date(0))
-    assert "let go" in (box.a_set / date(0) / NOTICE).read_text()
+    assert "was deleted" in (box.a_set / date(0) / NOTICE).read_text()
     box.take(6, "--fresh")
     said(box.rotate(7, "--keep-last", "1"), 0, "moved to found")
     assert (box.states(), (box.a_set / "found" / date(0) / "source" / "mine").read_bytes()) == ({date(6): "whole"}, b"mine")
@@ -658,6 +682,67 @@ def test_while_a_list_and_its_twin_are_damaged_nothing_is_deleted(box: Box, day:
     assert "damaged" in outcome.err
 
 
+def test_what_a_list_needs_stays_also_where_it_says_so_as_sha256sum_does_on_windows(box: Box) -> None:
+    lived_in(box, 3)
+    reseal(box.a_set / date(2) / "SHA256SUMS", lambda text: re.sub(rb"(?m)^([0-9a-f]{64})  ", rb"\1 *", text))
+    (box.a_set / "manifests" / f"{date(2)}.gz").unlink()
+    assert box.rotate(4, "--keep-last", "1").code == 0
+    box.sound(date(2))
+    (box.source / "sub" / "two").write_bytes(b"and on")
+    box.take(5)
+    assert box.rotate(6, "--keep-last", "1").code == 0
+    box.sound(date(5))
+
+
+@pytest.mark.parametrize("let_go", [False, True])
+def test_a_folder_that_a_person_gave_another_name_keeps_what_other_dates_need_of_it(box: Box, let_go: bool) -> None:
+    lived_in(box, 4)
+    if let_go:
+        assert box.rotate(4, "--keep-last", "2").code == 0
+    (box.a_set / date(0)).rename(box.a_set / date(0.5))
+    assert box.rotate(5, "--keep-last", "2").code == 0
+    (box.a_set / date(0.5)).rename(box.a_set / date(0))
+    box.sound(date(2), date(3))
+    assert box.stored(date(0)) == [NOTICE, "SHA256SUMS.expired", *needed_of(box, date(0))]
+
+
+@pytest.mark.parametrize("day", [0, 1, 3])
+def test_what_is_said_of_a_date_whose_lists_are_damaged_costs_no_other_date_a_file(either: Box, day: int) -> None:
+    lived_in(either, 4)
+    if either.layout == "complete" or day == 3:      # its ends are damaged, so that it is seen at once
+        (either.a_set / date(day) / "SHA256SUMS").write_bytes(b"")
+    else:
+        spoil(either.a_set / date(day) / "SHA256SUMS")
+    (either.a_set / "manifests" / f"{date(day)}.gz").unlink()
+    outcome = either.rotate(5, "--keep-last", "1")
+    if either.layout == "complete":
+        assert (outcome.code, "then remove its folder" in outcome.err) == (3, True), outcome
+        remove_tree(either.a_set / date(day))
+    else:
+        told = "rename its list SHA256SUMS to SHA256SUMS.expired"
+        assert (outcome.code, told in outcome.err, "do not remove its folder" in outcome.err) == (3, True, True), outcome
+        assert told in ask("verify", "--drive", either.drive).err
+        (either.a_set / date(day) / "SHA256SUMS").rename(either.a_set / date(day) / "SHA256SUMS.expired")
+    either.sound(*(date(one) for one in range(4) if one != day))
+    assert either.rotate(6, "--keep-last", "1").code in (0, 3)
+    either.sound(date(2 if day == 3 else 3))
+    either.take(7)
+    either.sound(date(2 if day == 3 else 3), date(7))
+
+
+def test_nobody_is_told_to_delete_a_damaged_date_that_others_may_need(either: Box) -> None:
+    either.take(0)
+    spoil(either.a_set / date(0) / "source" / "one")
+    outcome = ask("verify", "--drive", either.drive)
+    assert outcome.code == 4
+    assert ("may be deleted" in outcome.err) == (either.layout == "complete")
+    assert ("delete no dated folder by hand" in outcome.err) == (either.layout == "changes")
+    either.take(1)
+    outcome = ask("list", "--drive", either.drive)
+    assert "older dated copies have damaged files" in outcome.out
+    assert ("delete the older ones" in outcome.out) == (either.layout == "complete")
+
+
 def test_a_damaged_list_of_a_date_that_was_let_go_blocks_nobody(box: Box) -> None:
     lived_in(box, 4)
     assert box.rotate(5, "--keep-last", "2").code == 0
@@ -695,7 +780,7 @@ def test_a_date_that_was_let_go_is_none_for_any_command(box: Box) -> None:
     assert box.rotate(5, "--keep-last", "1").code == 0
     assert os.readlink(box.a_set / "latest") == date(2)
     listed = ask("list", "--drive", box.drive)
-    said(listed, 0, f"{date(0)}     let go; what later dates need of it is kept")
+    said(listed, 0, f"{date(0)}     deleted, but for the files that later dates need")
     for words in (["verify", date(0)], ["pin", date(0)], ["restore", date(0), "--to", box.folder / "r"]):
         outcome = ask(*words, "--drive", box.drive)
         assert (outcome.code, outcome.err.count("\n"), f"the first one is {date(2)}" in outcome.err) == (2, 1, True), outcome
@@ -940,7 +1025,7 @@ def test_whole_dated_folders_on_a_drive_without_hard_links_are_made_when_asked_f
     box = Box(in_memory, mounted("exfat").path)
     for day in range(2):
         outcome = box.ask(day, "backup", "--set", "box", "--no-rotate", "--layout", "complete", box.source, box.drive)
-        assert (outcome.code, "takes its full size there" in outcome.out) == (0, True), outcome
+        assert (outcome.code, "takes its full size;" in outcome.out) == (0, True), outcome
         assert not (box.a_set / date(day) / "NOT-THE-WHOLE-DATE.txt").exists()
         for path in (path for path in box.source.rglob("*") if path.is_file()):
             assert (box.a_set / date(day) / "source" / path.relative_to(box.source)).read_bytes() == path.read_bytes()

@@ -215,6 +215,21 @@ def test_other_commands_answer_machines_too(source: Path, copied: Path) -> None:
     assert {"snapshot", "target", "files", "bytes", "findings", "set_aside"} <= set(given)
     assert {"id", "label", "made"} <= set(facts("init", copied))
     assert "error" in facts("list", "--drive", copied.parent / "nowhere", code=75)
+
+
+def test_a_drive_that_is_away_is_told_so_by_every_command_that_reads(copied: Path, tmp_path: Path) -> None:
+    remembered = f"the drive {copied.name} is not attached at {copied}; attach it and run the same command"
+    stranger = f"{tmp_path / 'empty'} has neither a marker nor dated copies; attach the drive, or check the path"
+    copied.rename(tmp_path / "away")
+    (tmp_path / "empty").mkdir()
+    for mount_point_stays in (False, True):
+        for command in (["list"], ["status"], ["verify"], ["restore", "latest"], ["rotate"], ["pin", "latest"]):
+            outcome = ask(*command, "--drive", copied)
+            assert (outcome.code, outcome.out, outcome.err) == (75, "", f"snapback: {remembered}\n"), command
+            outcome = ask(*command, "--drive", tmp_path / "empty")
+            assert (outcome.code, outcome.err) == (75, f"snapback: {stranger}\n"), command
+        if not mount_point_stays:
+            copied.mkdir()
     assert facts("backup", "--if-attached", source, copied.parent / "nowhere") == {"attached": False, "exit_code": 0}
 
 

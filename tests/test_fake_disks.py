@@ -6,8 +6,10 @@ The fake (pyfakefs) is an outsider: of snapback nothing is replaced but the cons
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
+import functools
 import gc
 import gzip
 import hashlib
@@ -423,9 +425,9 @@ def test_the_marker_says_what_it_is(computer: Computer) -> None:
     assert on_fake("init", "--label", "BLUE STICK", "--offline", "/media/stick").code == 0
     text = read("/media/stick/snapback-marker.txt").decode()
     found = dict(re.findall(r"^(\w+): (.*)$", text, re.MULTILINE))
-    assert found.keys() == {"id", "label", "created", "offline"}
+    assert found.keys() == {"id", "label", "created", "offline", "names"}
     assert re.fullmatch("[0-9a-f]{32}", found["id"])
-    assert (found["label"], found["offline"]) == ("BLUE STICK", "yes")
+    assert (found["label"], found["offline"], found["names"]) == ("BLUE STICK", "yes", "any")
     assert re.match("This file marks a backup drive.*leave it here", text)
 
 
@@ -470,8 +472,10 @@ def test_a_run_that_cannot_fit_is_refused_before_anything_is_copied(computer: Co
 
 
 @pytest.mark.parametrize("spare", [0, 1, 100, 500, 1000, 1500, 2000, 3000, 5000, 10_000])
-def test_a_drive_that_is_full_in_the_middle_keeps_what_it_had(computer: Computer, stick: str, spare: int) -> None:
+def test_a_drive_that_is_full_in_the_middle_keeps_what_it_had(
+        computer: Computer, stick: str, spare: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files would fit; what else is written may not."""
+    monkeypatch.setattr(snapback, "cluster_size", lambda _path: 1)  # the fake disk counts bytes
     first = computer.back_up(computer.documents, stick)
     for nth in range(5):
         computer.write(f"{computer.documents}/new {nth}", str(nth) * 10_000)
@@ -480,7 +484,7 @@ def test_a_drive_that_is_full_in_the_middle_keeps_what_it_had(computer: Computer
     outcome = on_fake("backup", computer.documents, stick)
     made = [os.path.join(stick, "annas-laptop", date) for date in dates(stick + "/annas-laptop")]
     if outcome.code == 1:
-        refused(outcome, 1, "full", "untouched", stick)
+        refused(outcome, 1, "full" if spare else "does not fit", "untouched", stick)  # a new folder's room is counted, too
         assert made == [first]
     else:
         assert outcome.code in (0, 3), outcome  # tidying up may find no room
@@ -875,15 +879,15 @@ def test_a_folder_that_only_sounds_like_a_synchronised_one_is_fine(computer: Com
 
 
 def test_init_says_what_to_do_next(computer: Computer, stick: str) -> None:
-    section = f"Its section in snapback.ini, for runs by themselves:  [drive {marker_id(stick)}]"
-    assert on_fake("init", stick).out.splitlines()[-2:] == [f"Next, make a dated copy:  snapback.py backup ~/Documents {stick}", section]
+    section = ["Its section in snapback.ini, for runs by themselves:", f"  [drive {marker_id(stick)}]"]
+    assert on_fake("init", stick).out.splitlines()[-3:] == [f"Next, make a dated copy:  snapback.py backup ~/Documents {stick}", *section]
     computer.back_up(computer.documents, stick)
     there = f"It has dated copies already:  snapback.py list --drive {stick}"
-    assert on_fake("init", stick).out.splitlines()[-2:] == [there, section]
+    assert on_fake("init", stick).out.splitlines()[-3:] == [there, *section]
     os.unlink(stick + "/snapback-marker.txt")
-    *_, has_copies, section = on_fake("init", stick).out.splitlines()
-    instead = f"for runs by themselves, in the place of the one it had:  [drive {marker_id(stick)}]"
-    assert (has_copies, section.endswith(instead)) == (there, True)
+    said = on_fake("init", stick).out.splitlines()[-3:]
+    instead = "Its section in snapback.ini, for runs by themselves, in the place of the one it had:"
+    assert said == [there, instead, f"  [drive {marker_id(stick)}]"]
 
 
 def test_init_changes_nothing_where_there_is_a_marker(computer: Computer, stick: str) -> None:
@@ -1093,7 +1097,7 @@ class System(NamedTuple):
 
 WINDOWS = System(OSType.WINDOWS, "C:\\Users\\Anna", "E:\\", {
     "WINDOWS": True, "MACOS": False, "WITH_CTIME": False, "IGNORE_CASE": True, "HAS_DIR_FD": False,
-    "drive_letters": list})  # fmt: skip
+    "drive_letters": list, "volume_kind": lambda _path: "NTFS"})  # fmt: skip
 MACOS = System(OSType.MACOS, "/Users/anna", "/Volumes/STICK", {
     "WINDOWS": False, "MACOS": True, "WITH_CTIME": True, "IGNORE_CASE": False, "HAS_DIR_FD": True})  # fmt: skip
 
@@ -1105,12 +1109,13 @@ class Registry(types.ModuleType):
 
     @staticmethod
     @contextlib.contextmanager
-    def OpenKey(_key: int, path: str) -> Iterator[str]:  # noqa: N802 - so it is called on Windows
+    def OpenKey(_key: int, path: str, *_how: int) -> Iterator[str]:  # noqa: N802 - so it is called on Windows
         yield path
 
     @staticmethod
     def QueryValueEx(path: str, name: str) -> Tuple[str, int]:  # noqa: N802
-        assert (path, name) == ("SOFTWARE\\Microsoft\\Cryptography", "MachineGuid")
+        if (path, name) != ("SOFTWARE\\Microsoft\\Cryptography", "MachineGuid"):
+            raise FileNotFoundError(errno.ENOENT, "no such value")
         return "a machine", 1
 
 
@@ -1232,3 +1237,403 @@ def test_elsewhere_too_what_an_interrupted_run_left_is_cleared_up(system: System
     assert (outcome.code, outcome.err) == (0, ""), outcome
     assert [name for name in names(folder) if "incomplete" in name] == []
     assert on_fake("verify", "--drive", drive).code == 0
+
+
+# --- What Windows refuses, and what the fake disk does not know of it ------
+
+WINERRORS = {  # to Python on Linux the numbers mean nothing
+    3: errno.ENOENT, 5: errno.EACCES, 32: errno.EACCES, 1142: errno.EMLINK,
+}
+PLAIN, FOLDER_LIMIT, FILE_LIMIT = "\\\\?\\", 248, 260
+OFFLINE, RECALL_ON_OPEN, RECALL_ON_ACCESS = 0x1000, 0x40000, 0x400000
+JUNCTION, CLOUD_FOLDER = 0xA0000003, 0x9000001A
+
+
+def winerror(number: int, path: str) -> OSError:
+    """Make an error as Windows' calls raise it; open and read have no number of their own."""
+    error = OSError(WINERRORS[number], "refused", path)
+    error.winerror = number  # type: ignore[attr-defined]
+    return error
+
+
+class Seen:
+    """What a look at a file gives, with attributes that the fake disk does not know."""
+
+    def __init__(self, below: Any, attributes: int, tag: int) -> None:
+        self.below, self.st_file_attributes, self.st_reparse_tag = below, attributes, tag
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.below, name)
+
+
+class SeenInListing:
+    """An entry of a listing."""
+
+    def __init__(self, windows: StrictWindows, path: str, below: Any) -> None:
+        self.windows, self.path, self.below, self.name = windows, path, below, below.name
+
+    def stat(self, follow_symlinks: bool = True) -> Any:
+        return self.windows.seen(self.path, self.below.stat(follow_symlinks=follow_symlinks), True)
+
+
+class StrictPath:
+    """The functions of os.path that look at the disk."""
+
+    def __init__(self, below: Any) -> None:
+        self.below = below
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self.below, name)
+        return (lambda path: call(within_limit(path, FILE_LIMIT))) if name in ("isdir", "realpath") else call
+
+
+def within_limit(path: str, limit: int) -> str:
+    """Give a path as the fake disk knows it, if Windows would take it."""
+    if not path.startswith(PLAIN) and len(path.encode("utf-16-le", "surrogatepass")) >= 2 * limit:
+        raise winerror(3, path)
+    return path[len(PLAIN):] if path.startswith(PLAIN) else path
+
+
+STRICT_CALLS = {"stat", "lstat", "scandir", "listdir", "open", "mkdir", "makedirs", "unlink", "rmdir", "replace", "rename", "link", "utime",
+                "chmod", "readlink"}
+
+
+class StrictWindows:
+    """The fake disk's `os`, as strict as Windows: by the length of a path, a read-only mark, who holds a file, and what is in the cloud."""
+
+    def __init__(self, below: Any) -> None:
+        self.below, self.path = below, StrictPath(below.path)
+        self.attributes: Dict[str, int] = {}         # by a file's name
+        self.tags: Dict[str, int] = {}
+        self.refusals: Dict[Tuple[str, str], Tuple[int, int]] = {}   # call, name -> number of the error, how often
+        self.opened: List[str] = []
+        self.supports_fd: Set[object] = set()
+        self.supports_effective_ids: Set[object] = set()
+        self.access = lambda path, mode, **_: below.access(within_limit(path, FILE_LIMIT), mode)
+        self.links_of_a_file = 1023
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self.below, name)
+        if name not in STRICT_CALLS:
+            return call
+
+        def strict(*words: Any, **options: Any) -> Any:
+            limit = FOLDER_LIMIT if name == "mkdir" else FILE_LIMIT
+            paths = [within_limit(word, limit) if isinstance(word, str) else word for word in words]
+            call_name = "create" if name == "open" and words[1] & os.O_CREAT else name
+            self.refuse(call_name, str(paths[0 if name in ("open", "unlink", "rmdir", "mkdir") else -1]), str(paths[0]))
+            if name == "scandir":
+                return self.listing(paths[0], call(*paths))
+            if name == "open":
+                self.opened.append(self.path.basename(paths[0]))
+            result = call(*paths, **options)
+            return self.seen(paths[0], result, False) if name in ("stat", "lstat") else result
+        return strict
+
+    @contextlib.contextmanager
+    def listing(self, folder: str, entries: Any) -> Iterator[Iterator[SeenInListing]]:
+        with entries:
+            yield (SeenInListing(self, self.path.join(folder, entry.name), entry) for entry in entries)
+
+    def seen(self, path: str, below: Any, listed: bool) -> Any:
+        name = self.path.basename(path)
+        attributes = self.attributes.get(name, 0)
+        assert listed or not attributes & RECALL_ON_OPEN, f"a look at {name} would fetch it from the cloud"
+        return Seen(below, attributes, self.tags.get(name, 0))
+
+    def refuse(self, call: str, path: str, old_path: str) -> None:
+        assert JUNCTION not in [self.tags.get(part, 0) for part in path.split("\\")[:-1]], f"{call} behind a junction: {path}"
+        number, left = self.refusals.get((call, self.path.basename(path)), (0, 0))
+        if left:
+            self.refusals[call, self.path.basename(path)] = (number, left - 1)
+            raise winerror(number, path)
+        if call in ("unlink", "rmdir", "replace") and self.below.path.lexists(path) and not self.below.lstat(path).st_mode & stat.S_IWUSR:
+            raise winerror(5, path)
+        if call == "rename" and self.below.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, "it is there", path)
+        if call == "link" and self.below.lstat(old_path).st_nlink >= self.links_of_a_file:
+            raise winerror(1142, path)
+
+
+class Kernel32:
+    """As much of kernel32 as there is opening in it: it says which files are held."""
+
+    def __init__(self, below: Any) -> None:
+        self.below = below
+        self.held: Dict[str, int] = {}
+        self.error = 0
+
+    def __call__(self, _name: str, use_last_error: bool) -> Kernel32:
+        assert use_last_error
+        return self
+
+    @property
+    def CreateFileW(self) -> Any:  # noqa: N802
+        def create_file(path: str, *_how: object) -> object:
+            self.error = self.held.get(self.below.path.basename(path), 0)
+            return ctypes.c_void_p(-1).value if self.error else path
+        return create_file
+
+
+def as_strict_as_windows(monkeypatch: pytest.MonkeyPatch) -> StrictWindows:
+    """Let the fake Windows be as strict as real ones, without anybody having to wait."""
+    strict = StrictWindows(snapback.os)
+    monkeypatch.setattr(snapback, "os", strict)
+    monkeypatch.setattr(snapback, "NOFOLLOW", 0)
+    kernel = Kernel32(strict.below)
+    monkeypatch.setattr(ctypes, "WinDLL", kernel, raising=False)
+    monkeypatch.setattr(ctypes, "get_last_error", lambda: kernel.error, raising=False)
+    monkeypatch.setattr(ctypes, "WinError", lambda number: winerror(number, ""), raising=False)
+    monkeypatch.setattr(Runtime, "open_osfhandle", staticmethod(strict.below.open), raising=False)
+    monkeypatch.setattr(Registry, "KEY_READ", 1, raising=False)
+    monkeypatch.setattr(Registry, "KEY_WOW64_64KEY", 2, raising=False)
+    monkeypatch.setattr(snapback.time, "sleep", lambda _seconds: None)
+    return strict
+
+
+@pytest.fixture
+def strictly(system: System) -> Iterator[Callable[[], StrictWindows]]:
+    """Return what makes the fake Windows strict: pyfakefs undoes what a fixture did of that, and must find its own again in the end."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield functools.partial(as_strict_as_windows, patch)
+
+
+on_windows = pytest.mark.parametrize("system", [WINDOWS], indirect=True, ids=[""])
+
+
+def hold(windows: StrictWindows, name: str, number: int) -> None:
+    """Let another program have a file open, or (5) forbid it to us."""
+    windows.refusals["open", name] = (5, 99)
+    ctypes.WinDLL.held[name] = number  # type: ignore[attr-defined]
+
+
+def add(system: System, path: str, text: str) -> str:
+    """Add an old file to Anna's documents, be its path as long as it may."""
+    whole = documents_of(system) + "\\" + path
+    os.makedirs(os.path.dirname(whole), exist_ok=True)
+    with open(whole, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.utime(whole, (LONG_AGO, LONG_AGO))
+    return whole
+
+
+def newest_copy(system: System) -> str:
+    (a_set,) = [name for name in names(system.drive) if os.path.isdir(os.path.join(system.drive, name))]
+    return os.path.join(system.drive, a_set, dates(os.path.join(system.drive, a_set))[-1])
+
+
+@on_windows
+@pytest.mark.parametrize("drive_has", [snapback.Layout.COMPLETE, snapback.Layout.CHANGES])
+def test_paths_of_any_length_are_copied_checked_given_back_and_deleted(
+        system: System, strictly: Callable[[], StrictWindows], drive_has: snapback.Layout) -> None:
+    strictly()
+    add(system, "\\".join(letter * 80 for letter in "abc") + "\\letter.txt", "Dear Bob, from far below")
+    add(system, "\U0001f600" * 120 + ".txt", "fewer than 248 characters, each of which counts twice")
+    assert snapback.extended("\\\\nas\\anna\\" + "x" * 300) == "\\\\?\\UNC\\nas\\anna\\" + "x" * 300
+    assert snapback.usual("\\\\?\\UNC\\nas\\anna") == "\\\\nas\\anna"
+    to_drive = (documents_of(system), system.drive, "--layout", drive_has.value)
+    assert on_fake("backup", "--init", *to_drive).code == 0
+    add(system, "letter.txt", "Dear Bob, anew")
+    again = on_fake("backup", *to_drive, "--keep-last", "1")
+    assert (again.code, again.err) == (0, ""), again
+    deep = "C:\\" + "\\".join(["far away" * 11] * 3)
+    restored = on_fake("restore", "latest", "--drive", system.drive, "--to", deep)
+    assert (restored.code, restored.err, PLAIN in restored.out) == (0, "", False), restored
+    assert files_in(deep + "\\Documents") == files_in(documents_of(system))
+    assert len(dates(os.path.dirname(newest_copy(system)))) == (1 if drive_has is snapback.Layout.COMPLETE else 2)
+    assert on_fake("verify", "--drive", system.drive).code == 0
+
+
+@on_windows
+def test_what_only_a_cloud_service_has_is_named_in_one_line_and_not_downloaded(
+        system: System, strictly: Callable[[], StrictWindows]) -> None:
+    windows = strictly()
+    documents = documents_of(system)
+    for number in range(7):
+        add(system, f"film {number}", "film" * 100)
+    assert on_fake("backup", "--init", documents, system.drive).code == 0
+    add(system, "film 0", "another film")                   # freed here, changed on another device
+    for name in ("slides 1", "slides 2", "photos\\CACHEDIR.TAG"):
+        add(system, name, "Signature: 8a477f597d28d172789f06886806bc55")
+    windows.attributes = {**{f"film {number}": RECALL_ON_ACCESS for number in range(7)},
+                          "slides 1": OFFLINE, "slides 2": RECALL_ON_OPEN, "CACHEDIR.TAG": RECALL_ON_ACCESS}
+    windows.tags["photos"] = CLOUD_FOLDER
+    windows.opened.clear()
+    outcome = on_fake("backup", "--exclude-caches", documents, system.drive)
+    (cloud, end) = outcome.err.splitlines()
+    assert (outcome.code, end.startswith("NOT COMPLETE - 4 things")) == (3, True), outcome
+    assert cloud.startswith("4 files are kept only in the cloud (OneDrive or the like) and were not copied: Documents/film 0, "), cloud
+    assert "an earlier copy is kept of 1;" in cloud
+    assert '"Always keep on this device"' in cloud
+    assert {name for name in windows.opened if name in windows.attributes} == set()
+    copied = files_in(os.path.join(newest_copy(system), "Documents"))
+    assert (copied["film 0"], sorted(name for name in copied if "slides" in name), "photos/cat.jpg" in copied) == (b"film" * 100, [], True)
+    looked = on_fake("backup", "-n", documents, system.drive)
+    assert (looked.code, "4 files are kept only in the cloud" in looked.err) == (3, True), looked
+    assert on_fake("verify", "--drive", system.drive).code == 0
+
+
+@on_windows
+def test_files_that_other_programs_have_open_are_named_in_one_line(
+        system: System, strictly: Callable[[], StrictWindows], monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = strictly()
+    for number in range(9):
+        add(system, f"mail box {number}", "mail")
+    assert on_fake("backup", "--init", documents_of(system), system.drive).code == 0
+    for number in range(9):
+        add(system, f"mail box {number}", f"mail {number}")
+    add(system, "secret", "secret")
+    add(system, "half locked", "half")
+    add(system, "to be deleted", "it can be read")
+    for number in range(8):
+        hold(windows, f"mail box {number}", 32)
+    hold(windows, "secret", 5)
+    hold(windows, "to be deleted", 0)  # refused as Python asks for it, not as Windows can be asked
+    chunks = snapback.chunks
+
+    def locked_within(fd: int, size: int) -> Iterator[Any]:
+        if size == len("half"):
+            raise OSError(errno.EACCES, "Permission denied")
+        yield from chunks(fd, size)
+    monkeypatch.setattr(snapback, "chunks", locked_within)
+    outcome = on_fake("backup", documents_of(system), system.drive)
+    (in_use, secret, end) = outcome.err.splitlines()
+    assert (outcome.code, end.startswith("NOT COMPLETE - 10 things")) == (3, True), outcome
+    assert secret == "Documents/secret: permission denied"
+    assert in_use.startswith("9 files are open in another program and were not copied: Documents/mail box 0, "), in_use
+    assert ", and 4 more (all are named in its list, SHA256SUMS); an earlier copy is kept of 8; close it" in in_use
+    copied = files_in(os.path.join(newest_copy(system), "Documents"))
+    assert (copied["mail box 0"], copied["mail box 8"], copied["to be deleted"]) == (b"mail", b"mail 8", b"it can be read")
+
+
+@on_windows
+def test_a_virus_scanner_that_holds_what_is_new_is_waited_for(system: System, strictly: Callable[[], StrictWindows]) -> None:
+    windows = strictly()
+    assert on_fake("backup", "--init", documents_of(system), system.drive).code == 0
+    first = os.path.basename(newest_copy(system))
+    for call, name, number in (
+            ("replace", "2", 5), ("replace", "history.jsonl", 32), ("unlink", "letter.txt", 32), ("rmdir", "photos", 32),
+            ("replace", first + ".deleting", 5), ("rename", "letter.txt", 32)):
+        windows.refusals[call, name] = (number, 3)
+    windows.refusals["replace", "SHA256SUMS"] = windows.refusals["replace", "READ-ME-FIRST.txt"] = (5, 3)
+    publish = windows.refuse
+
+    def of_any_date(call: str, path: str, old_path: str) -> None:
+        if call == "replace" and old_path.endswith(".incomplete") and DATE.fullmatch(os.path.basename(path)):
+            publish(call, "2", "2")
+        publish(call, path, old_path)
+    windows.refuse = of_any_date  # type: ignore[method-assign]
+    outcome = on_fake("backup", "--keep-last", "1", documents_of(system), system.drive)
+    assert (outcome.code, outcome.err, first in outcome.out) == (0, "", True), outcome
+    assert windows.refusals["replace", "2"] == windows.refusals["replace", first + ".deleting"] == (5, 0)
+    assert windows.refusals["unlink", "letter.txt"] == windows.refusals["rmdir", "photos"] == (32, 0)
+    assert dates(os.path.dirname(newest_copy(system))) == [os.path.basename(newest_copy(system))] != [first]
+    windows.refusals["replace", "2"] = (32, 99)
+    refused(on_fake("backup", documents_of(system), system.drive), 1, "a virus scanner", "every earlier dated copy on it is untouched")
+    assert on_fake("verify", "--drive", system.drive).code == 0
+
+
+@on_windows
+def test_the_guard_against_ransomware_is_named_where_it_may_have_refused(
+        system: System, strictly: Callable[[], StrictWindows], monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = strictly()
+    assert on_fake("backup", "--init", documents_of(system), system.drive).code == 0
+    guard = "Microsoft\\Windows Defender\\Windows Defender Exploit Guard\\Controlled Folder Access"
+    values: Dict[str, int] = {}
+
+    def query(path: str, name: str) -> Tuple[Any, int]:
+        if name == "MachineGuid":
+            return "a machine", 1
+        if name != "EnableControlledFolderAccess" or path not in values:
+            raise FileNotFoundError(errno.ENOENT, "no such value")
+        return values[path], 4
+    monkeypatch.setattr(Registry, "QueryValueEx", staticmethod(query))
+    for local, policy, on in ((0, None, False), (1, None, True), (2, None, False), (1, 0, False), (0, 1, True)):
+        values = {f"SOFTWARE\\{guard}": local, **({} if policy is None else {f"SOFTWARE\\Policies\\{guard}": policy})}
+        assert snapback.guards_folders() is on, values
+    desktop = os.path.join(system.home, "Desktop")
+    restore = ("restore", "latest", "--drive", system.drive, "--to")
+    for number, call, name, command in (
+            (3, "create", "SHA256SUMS", ("backup", documents_of(system), system.drive)),
+            (5, "create", "dog", (*restore, f"{desktop}\\back")), (3, "makedirs", "not made", (*restore, f"{desktop}\\not made"))):
+        windows.refusals = {(call, name): (number, 99)}
+        refused(on_fake(*command), 1, '; "Controlled folder access" of Windows is on', "Windows Security", "run the same command again")
+    values = {}
+    outcome = on_fake(*restore, f"{desktop}\\not made")
+    assert (outcome.code, "Controlled" in outcome.err) == (1, False), outcome
+
+
+@on_windows
+def test_a_mark_read_only_hinders_no_deletion_and_comes_back_with_the_file(system: System, strictly: Callable[[], StrictWindows]) -> None:
+    strictly()
+    os.chmod(add(system, "contract", "signed"), stat.S_IREAD)
+    assert on_fake("backup", "--init", documents_of(system), system.drive).code == 0
+    first = newest_copy(system)
+    assert os.lstat(os.path.join(first, "Documents", "contract")).st_mode & stat.S_IWUSR
+    for path in ("Documents\\letter.txt", "Documents\\contract", "Documents\\photos", "SHA256SUMS"):
+        os.chmod(os.path.join(first, path), 0o555)
+    with open(os.path.join(system.drive, "READ-ME-FIRST.txt"), "a", encoding="utf-8") as plan:
+        plan.write("of long ago")
+    os.chmod(os.path.join(system.drive, "READ-ME-FIRST.txt"), 0o444)
+    outcome = on_fake("backup", "--keep-last", "1", documents_of(system), system.drive)
+    assert (outcome.code, outcome.err, os.path.exists(first)) == (0, "", False), outcome
+    back = os.path.join(system.home, "back")
+    for merged in ("signed", "signed by somebody else"):
+        assert on_fake("restore", "latest", "--merge", "--drive", system.drive, "--to", back).code == 0
+        given_back = os.path.join(back, "Documents", "contract")
+        marked = [os.lstat(os.path.join(back, "Documents", name)).st_mode & stat.S_IWUSR for name in ("contract", "letter.txt")]
+        assert (read(given_back), marked) == (b"signed", [0, stat.S_IWUSR]), merged
+        os.chmod(given_back, 0o666)
+        os.unlink(given_back)
+        add(System(system.kind, back, "", {}), "contract", "signed by somebody else")
+        os.chmod(given_back, 0o444)
+
+
+@on_windows
+def test_a_file_that_can_have_no_more_names_is_copied_again(system: System, strictly: Callable[[], StrictWindows]) -> None:
+    windows = strictly()
+    windows.links_of_a_file = 2
+    for nth in range(3):
+        outcome = on_fake("backup", "--init", documents_of(system), system.drive)
+        assert (outcome.code, outcome.err) == (0, ""), outcome
+        assert os.lstat(os.path.join(newest_copy(system), "Documents", "letter.txt")).st_nlink == nth % 2 + 1
+
+
+@on_windows
+def test_no_junction_is_entered_and_a_disk_behind_one_is_named(
+        system: System, strictly: Callable[[], StrictWindows], monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = strictly()
+    places = {"My Music": "\\\\?\\C:\\Users\\Anna\\Music", "disk": "\\\\?\\Volume{12345678-0000-0000-0000-100000000000}\\", "odd": ""}
+
+    def read_link(path: str, **_: object) -> str:
+        place = places[os.path.basename(path)]
+        if not place:
+            raise ValueError("not a symbolic link")
+        return place
+    monkeypatch.setattr(windows, "readlink", read_link, raising=False)
+
+    def no_privilege(*_words: object, **_options: object) -> None:
+        raise OSError(errno.EINVAL, "a required privilege is not held by the client")
+    monkeypatch.setattr(windows, "symlink", no_privilege, raising=False)
+    for name in places:
+        windows.tags[name] = JUNCTION
+        add(system, f"{name}\\song", "la la la")
+    outcome = on_fake("backup", "--init", "--jobs", "1", documents_of(system), system.drive)
+    assert outcome.code == 3, outcome
+    assert "sockets" not in outcome.out
+    (disk, odd, _end) = outcome.err.splitlines()
+    assert disk.startswith("Documents/disk: another disk is shown there, which was not copied")
+    assert odd == "Documents/odd: a kind of link that is not known"
+    copy = newest_copy(system)
+    assert [name for name in files_in(copy) if "song" in name] == []
+    (line,) = [line for line in read(os.path.join(copy, "SHA256SUMS")).decode().splitlines() if "Music" in line]
+    assert (" link=C:\\134Users\\134Anna\\134Music " in line, line.endswith(" path=Documents/My\\040Music")) == (True, True), line
+    stray = os.path.join(copy, "Documents", "photos", "My Music")
+    os.makedirs(os.path.join(stray, "inside"))
+
+    def unlink(path: str, **_: object) -> None:  # which on Windows removes a junction, too
+        os.rename(path, "E:\\gone") if path == stray else os.unlink(path)
+    monkeypatch.setattr(windows, "unlink", unlink, raising=False)
+    folder = snapback.Folder.top(os.path.dirname(copy))
+    snapback.remove_tree(folder, os.path.basename(copy))
+    assert names("E:\\gone") == ["inside"]

@@ -7,10 +7,11 @@ import shlex
 import shutil
 import subprocess
 from pathlib import Path
-from typing import List
+from typing import Callable, List
 
 import pytest
 
+from conftest import Mount
 from trees import ask, dates
 
 pytestmark = pytest.mark.needs("linux")
@@ -96,6 +97,31 @@ def test_what_is_missing_or_damaged_is_said(shell: str, date: Path, source: Path
     assert done.returncode == 4, done
     assert ("DAMAGED: my source/c\\d" in said.replace("\\\\", "\\"), "MISSING: my source/-n" in said) == (True, True), said
     assert (tmp_path / "back" / source.name / "plain").exists()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_list_that_lacks_files_is_not_called_good_and_the_second_one_serves(shell: str, date: Path, drive: Path, tmp_path: Path) -> None:
+    lines = (date / "SHA256SUMS").read_bytes().splitlines(True)
+    for nth, hurt in enumerate((lines[:-3], lines[:-1], [*lines[:-3], lines[-1]])):
+        (date / "SHA256SUMS").write_bytes(b"".join(hurt))
+        done = give_back(shell, date, tmp_path / f"back {nth}", drive)
+        assert (done.returncode, done.stdout, b"the list" in done.stderr) == (4, b"", True), done
+    command = next(line.strip() for line in done.stderr.decode().splitlines() if "gzip -dc" in line)
+    assert subprocess.run([*shell.split(), "-c", command], cwd=drive).returncode == 0
+    assert (date / "SHA256SUMS").read_bytes() == b"".join(lines)
+    assert give_back(shell, date, tmp_path / "good", drive).returncode == 0
+
+
+@pytest.mark.needs("exfat")
+def test_no_file_is_written_over_another_where_the_target_takes_their_names_for_one(
+        source: Path, drive: Path, mounted: Callable[..., Mount]) -> None:
+    for name in ("Twin", "twin", "TWIN"):
+        (source / name).write_text(name)
+    assert ask("backup", "--init", "--set", "box", source, drive).code == 0
+    target = mounted("exfat").path / "back"
+    done = give_back("sh", drive / "box" / dates(drive / "box")[-1], target, drive)
+    assert (done.returncode, done.stderr.count(b"takes its name for another one")) == (4, 2), done
+    assert (target / source.name / "TWIN").read_text() == "TWIN"
 
 
 @pytest.mark.parametrize("shell", SHELLS)

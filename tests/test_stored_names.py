@@ -240,8 +240,8 @@ def test_files_that_are_too_large_are_named_before_anything_is_copied(fat: Box, 
         raise snapback.UsageError("not a byte was copied")
     monkeypatch.setattr(snapback, "try_drive", stops)
     outcome = fat.back_up(0)
-    assert outcome.err == ("snapback: 1 file will be left out, as one can have 4 GiB at most on this drive, which is formatted with FAT32: "
-                           "source/film\nsnapback: not a byte was copied\n")
+    assert outcome.err == ("snapback: 1 file will be left out, as this is a FAT32 drive, which holds 4 GiB at most in one: source/film\n"
+                           "snapback: not a byte was copied\n")
     assert fat.back_up(0, "-q").err == "snapback: not a byte was copied\n"
 
 
@@ -250,7 +250,7 @@ def test_all_but_what_is_too_large_is_copied_and_the_cure_is_said(fat: Box) -> N
         outcome = fat.back_up(day, "--no-rotate", "--json")
         notes = json.loads(outcome.out)["notes"]
         assert (outcome.code, [note["path"] for note in notes]) == (3, ["source/film"])
-        assert "format the drive as exFAT, which erases it, or take another one" in notes[0]["why"]
+        assert "exFAT holds it, but formatting erases the drive" in notes[0]["why"]
         should = {path: entry for path, entry in twin(fat.source).items() if path != b"film"}
         assert differences(fat.restored(date(day), code=3), should, ["mtime"]) == []
     looked = fat.back_up(2, "-n")
@@ -262,6 +262,15 @@ def test_all_but_what_is_too_large_is_copied_and_the_cure_is_said(fat: Box) -> N
     assert (outcome.code, f"the copy of {date(3)} is kept" in outcome.err) == (3, True), outcome
     assert fat.a_set.joinpath(date(3), "source", "film").read_bytes() == b"short now"
     assert ask("verify", "--drive", fat.drive).code == 0
+
+
+def test_a_drive_that_goes_away_while_it_is_tried_is_not_taken_for_one_without_hard_links(box: Box) -> None:
+    def refuse(call: Call) -> None:
+        if call.name == "link" and ".trial" in call.path:
+            raise OSError(errno.ENOENT, "gone")
+    with watched(refuse):
+        outcome = box.back_up(0)
+    assert (outcome.code, "every earlier dated copy" in outcome.err, [*box.states().values()]) == (1, True, ["interrupted"]), outcome
 
 
 def test_what_a_drive_refuses_as_too_large_in_the_middle_is_left_out_without_a_trace(box: Box) -> None:

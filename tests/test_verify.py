@@ -450,7 +450,7 @@ def test_no_more_is_read_in_one_go_than_fits_a_parcel_but_for_a_single_file(
     workers = Noting(1, new_pulse(lambda _files, _size: None, 1), lambda _piece: [])
     (tmp_path / "file").write_bytes(b"")
     suspects = [(Suspect(str(nth), f"src/{nth}", "0" * 64, nth, size), (tmp_path / "file").stat()) for nth, size in enumerate(sizes)]
-    Rereading(workers).read("2026-11-22_231507", Folder.top(str(tmp_path)), suspects)
+    Rereading(workers).read("2026-11-22_231507", (Folder.top(str(tmp_path)), ""), suspects)
     assert [name for names in given for name in names] == [suspect.name for suspect, _ in suspects]
     assert [len(names) for names in given] == batches
     assert sum(costs) == sum(sizes)

@@ -13,17 +13,20 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
+import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
 
 import pytest
 
 import snapback
 from conftest import SNAPBACK, WINE_PYTHON, WINE_WORLD, Result
-from trees import ask, dates, stock_check, text_of
+from trees import ask, dates, remove_tree, stock_check, text_of
 
 YEAR_2023 = 1_700_000_000
 LETTER, PHOTO = "Мои письма/первое письмо.txt", "Фото 2023/photo.jpg"
+PHOTO_SHOWN = PHOTO.encode("cp1252", "backslashreplace").decode("cp1252")  # where output is redirected
 
 
 def z(path: object) -> str:
@@ -260,14 +263,183 @@ def test_a_file_that_another_program_has_open_is_noted_and_its_last_good_copy_ke
     hold(OPENED, source / "mail box")
     outcome = windows("backup", z(source), z(drive))
     assert outcome.code == 3, outcome
-    assert outcome.err.count("another program has it open") == 2
+    in_use, _end = outcome.err.splitlines()
+    assert in_use == (f"2 files are open in another program and were not copied: {source.name}/mail box, {source.name}/{PHOTO_SHOWN}; "
+                      "an earlier copy is kept of 1; close it, and run the same command again")
     copy = set_of(drive) / dates(set_of(drive))[-1] / source.name
     assert (copy / PHOTO).read_bytes() == good
     assert not (copy / "mail box").exists()
     assert windows("verify", "--drive", z(drive)).code == 0
 
 
+# What a Windows Python does with snapback's own functions; sys.argv[1] is where that lies.
+WITH_SNAPBACK = "import os, sys, stat, threading, winreg, _winapi\nsys.path.insert(0, sys.argv[1])\nimport snapback\n"
+HELD_FOR_A_MOMENT = WITH_SNAPBACK + """
+folder = snapback.Folder.top(sys.argv[2])
+for name, call in (("a", lambda: folder.rename("a", folder, "b")), ("b", lambda: folder.unlink("b")),
+                   ("c", lambda: snapback.move_to_free(folder, "c", folder, "d"))):
+    if name != "b":
+        os.close(folder.create_file(name))
+    handle = _winapi.CreateFile(folder.at(name), 0xC0000000, 0, 0, 3, 0, 0)
+    threading.Timer(0.3, _winapi.CloseHandle, [handle]).start()
+    call()
+    print(name, *folder.names())
+"""
+MARK_ALL_READ_ONLY = WITH_SNAPBACK + r"""
+for top, _folders, files in os.walk("\\\\?\\" + os.path.abspath(sys.argv[2])):
+    for name in files:
+        os.chmod(os.path.join(top, name), stat.S_IREAD)
+"""
+GUARD_ON_AND_OFF = WITH_SNAPBACK + r"""
+place = r"SOFTWARE\Microsoft\Windows Defender\Windows Defender Exploit Guard\Controlled Folder Access"
+for value in (1, 2):
+    with winreg.CreateKeyEx(winreg.HKEY_LOCAL_MACHINE, place, 0, winreg.KEY_WRITE | winreg.KEY_WOW64_64KEY) as key:
+        winreg.SetValueEx(key, "EnableControlledFolderAccess", 0, winreg.REG_DWORD, value)
+    print(snapback.guards_folders())
+winreg.DeleteKeyEx(winreg.HKEY_LOCAL_MACHINE, place, winreg.KEY_WOW64_64KEY, 0)
+print(snapback.guards_folders())
+"""
+
+
+def printed_by(script: str, *words: object) -> List[str]:
+    """Run a script in a Windows Python, and give the lines that it prints."""
+    out, err = start("-c", script, z(SNAPBACK.parent), *words).communicate("", timeout=120)
+    assert err == ""
+    return str(out).splitlines()
+
+
+@pytest.mark.needs("wine")
+def test_what_a_virus_scanner_holds_for_a_moment_is_moved_and_removed_when_it_lets_go(tmp_path: Path) -> None:
+    assert printed_by(HELD_FOR_A_MOMENT, z(tmp_path)) == ["a b", "b", "c d"]
+
+
+# --- The whole cycle on drive letters, under Wine ------
+
+
+class Letter(NamedTuple):
+    """A place on a drive letter, as Windows and as this machine call it, and how dated copies share files there."""
+
+    said: str
+    path: Path
+    layout: str
+
+
+def wine_prefix() -> Path:
+    return Path(WINE_WORLD.get("WINEPREFIX") or Path(WINE_WORLD["HOME"]) / ".wine")
+
+
+@pytest.fixture(params=["C: with hard links", "exFAT"])
+def letter(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Letter]:
+    """An empty drive: a folder of C:, which is like NTFS in that, or a stick of its own letter."""
+    if request.param.startswith("C:"):
+        made = Path(tempfile.mkdtemp(prefix="snapback", dir=wine_prefix() / "drive_c"))
+        yield Letter(f"C:\\{made.name}", made, "complete")
+        remove_tree(made)
+        return
+    stick = request.getfixturevalue("mounted")("exfat").path
+    free = next(link for link in (wine_prefix() / "dosdevices" / f"{one}:" for one in "efghijklmnop") if not os.path.lexists(link))
+    time.sleep(5)  # until a Wine that was used has ended: it knows letters from its start
+    free.symlink_to(stick)
+    yield Letter(free.name.upper(), stick, "changes")
+    free.unlink()
+
+
+def run_without_trouble(*words: object) -> str:
+    outcome = windows(*words)
+    assert (outcome.code, outcome.err) == (0, ""), outcome
+    return outcome.out
+
+
+@pytest.mark.needs("wine", "root", "mount")
+def test_the_whole_cycle_on_a_drive_letter(
+        source: Path, letter: Letter, tmp_path: Path, hold: Callable[[str, Path], Callable[[], int]]) -> None:
+    deep = source.joinpath(*(f"{number} {'x' * 60}" for number in range(6)))
+    deep.mkdir(parents=True)
+    (deep / "deep letter.txt").write_bytes(b"from far below")
+    assert len(str(deep)) > 360
+    to_letter = ("backup", z(source), letter.said)
+    run_without_trouble("init", letter.said, "--label", "синий")
+    assert "6 new, 0 changed, 0 unchanged" in run_without_trouble(*to_letter)
+    assert "0 new, 0 changed, 6 unchanged; 0 B copied" in run_without_trouble(*to_letter)
+
+    (source / LETTER).write_bytes(b"changed")
+    found = snapback.parse_marker((letter.path / snapback.MARKER).read_text(encoding="utf-8"))
+    assert found
+    settings = tmp_path / "snapback.ini"
+    settings.write_text(f"[backup]\nsources =\n    {z(source)}\nkeep-last = 2\n[drive {found.id}]\n", encoding="utf-8")
+    assert "Deleted 1 old dated copy" in run_without_trouble("backup", "--config", z(settings))  # it finds the letter by itself
+    copies = [path.parent for path in sorted(letter.path.glob("*/2*/SHA256SUMS"))]
+    assert [stock_check(copy) for copy in copies] == [[], []]
+    assert f'"layout": "{letter.layout}"' in (copies[-1] / "SHA256SUMS").read_text("utf-8").partition("\n")[0]
+    assert json.loads(run_without_trouble("verify", "--json", "--drive", letter.said))["exit_code"] == 0
+    assert copies[-1].name in run_without_trouble("list", "--drive", letter.said)
+    assert run_without_trouble("status", "--config", z(settings)).startswith("Safe")
+
+    end = hold(OPENED, source / PHOTO)
+    (source / PHOTO).touch()
+    outcome = windows(*to_letter)
+    assert outcome.code == 3, outcome
+    assert outcome.err.startswith(
+        f"1 file is open in another program and was not copied: {source.name}/{PHOTO_SHOWN}; an earlier copy is kept; close it")
+    end()
+    interrupt_in_the_middle(source, letter)
+    run_without_trouble(*to_letter)
+    assert list(letter.path.glob("*/*.incomplete")) == []
+
+    run_without_trouble("restore", "latest", "--drive", letter.said, "--to", z(tmp_path / "back"))
+    assert contents(tmp_path / "back" / source.name) == contents(source)
+    assert (tmp_path / "back" / source.name / "locked for writing").stat().st_mode & 0o222 == 0
+    newest = set_of(letter.path) / dates(set_of(letter.path))[-1]
+    assert printed_by(MARK_ALL_READ_ONLY, f"{letter.said}\\{newest.parent.name}") == []
+    for lock in letter.path.glob("*/lock"):
+        lock.chmod(0o644)
+    run_without_trouble("rotate", "--keep-last", "1", "--drive", letter.said)
+    assert [path.parent for path in letter.path.glob("*/2*/SHA256SUMS")] == [newest]
+    run_without_trouble("verify", "--drive", letter.said)
+
+
+@pytest.mark.needs("wine", "root", "mount")
+def test_names_that_differ_by_case_never_take_each_others_place(source: Path, letter: Letter) -> None:
+    (source / "Letter").write_bytes(b"upper")
+    (source / "letter").write_bytes(b"lower case")
+    run_without_trouble("init", letter.said)
+    for _ in range(2):
+        assert windows("backup", z(source), letter.said).code in (0, 3)  # the second name has a place of its own, or is named
+    copy = set_of(letter.path) / dates(set_of(letter.path))[-1]
+    assert stock_check(copy) == []
+    assert (set_of(letter.path) / dates(set_of(letter.path))[0] / source.name / "Letter").read_bytes() == b"upper"
+
+
+def interrupt_in_the_middle(source: Path, letter: Letter) -> None:
+    """Kill a run when it has begun to store something large."""
+    (source / "film").write_bytes(text_of("film", 8_000_000))
+    running = start("-I", z(SNAPBACK), "backup", z(source), letter.said)
+    deadline = time.monotonic() + 60
+    while not list(letter.path.glob("*/*.incomplete/*/film")) and running.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    running.kill()
+    with running:
+        pass
+    assert len(list(letter.path.glob("*/*.incomplete"))) == 1
+
+
 # --- What people and drives say, under Wine ------
+
+
+@pytest.mark.needs("wine")
+def test_every_code_page_gets_what_it_can_show(source: Path, drive: Path) -> None:
+    back_up(source, drive)
+    for code_page in ("cp437", "cp850", "cp866", "cp932", "cp1252", "ascii", "utf-8"):
+        done = subprocess.run([*WINE_PYTHON, z(SNAPBACK), "restore", "latest", "nothing ☃", "--drive", z(drive), "--to", z(drive / "back")],
+                              input=b"", capture_output=True, env={**WINE_WORLD, "PYTHONIOENCODING": code_page})
+        said = done.stderr.decode(code_page)
+        assert (done.returncode, "Traceback" in said, "nothing" in said) == (2, False, True), (code_page, said)
+        assert ("☃" in said, "\\u2603" in said) == ((True, False) if code_page == "utf-8" else (False, True)), (code_page, said)
+
+
+@pytest.mark.needs("wine")
+def test_the_guard_against_ransomware_is_read_from_the_registry() -> None:
+    assert printed_by(GUARD_ON_AND_OFF) == ["True", "False", "False"]
 
 
 @pytest.mark.needs("wine")
