@@ -10645,14 +10645,14 @@ SERVICE, TIMER, AGENT, TASK = "snapback.service", "snapback.timer", "snapback.pl
 NO_ENTRY = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # what one scheduler or the other cannot hold
 
 
-def check_words(words: Iterable[str]) -> None:
-    r"""Refuse words that some scheduler cannot hold. Raises UsageError.
+def check_words(words: Iterable[str], where: str = "a schedule") -> None:
+    r"""Refuse words that some scheduler, or a desktop, cannot hold. Raises UsageError.
 
     >>> check_words(["backup", "/home/anna/My Documents"])
     """
     for word in words:
         if NO_ENTRY.search(word):
-            raise UsageError(f"a schedule cannot hold {quoted(word)}: there is a line break in it, or something else that is no text; "
+            raise UsageError(f"{where} cannot hold {quoted(word)}: there is a line break in it, or something else that is no text; "
                              "give it another name")
 
 
@@ -11392,15 +11392,13 @@ def exec_word(word: str) -> str:
     >>> print(exec_word("/home/anna/100% $mine"))
     "/home/anna/100%% \\$mine"
     """
-    return '"' + re.sub(r'(["`$\\])', r"\\\1", word).replace("\\", "\\\\").replace("%", "%%") + '"'
+    quoted_word = re.sub(r'["`$\\]', r"\\\g<0>", word)
+    return '"' + re.sub(r"[\\%]", r"\g<0>\g<0>", quoted_word) + '"'
 
 
 def desktop_entry(words: Sequence[str]) -> str:
     """Write an entry for the menu of applications, which opens a terminal with a program in it. Raises UsageError."""
-    for word in words:
-        if NO_ENTRY.search(word):
-            raise UsageError(f"a desktop entry cannot hold {quoted(word)}: there is a line break in it, or something else that is no text; "
-                             "give it another name")
+    check_words(words, "a desktop entry")
     return f"""{DESKTOP_MARK}
 [Desktop Entry]
 Type=Application

@@ -1231,7 +1231,7 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "section 12: a scheduler's file of somebody else is left alone",
-        "        if OWN not in text:",
+        "        if mark not in text:",
         "        if False:",
         "test_outside.py::test_units_of_somebody_else_are_left_alone",
     ),
@@ -2169,6 +2169,18 @@ ROWS: Sequence[Row] = (
         "test_launchers.py::test_ctrl_c_ends_the_program_and_not_its_window",
     ),
     Row(
+        "launchers: a desktop starts the program with its words as they are",
+        r"""re.sub(r"[\\%]", r"\g<0>\g<0>",""",
+        r"""re.sub(r"[\\]", r"\g<0>\g<0>",""",
+        "test_launchers.py::test_a_desktop_starts_the_program_in_a_terminal",
+    ),
+    Row(
+        "launchers: a desktop entry of somebody else is left alone",
+        "{DESKTOP_ENTRY: desktop_entry(words)}, DESKTOP_MARK)",
+        "{DESKTOP_ENTRY: desktop_entry(words)}, '')",
+        "test_launchers.py::test_an_entry_of_somebody_elses_is_left_alone",
+    ),
+    Row(
         "what was only touched is not stored, so nothing is given up for what another file had",
         'only_touched = at.startswith("../")',
         'only_touched = at.startswith("?")',
@@ -2485,18 +2497,6 @@ ROWS: Sequence[Row] = (
         "            while self.parcels > self.most_waiting and not self.stepping:\n",
         "            while self.parcels > self.most_waiting:\n",
         "test_poor_drives.py::test_results_are_taken_in_order_also_when_they_bring_new_work",
-    ),
-    Row(
-        "launchers: a desktop starts the program with its words as they are",
-        ".replace(\"\\\\\", \"\\\\\\\\\").replace(\"%\", \"%%\") + '\"'",
-        ".replace(\"%\", \"%%\") + '\"'",
-        "test_launchers.py::test_a_desktop_starts_the_program_in_a_terminal",
-    ),
-    Row(
-        "launchers: a desktop entry of somebody else is left alone",
-        "        if mark not in text:\n",
-        "        if mark not in text and mark == OWN:\n",
-        "test_launchers.py::test_an_entry_of_somebody_elses_is_left_alone",
     ),
 )
 
