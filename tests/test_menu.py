@@ -84,8 +84,8 @@ def anna(home: Path, tmp_path: Path, programs: Programs) -> Person:
 SET_UP: Tuple[Tuple[str, str], ...] = (
     ("3 set up copies on this computer", "3"),
     ("2 {home}/Pictures Numbers or paths, with a comma between them [all of these]", ""),
-    ("A number or a path (Enter: look again)", "{stick}"),
-    ("How often? 12h: twice a day, 1d: daily, 1w: weekly [1d]", ""),
+    ("A number or a path", "{stick}"),
+    ("How often? 1 every day 2 twice a day 3 every week " + CHOOSE + " [1]", ""),
     ("1 the last 3, and one for each of 7 days, 5 weeks, 12 months and 10 years 2 all copies of the last year " + CHOOSE + " [1]", ""),
     ("Shall this computer make the copies by itself? (yes or no) [yes]", "yes"),
     ("Shall it? (yes or no) [yes]", ""),
@@ -121,7 +121,7 @@ def test_the_first_hour_with_a_stick(anna: Person, programs: Programs) -> None:
     first, second = dates(a_set)
     target = anna.home / "Letters of old"
     shown = anna.runs(
-        ("3 get something back", "3"), ("From which date? 1", "2"), (f"What do you want back from {first}? 1 search for a name", "1"),
+        ("3 get something back", "3"), ("From which date? 1", "2"), ("(just now)? 1 search for a name", "1"),
         ("What is in its name? (a part is enough)", "OTTO"), ("1 Documents/Letters/to Otto.txt 2 none of these", "1"),
         ("nothing on this computer is overwritten. Into which new folder?", str(target)), (ON, ""), QUIT)
     assert (target / "Documents" / "Letters" / "to Otto.txt").read_text() == "dear Otto"
@@ -210,7 +210,8 @@ def test_whoever_leaves_is_let_go_politely_and_nothing_was_changed(anna: Person,
 
 @pytest.mark.parametrize(("size", "term"), [((24, 80), "dumb"), ((10, 40), "xterm")])
 def test_a_poor_or_a_small_terminal_is_enough(anna: Person, size: Tuple[int, int], term: str) -> None:
-    shown = anna.runs(("4 quit", "nonsense"), ("There is no 'nonsense' here. " + CHOOSE, "q"), size=size, TERM=term)
+    shown = anna.runs(("4 quit", "nonsense"), ("There is no 'nonsense' here. Please type a number from 1 to 4, or q to leave. " + CHOOSE, ""),
+                      ("Please type a number from 1 to 4, or q to leave. " + CHOOSE, "q"), size=size, TERM=term)
     assert max(map(len, shown.split("\n"))) <= size[1]
     assert "\x1b" not in shown
 
