@@ -2967,32 +2967,6 @@ def user_path(path: str) -> str:
     return os.path.expanduser(path)
 
 
-def typed_paths(text: str, base: str, several: bool = True) -> List[str]:
-    """Read the paths that a person types, with commas between them, or drags into a terminal, where they come quoted or escaped.
-
-    What is no whole path is meant from the folder `base`. Quotes and commas that belong to a name do no harm.
-    """
-    import shlex  # here, because few commands need it
-
-    def unquoted(part: str) -> List[str]:
-        lexer = shlex.shlex(part, posix=True, punctuation_chars=False)
-        lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", "" if WINDOWS else "\\"
-        with contextlib.suppress(ValueError):  # an apostrophe in a name is no quote
-            return list(lexer)
-        return [part]
-
-    def read(part: str) -> List[str]:
-        words = unquoted(part)
-        if is_taken(os.path.join(base, user_path(part))):
-            words = [part]
-        elif len(words) > 1 and not (several and all(os.path.isabs(word) and is_taken(word) for word in words)):
-            words = [part]  # blanks of one name
-        return [os.path.normpath(os.path.join(base, user_path(word))) for word in words]
-
-    parts = re.findall(r"""\s*('[^']*'|"[^"]*"|[^,]+?)\s*(?:,|$)""", text) if several else [text.strip()]
-    return [path for part in parts if part for path in read(part)]
-
-
 def as_names(text: str) -> str:
     """Give a text with its names as this Python reads names from the disk, which in some locales are no Unicode for it."""
     return text if WINDOWS else os.fsdecode(text.encode("utf-8", "surrogateescape"))
@@ -4722,6 +4696,32 @@ def is_real_folder(path: str) -> bool:
 def leads_nowhere(path: str) -> bool:
     """Tell whether a path is a link to something that is not there."""
     return os.path.islink(user_path(path)) and not os.path.exists(user_path(path))
+
+
+def typed_paths(text: str, base: str, several: bool = True) -> List[str]:
+    """Read the paths that a person types, with commas between them, or drags into a terminal, where they come quoted or escaped.
+
+    What is no whole path is meant from the folder `base`. Quotes and commas that belong to a name do no harm.
+    """
+    import shlex  # here, because few commands need it
+
+    def unquoted(part: str) -> List[str]:
+        lexer = shlex.shlex(part, posix=True, punctuation_chars=False)
+        lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", "" if WINDOWS else "\\"
+        with contextlib.suppress(ValueError):  # an apostrophe in a name is no quote
+            return list(lexer)
+        return [part]
+
+    def read(part: str) -> List[str]:
+        words = unquoted(part)
+        if is_taken(os.path.join(base, user_path(part))):
+            words = [part]
+        elif len(words) > 1 and not (several and all(os.path.isabs(word) and is_taken(word) for word in words)):
+            words = [part]  # blanks of one name
+        return [os.path.normpath(os.path.join(base, user_path(word))) for word in words]
+
+    parts = re.findall(r"""\s*('[^']*'|"[^"]*"|[^,]+?)\s*(?:,|$)""", text) if several else [text.strip()]
+    return [path for part in parts if part for path in read(part)]
 
 
 def make_folders(path: str) -> None:
@@ -12735,6 +12735,11 @@ def add_setup(parser: Parser) -> None:
     add_config(parser)
 
 
+def has_applications_folder(place: str) -> bool:
+    """Tell whether the program can stand among a person's applications: on Linux, unless it lies on the drive."""
+    return not (WINDOWS or MACOS or is_inside(script_path(), place))
+
+
 class Chosen(NamedTuple):
     """What a person wants: what is copied, as written in the settings, to which drive, how often, and so on."""
 
@@ -12762,7 +12767,7 @@ class Setup:
         """Learn all that is to be known, and whether it is to be done; `path` is that of the settings. Raises Left, SnapbackError."""
         words = self.sources()
         place = self.drive(read_sources(words))
-        chosen = Chosen(words, place, self.offline(place), self.every(self.known(place)), self.rotation(), self.schedule())
+        chosen = Chosen(words, place, self.offline(place), self.every(self.known(place)), self.rotation(), self.schedule(place))
         if self.asks:
             self.talk.tell("", "THIS WILL BE DONE", *(f"  {line}" for line in self.plan(chosen, path)))
             if not self.talk.agrees("Shall it?", True):
@@ -12809,7 +12814,7 @@ class Setup:
     def _meant(self, said: str, usual: Sequence[str]) -> List[str]:
         """Give the paths that somebody types, or means by numbers. Raises UsageError for a number that is none of these."""
         if not re.fullmatch(r"[\d\s,]+", said, re.ASCII):
-            home, parts = os.path.expanduser("~"), [part.strip() for part in said.split(",")]
+            home, parts = user_path("~"), [part.strip() for part in said.split(",")]
             numbers = [part for part in parts if part.isdigit() and 0 < int(part) <= len(usual)]
             rest = ", ".join(part for part in parts if part not in numbers)
             return list(dict.fromkeys([*(usual[int(one) - 1] for one in numbers), *typed_paths(rest, home)]))
@@ -12828,7 +12833,8 @@ class Setup:
         """Give the sources that are meant. Raises SnapbackError where one is not there."""
         sources = read_sources(words)
         if not sources:
-            raise UsageError("say at least one folder to copy: snapback.py setup ~/Documents --drive /media/usb")
+            raise UsageError("say at least one folder to copy" + (
+                "" if self.asks else ": snapback.py setup ~/Documents --drive /media/usb"))
         check_sources(sources)
         return sources
 
@@ -12856,7 +12862,7 @@ class Setup:
                         raise UsageError(f"there is no number {said} in the list")
                     said = places[int(said) - 1][0]
                 if said:
-                    place = whole_path(typed_paths(said, os.path.expanduser("~"), several=False)[0])
+                    place = whole_path(typed_paths(said, user_path("~"), several=False)[0])
                     check_place(place, paths, self.args.offline, None)
                     return place
             except SnapbackError as err:
@@ -12887,8 +12893,17 @@ class Setup:
         chosen = self.talk.choose("How long are copies kept?", options)
         return {"usual": Rotation(), "year": A_YEAR}.get(chosen, self.before.rotation)
 
-    def schedule(self) -> bool:
-        """Learn whether the computer is to make copies by itself. Raises Left."""
+    def schedule(self, place: str) -> bool:
+        """Learn whether the computer is to make copies by itself. Raises Left, and UsageError where what it would start goes away."""
+        try:
+            refuse_schedule_on_drive(scheduled_words((), "", self.args.config)[:3:2], place)
+        except UsageError:
+            if self.args.install:
+                raise
+            if self.asks:
+                self.talk.tell("", "This computer cannot make the copies by itself, as snapback was started from a drive that will be "
+                               f"away. You can do that later: copy {TOOL} to this computer, start it there, and choose: settings.")
+            return False
         return self.args.install or (self.asks and self.talk.agrees("Shall this computer make the copies by itself?", True))
 
     def first_copy(self) -> bool:
@@ -12898,26 +12913,24 @@ class Setup:
         return False
 
 
-def has_applications_folder(place: str) -> bool:
-    """Tell whether the program can stand among a person's applications: on Linux, unless it lies on the drive."""
-    return not (WINDOWS or MACOS or is_inside(script_path(), place))
-
-
-def get_started(args: argparse.Namespace, chosen: Chosen, asked: bool) -> List[str]:
-    """Let the computer start snapback: by itself, if so chosen, and for the person, on a Linux desktop. Raises SnapbackError, OSError."""
-    lines = []
+def get_started(args: argparse.Namespace, chosen: Chosen, asked: bool) -> Tuple[List[str], List[str]]:
+    """Let the computer start snapback: by itself, if so chosen, and for the person, on a Linux desktop; say what was done, what failed."""
+    lines, problems = [], []
     if chosen.by_itself:
         scheduler, words = SCHEDULERS[scheduler_here()], scheduled_words((), "", args.config)
-        refuse_schedule_on_drive([words[0], words[2]], "")
-        scheduler.install(words)
-        lines.append("This computer looks every hour whether a copy is due" + ("." if asked else f". {scheduler.know}"))
+        try:
+            scheduler.install(words)
+            lines.append("This computer looks every hour whether a copy is due" + ("." if asked else f". {scheduler.know}"))
+        except (SnapbackError, OSError) as err:
+            why = str(err) if isinstance(err, SnapbackError) else reason(err)
+            problems.append(f"This computer will not make copies by itself ({why}); all else is set up: start snapback for a copy")
     if has_applications_folder(chosen.place):
         try:
             entry = install_desktop_entry([sys.executable or "python3", "-I", script_path()])
             lines.append(f"snapback is among your applications now ({entry}).")
         except (SnapbackError, OSError) as err:
             lines.append(f"snapback could not be put among your applications ({reason(err)}).")
-    return lines
+    return lines, problems
 
 
 def first_copy(args: argparse.Namespace, scene: Scene) -> Answer:
@@ -12947,13 +12960,16 @@ def run_setup(args: argparse.Namespace, scene: Scene) -> Answer:
     others = tuple(one for one in before.drives if one.id != drive.id)
     settings = before._replace(sources=chosen.words, rotation=chosen.rotation, drives=(*others, drive))
     aside = write_settings(path, settings_text(settings, OWN_SETTINGS))
+    started, problems = get_started(args, chosen, setup.asks)
     lines = [f"The drive {show(marker.label)} is ready.", f"The settings are in {show(path)}" + (
-        f"; the earlier ones are beside them, in {aside}" if aside else ""), *get_started(args, chosen, setup.asks)]
-    facts = {"changed": True, "settings": path, "drive": drive.id, "path": chosen.place, "scheduled": chosen.by_itself}
+        f"; the earlier ones are beside them, in {aside}" if aside else ""), *started]
+    facts = {"changed": True, "settings": path, "drive": drive.id, "path": chosen.place, "scheduled": chosen.by_itself and not problems}
     if not setup.first_copy():
-        return Answer(Exit.DONE, [*lines, "Nothing is copied yet; next, back up now: snapback.py backup"], (), facts)
+        lines.append("Nothing is copied yet; next, back up now: snapback.py backup")
+        return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, facts)
     copied = first_copy(args, scene)
-    return copied._replace(lines=[*lines, *copied.lines], facts={**facts, **copied.facts})
+    return Answer(Exit.ATTENTION if problems and copied.code is Exit.DONE else copied.code, [*lines, *copied.lines],
+                  [*problems, *copied.problems], {**facts, **copied.facts})
 
 
 class Command(NamedTuple):
