@@ -11539,7 +11539,7 @@ class Talk:
             said = self.ask("Which? A number, please", str(default) if default else "").casefold()
             if said.isdigit() and 1 <= int(said) <= len(options):
                 return options[int(said) - 1][0]
-            texts = [(option[0], text.casefold()) for option in options for text in option]
+            texts = [(option[0], text.casefold()) for option in options for text in option[said.isdigit():]]  # the word may be a number
             for fitting_words in ({word for word, text in texts if said and text.startswith(said)},
                                   {word for word, text in texts if said in re.findall(r"\w+", text)}):
                 if len(fitting_words) == 1:
@@ -13148,6 +13148,24 @@ class Progress:
             self.stream.flush()
 
 
+# What commands are called in the menu, where nobody types them.
+IN_THE_MENU = {"backup": "back up now", "verify": "check that the copies are readable", "accept": "back up now", "doctor": "settings"}
+
+
+def said_in_menu(line: str) -> str:
+    """Say a line of a report to somebody who chooses and types no command.
+
+    >>> said_in_menu("BLUE: its newest copy is 9 days old: run: snapback.py backup")
+    "BLUE: its newest copy is 9 days old: choose 'back up now'"
+    >>> said_in_menu("last check   never: run snapback.py verify --drive '/media/my stick'")
+    "last check   never: choose 'check that the copies are readable'"
+    """
+    line = re.sub(r"; to delete [^;]*, first look and then run it without -n: .*| \(--exclude\)", "", line)
+    line = re.sub(r"(?:run:? )?snapback\.py (backup|verify|accept|doctor)\b(?: --(?:drive|set) (?:'[^']*'|\S+))*",
+                  lambda found: f"choose {quoted(IN_THE_MENU[found[1]])}", line)
+    return re.sub(r"run the same command(?: again)?", "choose the same again", line)
+
+
 class Done(NamedTuple):
     """How a command ended: its exit code, and what it has for machines."""
 
@@ -13172,12 +13190,14 @@ class Stage:
 
     def _report(self, stream: Optional[TextIO], lines: Sequence[str]) -> None:
         if self.reader:
-            self.reader.tell(*lines)
+            self.reader.tell(*map(said_in_menu, lines))
         else:
             say(stream, lines)
 
     def perform(self, words: Sequence[str]) -> Done:
         """Carry out one command and say what came of it. Raises Finished."""
+        if self.reader:
+            self.ending.asked = 0  # who wanted to end the command before means no other
         scene = Scene(datetime.now(timezone.utc).astimezone(), time.monotonic, self.progress.expect, self.progress.shown, self._foretell,
                       Talk(sys.stdin, sys.stdout))
         facts: Mapping[str, Any] = {}
@@ -13393,14 +13413,19 @@ class Menu:
 
     def _browse(self, set_folder: Folder, date: str) -> List[str]:
         """Walk through the folders of a date, down and up, until something is chosen."""
-        here = ""
+        here, begin = "", 0
         while True:
             folders, files = self._inside(set_folder, date, here)
             shown = [(f"folder {show(name)}", f"{here}/{name}".lstrip("/")) for name in folders] + [
                 (show(name), f"{here}/{name}".lstrip("/")) for name in files]
-            options = [("this", f"all of {show(here) or 'this date'}"), *([("up", "back to the folder above")] if here else [])]
+            end = begin + self.HITS
+            options = [*([("more", f"more: {end + 1:,} and on, of {len(shown):,}")] if end < len(shown) else []),
+                       ("this", f"all of {show(here) or 'this date'}"), *([("up", "back to the folder above")] if here else [])]
             chosen = self.talk.choose(f"In {show(here) or 'this date'} there are:", [
-                *((str(nth), text) for nth, (text, _) in enumerate(shown, 1)), *options], 0)
+                *((str(nth), text) for nth, (text, _) in enumerate(shown[begin:end], begin + 1)), *options], 0)
+            begin = end if chosen == "more" else 0
+            if chosen == "more":
+                continue
             if chosen == "this":
                 return [here]
             if chosen == "up":

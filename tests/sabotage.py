@@ -2079,6 +2079,12 @@ ROWS: Sequence[Row] = (
         "test_menu.py::test_where_the_scheduler_fails_all_else_is_set_up",
     ),
     Row(
+        "menu: who ended one thing has not ended the next",
+        "            self.ending.asked = 0  # who wanted to end the command before means no other\n",
+        "            pass\n",
+        "test_menu.py::test_who_ended_one_thing_has_not_ended_the_next",
+    ),
+    Row(
         "setup: earlier settings stay beside the new ones",
         "        folder.rename(name, folder, aside)\n    write_text(folder, name, text, \"setup\")",
         "        pass\n    write_text(folder, name, text, \"setup\")",

@@ -290,6 +290,31 @@ def test_on_a_strange_computer_the_drive_is_found_wherever_the_program_lies(anna
         assert (bool(found), said in shown, "--drive" in shown) == (bool(places), True, False), shown
 
 
+def test_a_folder_with_many_files_is_shown_in_parts(anna: Person) -> None:
+    for nth in range(70):
+        (anna.home / "Pictures" / f"p{nth:02}").write_text(str(nth))
+    assert ask("setup", anna.home / "Pictures", "--drive", anna.stick, "--first-copy", "--yes").code == 0
+    shown = anna.runs(("6 quit", "get"), ("From which date?", ""), ("What do you want back", "folders"), ("1 folder Pictures", "1"),
+                      ("31 more: 31 and on, of 70 32 all of Pictures", "more"), ("31 more: 61 and on, of 70", "31"),
+                      ("10 p69 11 all of Pictures 12 back to the folder above", "69"),
+                      (f"There is no '69' here. {AGAIN.replace('4', '12')}", "p69"),
+                      ("Into which new folder?", "my picture"), (ON, ""), QUIT)
+    assert (anna.home / "my picture" / "Pictures" / "p69").read_text() == "69"
+    assert "OK - every file's checksum was right" in shown
+
+
+def test_who_ended_one_thing_has_not_ended_the_next(anna: Person) -> None:
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--yes").code == 0
+    out = io.StringIO()
+    stage = snapback.Stage([])
+    stage.reader = snapback.Talk(io.StringIO(), out)
+    stage.ending.ask(2, None)
+    assert stage.perform(["backup"]).code == 0
+    shown = anna.runs(("6 quit", "safe"), (ON, ""), QUIT)
+    assert "never: choose 'check that the copies are readable'" in " ".join(shown.split())
+    assert "snapback.py" not in shown
+
+
 @pytest.mark.parametrize(("text", "paths"), [
     ("a b", ["{home}/a b"]), ("'{home}/a b/'", ["{home}/a b"]), ('"a b", c', ["{home}/a b", "{home}/c"]), ("a\\ b", ["{home}/a b"]),
     ("'{home}/a b' {home}/c", ["{home}/a b", "{home}/c"]), ("Otto's", ["{home}/Otto's"]), ("'a, b'", ["{home}/a, b"]),
