@@ -12944,7 +12944,14 @@ def first_copy(args: argparse.Namespace, scene: Scene) -> Answer:
 def run_setup(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `setup`."""
     path = whole_path(args.config) if args.config else configuration_path()
-    before = load_settings(path) if is_taken(path) else Settings(())
+    try:
+        before = load_settings(path) if is_taken(path) else Settings(())
+    except UsageError as err:
+        if args.yes or not scene.talk.is_possible:
+            raise
+        scene.talk.tell(f"The present settings cannot be read: {err}. If you answer all questions, new ones are written, and these stay "
+                        "beside them under another name.")
+        before = Settings(())
     setup = Setup(args, scene.talk, before)
     try:
         chosen = setup.choose(path)
@@ -13286,7 +13293,7 @@ class Menu:
     def _make_room(self, one: Mapping[str, Any]) -> None:
         strict = ["rotate", "--keep-last", "1", "--keep-monthly", "12", "--keep-yearly", "10", *self._where(one)]
         self.talk.tell("", f"{one['label']} is full. Letting go of older copies makes room: of each month one would stay, and the newest. "
-                       "This is what would be let go:", "")
+                       "This is what that would come to:", "")
         planned = self.perform([*strict, "-n"])
         if planned.facts.get("remove") and self.talk.agrees("Let go of these for ever?", False):
             self.perform(strict)
@@ -13306,15 +13313,18 @@ class Menu:
 
     def am_i_safe(self) -> None:
         """Say how each drive stands."""
-        code = self.perform(["status"]).code
-        self.talk.tell("", {Exit.DONE: "OK - you have a recent copy",
-                            Exit.ATTENTION: "NOT OK - you have a recent copy, but something above needs your attention"}.get(
-                                code, "NOT OK - you have no recent copy; attach a drive, and choose: back up now"))
+        code, facts = self.perform(["status"])
+        verdicts = {Exit.DONE: "OK - you have a recent copy",
+                    Exit.ATTENTION: "NOT OK - you have a recent copy, but something above needs your attention",
+                    Exit.FAILED: "NOT OK - you have no recent copy; attach a drive, and choose: back up now"}
+        unknown = "NOT OK - how you stand could not be found out; earlier copies are as they were"
+        self.talk.tell("", verdicts.get(code, unknown) if "safe" in facts else unknown)
 
     def _attached(self) -> List[Drive]:
         """Open the drives that are attached: those of the settings or, as on a strange computer, whatever was prepared as one."""
-        path = find_settings("")
-        wanted = {one.id: one.path for one in load_settings(path).drives} if path else {}
+        path, wanted = find_settings(""), {}
+        with contextlib.suppress(SnapbackError):  # spoiled settings must not be in the way of getting things back
+            wanted = {one.id: one.path for one in load_settings(path).drives} if path else {}
         mine = [places[0] for places in find_drives(wanted).places.values()]
         found = {marked(place): place for place in mine or marked_places()}  # what is mounted in two places is one drive
         return [open_drive(place) for seen, place in found.items() if seen]
@@ -13464,7 +13474,8 @@ class Menu:
         else:
             done = self.perform(["setup"])
             if done.code not in (Exit.DONE, Exit.ATTENTION) and done.facts.get("changed") is not False:
-                self.talk.tell("NOT OK - nothing was set up, or there is no copy yet")
+                self.talk.tell("NOT OK - " + ("all is set up, but there is no copy yet" if done.facts.get("changed") else
+                                              "not everything was set up, or there is no copy yet"))
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

@@ -284,6 +284,8 @@ def test_on_a_strange_computer_the_drive_is_found_wherever_the_program_lies(anna
     assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--first-copy", "--yes").code == 0
     shutil.rmtree(anna.home / ".config")
     monkeypatch.setenv("HOME", str(anna.home))
+    settings_of(anna.home).parent.mkdir(parents=True)
+    settings_of(anna.home).write_text("rubbish, which is in the way of nothing here")
     for places, said in (([str(anna.stick)], "These are the copies on BLUE STICK"), ([], "NOT OK - no drive with copies is attached.")):
         monkeypatch.setattr(snapback, "marked_places", lambda places=places: places)
         found, shown = told("", lambda talk: snapback.Menu(talk, lambda _: snapback.Done(snapback.Exit.DONE, {}))._drive())
@@ -301,6 +303,20 @@ def test_a_folder_with_many_files_is_shown_in_parts(anna: Person) -> None:
                       ("Into which new folder?", "my picture"), (ON, ""), QUIT)
     assert (anna.home / "my picture" / "Pictures" / "p69").read_text() == "69"
     assert "OK - every file's checksum was right" in shown
+
+
+def test_spoiled_settings_are_in_the_way_of_nothing(anna: Person) -> None:
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--first-copy", "--yes").code == 0
+    spoiled = settings_of(anna.home).read_text() + "rubbish\n"
+    settings_of(anna.home).write_text(spoiled)
+    outcome = ask("setup", "--drive", anna.stick, "--yes")
+    assert (outcome.code, settings_of(anna.home).read_text()) == (2, spoiled)
+    answers = set_up(anna)[1:]
+    shown = anna.runs(("6 quit", "safe"), (ON, ""), ("6 quit", "settings"), ("2 answer", "2"), *answers, QUIT)
+    assert "NOT OK - how you stand could not be found out" in shown
+    assert "The present settings cannot be read" in shown
+    assert "OK - you can rely on this copy" in shown
+    assert settings_of(anna.home).with_name("snapback.ini.before").read_text() == spoiled
 
 
 def test_who_ended_one_thing_has_not_ended_the_next(anna: Person) -> None:
