@@ -15,6 +15,8 @@ dated copies in a separate place.  Each one is a plain folder that any file mana
   snapback.py pin WHEN --drive DRIVE       protect a dated copy from deletion
   snapback.py unpin WHEN --drive DRIVE     take that protection back
   snapback.py schedule --install           let this computer make them by itself
+  snapback.py setup                        answer a few questions, and all is ready
+  snapback.py doctor                       what on this computer would make copies fail
 
 The first copy on a new drive:  snapback.py backup --init ~/Documents /media/usb
 "snapback.py COMMAND --help" explains one command.
@@ -2481,8 +2483,20 @@ def rotation_lines(rotation: Rotation) -> List[str]:
     return [*lines, f"min-free = {space if space.wanted else 0}"]  # a drive without it would get the general one
 
 
-def settings_text(settings: Settings) -> str:
-    """Write settings as `parse_settings` reads them, for a drive: without the commands, which are never taken from one.
+LEFT_SETTINGS = "# The settings of the last run, without its commands. snapback reads them when it is started from this drive.\n"
+OWN_SETTINGS = "# What snapback copies, and where to. README says what else can stand here; a line that begins with # counts for nothing.\n"
+OFTEN_LEFT_OUT = """\
+# These are often left out. To leave one out, take away the # before it, and the one before "exclude".
+#exclude =
+#    *.tmp
+#    .cache/
+#    node_modules/
+#    .Trash/
+#    Downloads/"""
+
+
+def settings_text(settings: Settings, heading: str = LEFT_SETTINGS) -> str:
+    """Write settings as `parse_settings` reads them. On a drive they are without the commands, which are never taken from one.
 
     >>> here = Settings(("/home/anna/a b", "work=/srv"), ((False, "*.o"),), on_result=("tell",), drives=(DriveSettings("0" * 32),))
     >>> parse_settings(settings_text(here), str) == here._replace(on_result=())
@@ -2493,17 +2507,20 @@ def settings_text(settings: Settings) -> str:
     # the first stands beside its key, where alone it may begin with #
     lines = [f"[{BACKUP_SECTION}]", *(f"{key} = " + "\n    ".join(texts) for key, texts in lists.items() if texts)]
     lines += [f"set = {settings.set_name}"] if settings.set_name else []
+    if settings.on_result and heading != LEFT_SETTINGS:
+        # one word a line, or a single one in quotes
+        lines.append("on-result = " + ("\n    ".join(settings.on_result) if len(settings.on_result) > 1 else f'"{settings.on_result[0]}"'))
     lines += [f"exclude-caches = {yes_text(settings.exclude_caches)}", f"one-file-system = {yes_text(settings.one_file_system)}",
               f"checksum = {yes_text(settings.checksum)}", f"hold-at = {f'{settings.hold_at:g}' if settings.hold_at else 'off'}",
               f"notify = {yes_text(settings.notify)}", *rotation_lines(settings.rotation)]
+    lines += [OFTEN_LEFT_OUT] if heading != LEFT_SETTINGS and not settings.patterns else []
     for drive in settings.drives:
         words = {"label": drive.label, "path": drive.path, "every": str(drive.every), "remind-after": str(drive.remind_after),
                  "fresh-every": str(drive.fresh_every), "offline": "" if drive.offline is None else yes_text(drive.offline),
                  "eject": yes_text(drive.eject)}
         lines += ["", f"[drive {drive.id}]", *(f"{key} = {value}" for key, value in words.items() if value)]
         lines += rotation_lines(drive.rotation)
-    return "\n".join(["# The settings of the last run, without its commands. snapback reads them when it is started from this drive.",
-                      *lines, ""])
+    return heading + "\n".join([*lines, ""])
 
 
 # --- 9. Disk -----------------------------------------------------------------------------------
@@ -2693,6 +2710,13 @@ class Folder:
     def own_stat(self) -> os.stat_result:
         """Look at the folder itself."""
         return os.stat(self.whole) if self.fd is None else os.fstat(self.fd)
+
+    def is_in_its_place(self) -> bool:
+        """Tell whether the folder is still where it was opened."""
+        try:
+            return os.path.samestat(os.stat(extended(self.path)), self.own_stat())
+        except OSError:
+            return False
 
     def has(self, name: str) -> bool:
         """Tell whether there is an entry of that name, whatever it is."""
@@ -4381,6 +4405,31 @@ def try_drive(folder: Folder) -> Abilities:
         remove_tree(folder, name)
 
 
+# -- what the system is set to --
+
+
+def hides_folders() -> bool:
+    """Tell whether macOS keeps this program from people's private folders (Full Disk Access)."""
+    try:
+        return MACOS and not os.listdir(os.path.expanduser("~/Library/Mail"))
+    except FileNotFoundError:
+        return False
+    except PermissionError:
+        return True
+
+
+def running(*programs: str) -> Optional[bool]:
+    """Tell whether one of these programs runs on Linux; None where that is not known."""
+    names = set()
+    try:
+        for one in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError), open(f"/proc/{one}/comm", encoding="utf-8", errors="replace") as file:
+                names.add(file.read().strip())
+    except OSError:
+        return None
+    return bool(names.intersection(programs)) if names else None
+
+
 # -- locks --
 
 
@@ -4468,18 +4517,29 @@ def machine_id() -> str:
     return hashlib.sha256(f"snapback {identity or 'host ' + host_name()}".encode()).hexdigest()[:32]
 
 
-def guards_folders() -> bool:
-    """Tell whether Windows keeps programs that it does not know from writing into people's folders."""
-    if not WINDOWS:
-        return False
+def registry_number(key: str, name: str) -> Optional[int]:
+    """Read a number that holds for a whole computer from the registry of Windows; None where there is none."""
     import winreg as real
     winreg: Any = real
-    for policy in ("Policies\\", ""):
+    with contextlib.suppress(OSError):
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, key, 0, winreg.KEY_READ | winreg.KEY_WOW64_64KEY) as opened:
+            return int(winreg.QueryValueEx(opened, name)[0])
+    return None
+
+
+def guards_folders() -> bool:
+    """Tell whether Windows keeps programs that it does not know from writing into people's folders."""
+    for policy in ("Policies\\", "") if WINDOWS else ():
         place = f"SOFTWARE\\{policy}Microsoft\\Windows Defender\\Windows Defender Exploit Guard\\Controlled Folder Access"
-        with contextlib.suppress(OSError):
-            with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, place, 0, winreg.KEY_READ | winreg.KEY_WOW64_64KEY) as key:
-                return bool(winreg.QueryValueEx(key, "EnableControlledFolderAccess")[0] == 1)  # others only note, or guard disks
+        number = registry_number(place, "EnableControlledFolderAccess")
+        if number is not None:
+            return number == 1  # others only note, or guard disks
     return False
+
+
+def shows_long_paths() -> bool:
+    """Tell whether other programs here open paths of more than 260 characters, as snapback does."""
+    return not WINDOWS or registry_number("SYSTEM\\CurrentControlSet\\Control\\FileSystem", "LongPathsEnabled") == 1
 
 
 def refusal_cure(err: OSError) -> str:
@@ -4505,6 +4565,18 @@ def own_folder(variable: str, on_windows: str, on_others: str) -> str:
 def configuration_path() -> str:
     """Give the path of this user's settings."""
     return os.path.join(own_folder("APPDATA" if WINDOWS else "XDG_CONFIG_HOME", "~\\AppData\\Roaming", "~/.config"), SETTINGS)
+
+
+def usual_folders() -> Dict[str, str]:
+    """Give where this user's documents, pictures, desktop and the like are, as far as they are there (xdg-user-dirs on Linux)."""
+    home = os.path.expanduser("~")
+    found = {name: os.path.join(home, name) for name in ("Documents", "Pictures", "Desktop", "Music", "Movies" if MACOS else "Videos")}
+    with contextlib.suppress(OSError), open(os.path.join(own_folder("XDG_CONFIG_HOME", "", "~/.config"), "..", "user-dirs.dirs"),
+                                            encoding="utf-8", errors=NAME_CODEC[1]) as file:
+        for word, path in re.findall(r'^XDG_(\w+)_DIR="\$HOME/([^"\\]+)"', file.read(), re.MULTILINE):
+            if word.title() in found or word == "DOCUMENTS":
+                found[word.title()] = os.path.join(home, path)
+    return {name: path for name, path in found.items() if os.path.isdir(path) and os.path.realpath(path) != os.path.realpath(home)}
 
 
 def state_path() -> str:
@@ -4592,6 +4664,20 @@ def own_text() -> str:
 def is_taken(path: str) -> bool:
     """Tell whether there is anything at a path, be it a link that leads nowhere."""
     return os.path.lexists(path)
+
+
+IN_MEMORY = {"tmpfs", "ramfs", "devtmpfs", "overlay"}    # no place for copies: it is empty after the next start
+
+
+def spare_places() -> List[Tuple[str, int]]:
+    """List the tops of local disks that are not this computer's own, where copies could go, and the bytes that are free there."""
+    found, own, kinds = [], system_disks(), {one.place: one.kind for one in mounts()}
+    for place in local_places(mounts()):
+        with contextlib.suppress(OSError):
+            spare = kinds.get(place) not in IN_MEMORY and bool(disks_of(place)) and not disks_of(place) & own
+            if os.access(place, os.W_OK) and (spare or is_taken(join_path(place, MARKER))):
+                found.append((place, free_space(place)[0]))
+    return found
 
 
 def is_real_folder(path: str) -> bool:
@@ -6006,6 +6092,20 @@ def leave_settings(drive: "Drive", set_name: str, settings: Settings) -> str:
     except OSError as err:
         return f"the settings could not be left on the drive ({reason(err)})"
     return ""
+
+
+def write_settings(path: str, text: str) -> str:
+    """Write this user's settings; earlier ones stay beside them under another name, which is given. Raises OSError, UsageError."""
+    parse_settings(text, str)  # what could not be read again must not be written
+    name, place = path_parts(path)[-1], parent_path(path)
+    if not is_real_folder(place):
+        make_folders(place)
+    folder, aside = Folder.top(place), ""
+    if folder.has(name) and read_text(folder, name, MIB) != text:
+        aside = free_name(folder, name, ".before")
+        folder.rename(name, folder, aside)
+    write_text(folder, name, text, "setup")
+    return aside
 
 
 # -- deleting old dated copies --
@@ -8234,6 +8334,13 @@ def walk_files(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
                     yield Sight(f"{path}/{name}", visit.folder, name, found, before, block.entries.get(name) if block else None)
 
 
+def compare_unread(info: os.stat_result, known: Known, racy_after_ns: int, refers: bool) -> Same:
+    """Compare a file that is not read with the earlier copy; where what is stored may serve on (`refers`), it was perhaps only touched."""
+    same = compare_file(file_line(info), known, racy_after_ns)
+    perhaps_touched = refers and same is Same.CHANGED and parse_keywords(known.line).get("size") == str(info.st_size)
+    return Same.DOUBTFUL if perhaps_touched else same
+
+
 def had_links(before: Earlier) -> bool:
     """Tell whether the drive had hard links when a dated copy was made."""
     drive = before.manifest.header.get("drive")
@@ -8260,7 +8367,7 @@ def look_ahead(order: Order, drive: Drive, set_folder: Optional[Folder], earlier
         compared = known if before and not order.fresh else None
         if compared and before and line_if_same(info, compared, before.racy_after_ns):
             continue
-        same = compare_file(file_line(info), compared, before.racy_after_ns) if compared and before else Same.NEW
+        same = compare_unread(info, compared, before.racy_after_ns, refers) if compared and before else Same.NEW
         why = CLOUD_ONLY if in_cloud(info) and same is not Same.UNCHANGED else ""
         if not watch and (why or not folder.can_read(name)):
             notes.append(Note(path, why or "permission denied"))
@@ -8684,6 +8791,75 @@ def see_drive(drive: Drive, set_name: str, sources: Sequence[Source], before: Se
                              skipped=int(newest.end.get("skipped", 0)), kept=int(newest.end.get("kept", 0)),
                              unguarded=newest.header.get("hold_at") == 0)
     return seen
+
+
+# -- what would make backups fail --
+
+
+class Checkup(NamedTuple):
+    """One thing that was looked at: what was found and, where something is wrong, what helps."""
+
+    about: str
+    found: str
+    cure: str = ""
+
+
+LOOKED_THROUGH = 20_000      # files of a source whose permissions are looked at
+
+
+def check_source(source: Source, rules: Rules) -> Checkup:
+    """Look whether a source can be read, as far as a quick look tells."""
+    about, seen = show(source.path), 0
+    closed: List[str] = []
+    try:
+        info = from_top(source, stat_path, source.path)
+        if info is None:
+            return Checkup("Source", f"{about} is not there", "attach its disk, or take it out of the settings")
+        for visit in walk(from_top(source, Folder.top, source.path), rules) if is_folder(info) else ():
+            closed += ["/".join(visit.parts)] * (visit.error is not None)
+            for name, found in visit.files if visit.folder else ():
+                seen += 1
+                if visit.folder and found and stat.S_ISREG(found.st_mode) and not visit.folder.can_read(name):
+                    closed.append("/".join((*visit.parts, name)))
+            if seen > LOOKED_THROUGH:
+                break
+    except SourceGone as err:
+        return Checkup("Source", str(err), "run as a user who may read it")
+    if closed:
+        return Checkup("Source", f"in {about} {count_text(len(closed), 'file or folder', 'files and folders')} cannot be read, as "
+                       f"{show(closed[0])}", "give yourself the right to read them, or leave them out with an exclude")
+    return Checkup("Source", f"{about} can be read")
+
+
+def check_drive(one: DriveSettings, search: Search, set_name: str, now: datetime) -> List[Checkup]:
+    """Look what would hinder the next copy to a drive; of one that is away nothing is known."""
+    label, trouble = show(one.label or one.id), search.silent.get(one.id) or search.broken.get(one.id)
+    if trouble:
+        return [Checkup("Drive", trouble, "see to that, then run: snapback.py doctor")]
+    if one.id not in search.places:
+        return [Checkup("Drive", f"{label} is not attached, so it was not looked at")]
+    found: List[Checkup] = []
+    try:
+        drive = open_found(one.id, the_only_place(label, search.places[one.id]))
+        about = f"{drive.label} at {show(drive.path)}"
+        with drive.guarded():
+            abilities = try_drive(drive.root)
+            free, total = free_space(drive.path)
+            snapshots = survey(drive.root.child(set_name)) if set_name and drive.root.has(set_name) else []
+    except (SnapbackError, OSError) as err:
+        return [Checkup("Drive", str(err) if isinstance(err, SnapbackError) else f"{label} cannot be written to ({reason(err)})",
+                        "attach it so that it can be written to, or check its file system")]
+    kept = "unchanged files cost no space" if abilities.hard_links else "a dated folder holds only what is new or changed"
+    found.append(Checkup("Drive", f"{about} can be written to; {kept}"))
+    if free * 20 < total:
+        found.append(Checkup("Space", f"only {size_text(free)} of {size_text(total)} are free on {drive.label}",
+                             "keep fewer old copies (--keep-...), or take a larger drive"))
+    service = synchroniser_of(trace_upwards(drive.path))
+    if service:
+        found.append(Checkup("Drive", f"{about} is synchronised by {service}, which carries every deletion to all devices",
+                             "take a folder outside of it"))
+    trouble = clock_trouble(newest_whole(snapshots), now)
+    return [*found, Checkup("Clock", trouble, "set the clock of this computer")] if trouble else found
 
 
 # -- verifying --
@@ -9175,7 +9351,7 @@ class Restored(NamedTuple):
 
 
 NO_SUCH_NAME_HERE = "the disk that files are restored to cannot hold a name like this; take another place for it with --to"
-NAME_REFUSED_HERE = NAME_REFUSED - {errno.ENOENT}  # a target that went away says that
+NAME_REFUSED_HERE = NAME_REFUSED - {errno.ENOENT}  # a target that went away says that, and exfat-fuse of a name
 
 
 class TargetError(SnapbackError):
@@ -9227,7 +9403,7 @@ def restoring(folder: Folder, name: str) -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        if err.errno in NAME_REFUSED_HERE:
+        if err.errno in NAME_REFUSED_HERE or (err.errno == errno.ENOENT and folder.is_in_its_place()):
             raise NameRefused from err
         what = "is full" if err.errno in FULL else f"refused ({reason(err)})"
         cure = refusal_cure(err) or "make room or take another place with --to, and run it again"
@@ -9271,6 +9447,9 @@ def give_back(pulse: Pulse, piece: Piece) -> Outcome:
         with restoring(piece.folder, piece.name):
             return write_piece(fd, info, piece, pulse)
     except NameRefused:
+        if piece.merging:
+            with contextlib.suppress(OSError):
+                piece.folder.unlink(piece.passing)
         return Outcome(refused=True)
     finally:
         close_read(fd)
@@ -9718,8 +9897,20 @@ plain() {
     case "/$1/" in *//* | */./* | */../*) echo "not restored, as its path leads elsewhere: $1" >&2; bad=$((bad + 1)); return 1 ;; esac
 }
 
+# Refuses a path that leads through a link in the target.
+inside() {
+    at=$to
+    rest=$1
+    while case $rest in */*) ;; *) false ;; esac; do
+        at=$at/${rest%%/*}
+        rest=${rest#*/}
+        if [ -L "$at" ]; then echo "not restored, as its path leads elsewhere: $1" >&2; bad=$((bad + 1)); return 1; fi
+    done
+}
+
 # Refuses a name that something else has in the target, as where small letters are the same as large ones.
 free() {
+    inside "$1" || return 1
     if [ -e "$to/$1" ] || [ -L "$to/$1" ]; then
         echo "NOT RESTORED, as this disk takes its name for another one: $1" >&2
         bad=$((bad + 1))
@@ -9727,21 +9918,26 @@ free() {
     fi
 }
 
-mkdir -p "$to" || exit 1
-own= mode= time= end=
+mkdir -p -- "$to" || exit 1
+own= mode= time= end= skipped=0
 while IFS= read -r line; do
     case $line in
     '# type=dir '*)
         word path
-        plain "$text" && mkdir -p "$to/$text" ;;
+        plain "$text" && inside "$text/" && mkdir -p -- "$to/$text" ;;
     '# type=link '*)
         word path; path=$text
         word link
-        plain "$path" && free "$path" && ln -s "$text" "$to/$path" ;;
+        plain "$path" && free "$path" || continue
+        ln -s -- "$text" "$to/$path" || { echo "MISSING: $path" >&2; bad=$((bad + 1)); } ;;
     '# type=file '*)
         word mode; mode=$text
         word time; time=$text
         word path; own=$text ;;
+    '# type=skipped '*)
+        word path
+        echo "not in this date, as it could not be read then: $text" >&2
+        skipped=$((skipped + 1)) ;;
     '# end '*) end=$line ;;
     '#'*) ;;
     *)
@@ -9783,6 +9979,7 @@ esac
 if [ $bad != 0 ]; then echo "NOT OK - $files files were copied to $to, and $bad are missing or damaged" >&2; exit 4; fi
 if [ -n "$sum" ]; then echo "OK - $files files were copied to $to, and every checksum was right"
 else echo "$files files were copied to $to; nothing here can check them"; fi
+if [ $skipped != 0 ]; then echo "NOT COMPLETE - what is named above is not in this date" >&2; exit 3; fi
 """
 
 
@@ -10373,6 +10570,18 @@ def restore_answer(done: Restored, snapshot: str, asides: Sequence[str], seconds
         "notes": [note._asdict() for note in done.notes]})
 
 
+def doctor_answer(checkups: Sequence[Checkup]) -> Answer:
+    """Report what was looked at, and what would make backups fail."""
+    lines: List[str] = []
+    for one in checkups:
+        lines.append(f"{one.about:<13} {'NOT OK: ' if one.cure else ''}{one.found}")
+        lines += [f"{'':<13} What helps: {one.cure}"] if one.cure else []
+    ill = [one for one in checkups if one.cure]
+    verdict = f"NOT OK - {count_text(len(ill), 'thing')} would hinder backups: see above"
+    return Answer(Exit.ATTENTION if ill else Exit.DONE, lines if ill else [*lines, "OK - nothing here would hinder backups"],
+                  [verdict] if ill else [], {"findings": [one._asdict() for one in ill], "checked": [one._asdict() for one in checkups]})
+
+
 # --- 12. Outside world -------------------------------------------------------------------------
 
 
@@ -10436,14 +10645,14 @@ SERVICE, TIMER, AGENT, TASK = "snapback.service", "snapback.timer", "snapback.pl
 NO_ENTRY = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # what one scheduler or the other cannot hold
 
 
-def check_words(words: Iterable[str]) -> None:
-    r"""Refuse words that some scheduler cannot hold. Raises UsageError.
+def check_words(words: Iterable[str], where: str = "a schedule") -> None:
+    r"""Refuse words that some scheduler, or a desktop, cannot hold. Raises UsageError.
 
     >>> check_words(["backup", "/home/anna/My Documents"])
     """
     for word in words:
         if NO_ENTRY.search(word):
-            raise UsageError(f"a schedule cannot hold {quoted(word)}: there is a line break in it, or something else that is no text; "
+            raise UsageError(f"{where} cannot hold {quoted(word)}: there is a line break in it, or something else that is no text; "
                              "give it another name")
 
 
@@ -10536,6 +10745,15 @@ def xml_text(text: str) -> str:
     'Anna &amp; &lt;Otto&gt;'
     """
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def from_xml(text: str) -> str:
+    """Read what `xml_text` wrote.
+
+    >>> from_xml(xml_text("Anna & <Otto> &lt;"))
+    'Anna & <Otto> &lt;'
+    """
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"').replace("&amp;", "&")
 
 
 def task_xml(words: Sequence[str]) -> str:
@@ -10644,14 +10862,17 @@ def remove_crontab() -> bool:
     return new != old
 
 
-def put_entry(place: str, texts: Mapping[str, str]) -> str:
-    """Write files that a scheduler reads; give the earlier ones as one text. Raises OSError, ScheduleError for somebody else's file."""
+def put_entry(place: str, texts: Mapping[str, str], mark: str = OWN) -> str:
+    """Write files that a scheduler or desktop reads; give the earlier ones as one text. Raises OSError, ScheduleError.
+
+    A file that is there already and has not our `mark` in it is somebody else's, and is left alone.
+    """
     if not is_real_folder(whole_path(place)):
         make_folders(whole_path(place))
     folder = Folder.top(whole_path(place))
     earlier = {name: read_text(folder, name) or "" for name in texts if folder.has(name)}
     for name, text in earlier.items():
-        if OWN not in text:
+        if mark not in text:
             raise ScheduleError(f"there is a {place}/{name} that snapback did not write, so it was left alone; move it away")
     for name, text in texts.items():
         write_text(folder, name, text, "schedule")
@@ -10759,6 +10980,41 @@ def remove_task() -> bool:
     return True
 
 
+def cron_entry() -> List[str]:
+    """Give the command of our entry in this user's crontab. Raises ScheduleError, ValueError."""
+    import shlex  # here, because few commands need it
+    own = [line for line in crontab_parts(read_crontab())[1] if not line.startswith("# ")]
+    return [word for line in own[:1] for word in shlex.split(line)[5:]]
+
+
+def units_entry() -> List[str]:
+    """Give the command of our service in this user's systemd. Raises OSError, ValueError."""
+    import shlex  # here, because few commands need it
+    if set(own_entries(units_place(), (SERVICE, TIMER))) != {SERVICE, TIMER}:
+        return []
+    text = read_text(Folder.top(whole_path(units_place())), SERVICE) or ""
+    return [word.replace("%%", "%").replace("$$", "$") for line in text.split("\n") if line.startswith("ExecStart=")
+            for word in shlex.split(line.partition("=")[2])]
+
+
+def agent_entry() -> List[str]:
+    """Give the command of our agent in this user's launchd. Raises OSError."""
+    if not own_entries(AGENTS_PLACE, (AGENT,)):
+        return []
+    _, _, rest = (read_text(Folder.top(whole_path(AGENTS_PLACE)), AGENT) or "").partition("<key>ProgramArguments</key>")
+    return [from_xml(word) for word in re.findall("<string>(.*?)</string>", rest.partition("</array>")[0])]
+
+
+def task_entry() -> List[str]:
+    """Give the program of our task in Windows' list, and its arguments as it takes them apart."""
+    ran = run_program(Call(["schtasks", "/Query", "/TN", task_name(), "/XML"]), ASKING)
+    command, words = (re.search(f"<{tag}>(.*?)</{tag}>", ran.out, re.DOTALL) for tag in ("Command", "Arguments"))
+    if ran.code != 0 or not command or not words:
+        return []
+    parts = re.findall(r'"([^"]*)"|(\S+)', from_xml(words.group(1)))  # no path there has a quote in it
+    return [from_xml(command.group(1)), *(one or other for one, other in parts)]
+
+
 class Scheduler(NamedTuple):
     """What starts programs by itself on some system: how people call it, its tool, its texts, how to install and remove."""
 
@@ -10769,21 +11025,24 @@ class Scheduler(NamedTuple):
     then: str                                   # and the command after that
     install: Callable[[Sequence[str]], str]          # gives what it replaced
     remove: Callable[[], bool]
+    entry: Callable[[], List[str]]                   # gives the command that is installed; nothing where none is
     know: str                                   # what is good to know once it is installed
 
 
 SCHEDULERS: Dict[str, Scheduler] = {
     "cron": Scheduler("the crontab", "crontab", crontab_texts, "Put this into your crontab (crontab -e):", "", install_crontab,
-                      remove_crontab, "What a run has to say is mailed by cron, to the address in a line MAILTO=... of the crontab, "
-                      "where this computer can send mail."),
+                      remove_crontab, cron_entry,
+                      "What a run has to say is mailed by cron, to the address in a line MAILTO=... of the crontab, where this computer "
+                      "can send mail."),
     "systemd": Scheduler("systemd", "systemctl", systemd_units, "Save this as ~/.config/systemd/user/{name}:",
-                         f"systemctl --user daemon-reload && systemctl --user enable --now {TIMER}", install_units, remove_units,
+                         f"systemctl --user daemon-reload && systemctl --user enable --now {TIMER}",
+                         install_units, remove_units, units_entry,
                          "It runs while you are logged in; to let it run at any time: loginctl enable-linger"),
     "launchd": Scheduler("launchd", "launchctl", agent_texts, f"Save this as {AGENTS_PLACE}/{{name}}:",
-                         f"launchctl bootstrap gui/$(id -u) {AGENTS_PLACE}/{AGENT}", install_agent, remove_agent,
+                         f"launchctl bootstrap gui/$(id -u) {AGENTS_PLACE}/{AGENT}", install_agent, remove_agent, agent_entry,
                          "If macOS does not let it read your folders, give that Python Full Disk Access, in System Settings."),
     "task": Scheduler("the Task Scheduler", "schtasks", task_texts, "Save this as {name}, in UTF-16:",
-                      f"schtasks /Create /TN snapback-%USERNAME% /XML {TASK}", install_task, remove_task,
+                      f"schtasks /Create /TN snapback-%USERNAME% /XML {TASK}", install_task, remove_task, task_entry,
                       "It runs while you are logged in, on battery too."),
 }
 
@@ -10816,6 +11075,29 @@ def scheduler_here() -> str:
             return kind
     raise UsageError(f"there is no scheduler here ({' or '.join(SCHEDULERS[kind].tool for kind in order)} is needed); install one, for "
                      "example cron, or print an entry for another computer: --with cron, systemd, launchd or task")
+
+
+NO_SCHEDULE = "nothing makes copies by itself"
+
+
+def check_schedule(kind: str) -> Checkup:
+    """Look whether a scheduler starts this very program, and can."""
+    scheduler, again = SCHEDULERS[kind], "run: snapback.py schedule --install"
+    try:
+        words = scheduler.entry()
+    except (SnapbackError, OSError, ValueError) as err:
+        return Checkup("Schedule", f"the entry in {scheduler.name} cannot be read ({reason(err)})", again)
+    if not words:
+        return Checkup("Schedule", NO_SCHEDULE, f"if you want that, {again}")
+    gone = next((word for word in words[:3:2] if stat_path(word) is None), "")
+    if gone:
+        return Checkup("Schedule", f"{scheduler.name} is to start {show(gone)}, which is gone", again)
+    if len(words) < 3 or whole_path(words[2]) != script_path():
+        return Checkup("Schedule", f"{scheduler.name} starts {show(' '.join(words[:3]))}, and not this file, {show(script_path())}",
+                       f"if that is not what you want, {again}")
+    if kind == "cron" and running("cron", "crond", "fcron", "busybox") is False:
+        return Checkup("Schedule", "the entry is in the crontab, but no cron is running", "start it: sudo systemctl enable --now cron")
+    return Checkup("Schedule", f"{scheduler.name} starts this program every hour, which makes a copy when one is due")
 
 
 # -- telling people --
@@ -10856,6 +11138,12 @@ def notify(title: str, text: str) -> bool:
     return run_program(call, NOTIFYING).code == 0
 
 
+def why_no_notices() -> str:
+    """Say why nobody can be told on the desktop, or give an empty text."""
+    tool = "powershell" if WINDOWS else "osascript" if MACOS else "notify-send"
+    return "" if find_program(tool) else f"there is no {tool}"
+
+
 TELLING = 600                # seconds that a person's own program may take
 
 
@@ -10867,6 +11155,17 @@ def run_on_result(words: Sequence[str], facts: Mapping[str, str]) -> str:
     variables = {f"SNAPBACK_{name.upper().replace('-', '_')}": as_names(text.replace("\0", "")) for name, text in facts.items()}
     ran = run_program(Call(words, "", variables), TELLING, heard=False) if words else Ran(None, "", "it names no program")
     return "" if ran.code == 0 else f"on-result was not told of this run: {show(words[0]) if words else 'the setting'}: {why_failed(ran)}"
+
+
+def opening(path: str, system: str) -> Call:
+    """Write the call that shows a folder to the person, on "linux", "macos" or "windows"."""
+    return Call([{"macos": "open", "windows": "explorer"}.get(system, "xdg-open"), path])
+
+
+def open_folder(path: str) -> bool:
+    """Show a folder in the file manager, where there is a desktop; tell whether that could be asked for."""
+    call = opening(path, "windows" if WINDOWS else "macos" if MACOS else "linux")
+    return bool(find_program(call.words[0])) and run_program(call, NOTIFYING, heard=False).code is not None
 
 
 # -- ejecting --
@@ -11083,6 +11382,46 @@ leave $?
 """
 
 
+DESKTOP_ENTRY = "snapback.desktop"
+DESKTOP_MARK = "# snapback: from the command setup"     # by this we know our own entry again
+
+
+def exec_word(word: str) -> str:
+    r"""Quote a word of an Exec line, and escape the line as any value is (Desktop Entry Specification: Exec, value types).
+
+    >>> print(exec_word("/home/anna/100% $mine"))
+    "/home/anna/100%% \\$mine"
+    """
+    quoted_word = re.sub(r'["`$\\]', r"\\\g<0>", word)
+    return '"' + re.sub(r"[\\%]", r"\g<0>\g<0>", quoted_word) + '"'
+
+
+def desktop_entry(words: Sequence[str]) -> str:
+    """Write an entry for the menu of applications, which opens a terminal with a program in it. Raises UsageError."""
+    check_words(words, "a desktop entry")
+    return f"""{DESKTOP_MARK}
+[Desktop Entry]
+Type=Application
+Version=1.0
+Name=snapback
+GenericName=Backup
+Comment=Dated copies of your folders on another disk, and your files back from them
+Exec={" ".join(map(exec_word, words))}
+Icon=drive-removable-media
+Terminal=true
+Categories=Utility;Archiving;
+Keywords=backup;restore;copy;
+"""
+
+
+def install_desktop_entry(words: Sequence[str]) -> str:
+    """Put a program among this user's applications, on Linux; give the entry's path. Raises OSError, SnapbackError."""
+    base = os.environ.get("XDG_DATA_HOME", "")
+    place = f"{base if base.startswith('/') else '~/.local/share'}/applications"
+    put_entry(place, {DESKTOP_ENTRY: desktop_entry(words)}, DESKTOP_MARK)
+    return f"{place}/{DESKTOP_ENTRY}"
+
+
 def write_papers(marker: Marker) -> Sequence[Paper]:
     """Write what lies at the top of a drive beside the program."""
     return (Paper(RECOVERY, RECOVERY_TITLE, recovery_text(marker)), Paper(RESTORER, RESTORER_TITLE, RESTORE_SCRIPT),
@@ -11101,6 +11440,85 @@ class Scene(NamedTuple):
     expect: Expect
     watched: bool                    # it is shown indeed
     foretell: Callable[[str], None]  # shows a person at once what the report will say, too
+    talk: "Talk"                     # asks a person
+
+
+def say(stream: Optional[TextIO], lines: Iterable[str]) -> None:
+    """Print lines, whatever characters the stream can take; a closed stream is no reason to fail."""
+    if not stream:
+        return
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        for line in lines:
+            print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream)
+        stream.flush()
+    except (OSError, ValueError):  # closed, or nobody listens: Python would complain once more at its end
+        silence(stream)
+
+
+class Left(Exception):
+    """A person wants to leave: by the end of input, by Ctrl-C, or by a word."""
+
+
+class Talk:
+    """Asks the person at a terminal, and takes what is answered."""
+
+    def __init__(self, source: Optional[TextIO], out: Optional[TextIO]) -> None:
+        self.source, self.out = source, out
+
+    @property
+    def is_possible(self) -> bool:
+        """Tell whether a person sits there."""
+        return bool(self.source and self.out) and all(one.isatty() for one in (self.source, self.out) if one)
+
+    def tell(self, *lines: str) -> None:
+        """Say something, in lines that fit the window."""
+        import textwrap  # here, because commands that ask nothing do without
+        width = max(30, min(terminal_width(self.out) - 1, 100)) if self.out else 79
+        say(self.out, [part for line in lines for part in textwrap.wrap(line, width, subsequent_indent=" " * (
+            len(line) - len(line.lstrip(" ")) + 2 * (line[:1] == " "))) or [""]])
+
+    def ask(self, question: str, default: str = "") -> str:
+        """Ask for a line; an empty one is the default. Raises Left."""
+        self.tell(question + (f" [{default}]" if default else ""))
+        if not self.source or not self.out:
+            raise Left
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # while it waits, Ctrl-C is an answer
+        try:
+            self.out.write("> ")
+            self.out.flush()
+            line = self.source.readline()
+        except (KeyboardInterrupt, UnicodeDecodeError, OSError) as err:
+            raise Left from err
+        finally:
+            signal.signal(signal.SIGINT, before)
+        if not line:
+            raise Left
+        return line.strip() or default
+
+    def choose(self, question: str, options: Sequence[Tuple[str, str]], default: int = 1) -> str:
+        """Let one of some (word, meaning) be chosen, by its number or the beginning of its word; give the word. Raises Left."""
+        self.tell("", question, *(f"  {nth}  {meaning}" for nth, (_, meaning) in enumerate(options, 1)))
+        while True:
+            said = self.ask("Which? A number, please", str(default) if default else "").casefold()
+            if said.isdigit() and 1 <= int(said) <= len(options):
+                return options[int(said) - 1][0]
+            fitting_words = [word for word, _ in options if said and word.casefold().startswith(said)]
+            if len(fitting_words) == 1:
+                return fitting_words[0]
+            self.tell(f"There is no {quoted(said)} here.")
+
+    def agrees(self, question: str, default: bool) -> bool:
+        """Ask for yes or no. Raises Left."""
+        while True:
+            said = self.ask(f"{question} (yes or no)", "yes" if default else "no").casefold()
+            if said and ("yes".startswith(said) or "no".startswith(said)):
+                return said[0] == "y"
+            self.tell("Please answer yes or no.")
+
+    def wait(self) -> None:
+        """Wait until the person has read. Raises Left."""
+        self.ask("Press Enter to go on.")
 
 
 class Parser(argparse.ArgumentParser):
@@ -11409,12 +11827,17 @@ def try_out(drive: Drive, order: Order) -> Answer:
     return preview_answer(look, set_name, drive.label, free_space(drive.path)[0])
 
 
+def is_full(err: SnapbackError) -> bool:
+    """Tell whether a run failed for want of room on the drive."""
+    return isinstance(err, TooSmall) or (isinstance(err, DriveError) and err.full)
+
+
 def back_up_somehow(drive: Drive, order: Order, scene: Scene, then: Afterwards, fresh_by_rule: bool) -> Answer:
     """Make one dated copy; where there is no room for a fresh one that only a rule asks for, one that shares files is better than none."""
     try:
         return back_up(drive, order, scene, then)
     except DriveError as err:
-        if not fresh_by_rule or not (err.full or isinstance(err, TooSmall)):
+        if not fresh_by_rule or not is_full(err):
             raise
         why = (f"{drive.label} has no room for the fresh copy that fresh-every asks for, so this one shares files with earlier ones; make "
                "room, or take a larger drive")
@@ -11584,7 +12007,7 @@ def run_by_settings(args: argparse.Namespace, scene: Scene) -> Answer:
         except DriveAbsent as gone:  # since it was found
             answers[one.id] = miss_drive(one, str(gone), quiet, scene.now)
         except SnapbackError as err:
-            answers[one.id] = Answer(err.code, (), [str(err)], {"error": str(err), "busy": isinstance(err, Locked)})
+            answers[one.id] = Answer(err.code, (), [str(err)], {"error": str(err), "busy": isinstance(err, Locked), "full": is_full(err)})
         except OSError as err:
             why = f"the system refused ({reason(err)}); every earlier dated copy is untouched"
             answers[one.id] = Answer(Exit.FAILED, (), [why], {"error": why})
@@ -11936,16 +12359,17 @@ def add_restore(parser: Parser) -> None:
     add_drive_options(parser)
 
 
-def default_target(date: str, merging: bool) -> str:
-    """Name the folder for restored files in the current one: a new one, or the one that an interrupted restore began.
+def default_target(date: str, merging: bool, place: str = "") -> str:
+    """Name the folder for restored files, in the current one or at a `place`: a new one, or the one that an interrupted restore began.
 
     A link of that name is not it: who stands on a strange drive must not write where its links lead.
     """
     begun = ""
     for name in itertools.chain([f"restored-{date}"], (f"restored-{date}_{count}" for count in itertools.count(2))):
-        if not is_taken(join_path(current_folder(), name)):
-            return begun or name
-        if merging and is_real_folder(join_path(current_folder(), name)):
+        path = join_path(place or current_folder(), name)
+        if not is_taken(path):
+            return begun or (path if place else name)
+        if merging and is_real_folder(path):
             begun = name
     raise AssertionError("not reached")
 
@@ -12174,6 +12598,270 @@ def run_schedule(args: argparse.Namespace, _scene: Scene) -> Answer:
     return answer._replace(lines=[*answer.lines, *take_other_entries(kind)])
 
 
+WRITTEN = 2026               # a clock that shows an earlier year is wrong
+
+
+def add_doctor(parser: Parser) -> None:
+    """Declare the options of `doctor`."""
+    add_config(parser)
+
+
+def check_schedules() -> Checkup:
+    """Look at the schedulers of this system, and give what there is of the one that serves best."""
+    checkups = [check_schedule(kind) for kind, one in SCHEDULERS.items() if find_program(one.tool)]
+    return min(checkups, key=lambda one: (bool(one.cure), one.found == NO_SCHEDULE),
+               default=Checkup("Schedule", "there is no scheduler here, so copies are made when you say so"))
+
+
+def check_settings(named: str) -> Tuple[Settings, Rules, Checkup]:
+    """Look at the settings; none at all and bad ones are as if nothing stood there."""
+    path = find_settings(named)
+    if not path:
+        return Settings(()), Rules(), Checkup("Settings", f"there are none at {show(configuration_path())}", "write down what to copy and "
+                                              "where to, see README, \"From nothing to copies by themselves\"")
+    try:
+        settings = load_settings(path)
+        rules = read_rules(argparse.Namespace(patterns=settings.patterns, exclude_caches=settings.exclude_caches,
+                                              one_file_system=settings.one_file_system, exclude_if_present=settings.exclude_if_present))
+    except SnapbackError as err:
+        return Settings(()), Rules(), Checkup("Settings", str(err), "mend that, then run: snapback.py doctor")
+    return settings, rules, Checkup("Settings", show(path))
+
+
+def check_system(settings: Settings) -> List[Checkup]:
+    """Look at what this system lets programs do."""
+    found = []
+    if settings.notify and settings.drives:
+        no_notices = why_no_notices()
+        found.append(Checkup("Notices", no_notices or "can be shown on the desktop", no_notices and
+                             "install it (on Debian: libnotify-bin), or write notify = no into the settings"))
+    if hides_folders():
+        found.append(Checkup("Privacy", "macOS keeps this program from some of your folders",
+                             "allow Python in System Settings, Privacy & Security, Full Disk Access"))
+    if guards_folders():
+        found.append(Checkup("Privacy", "Windows lets only programs that it knows write into your folders (Controlled Folder Access)",
+                             "allow python.exe in Windows Security, Ransomware protection"))
+    if not shows_long_paths():
+        found.append(Checkup("Long paths", "snapback copies them, but other programs here open none of more than 260 characters"))
+    return found
+
+
+def run_doctor(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `doctor`."""
+    settings, rules, about_settings = check_settings(args.config)
+    found = [Checkup("Python", f"{'.'.join(map(str, sys.version_info[:3]))}, {show(sys.executable or 'python3')}"),
+             Checkup("Clock", f"{scene.now:%Y-%m-%d %H:%M}", "" if scene.now.year >= WRITTEN else "set the clock of this computer"),
+             about_settings, *(check_source(source, rules) for source in read_sources(settings.sources))]
+    search, seen = find_drives({one.id: one.path for one in settings.drives}), seen_drives()
+    for one in settings.drives:
+        set_name = settings.set_name or seen.get(one.id, Seen()).set_name
+        found += check_drive(one._replace(label=label_of(one)), search, set_name, scene.now)
+    return doctor_answer([*found, *([check_schedules()] if settings.drives else []), *check_system(settings)])
+
+
+# How long copies are kept: what can be chosen when somebody asks no more than that.
+KEEP_AS_USUAL = "the last 3, and one for each of 7 days, 5 weeks, 12 months and 10 years"
+KEEP_A_YEAR = "all copies of the last year"
+
+
+def add_setup(parser: Parser) -> None:
+    """Declare the options of `setup`: each is the answer to a question."""
+    parser.add_argument("sources", nargs="*", metavar="SOURCE", help="what to copy: folders or files")
+    parser.add_argument("--drive", default="", metavar="DIR", help="where to copy to: usually the top of a disk")
+    parser.add_argument("--label", default="", metavar="TEXT", help="what people call the drive (default: the folder's name)")
+    parser.add_argument("--offline", action="store_true", help="the drive will be unplugged between copies")
+    parser.add_argument("--every", metavar="TIME", help="how old the newest copy may become: 12h, 1d, 1w")
+    add_retention(parser)
+    parser.add_argument("--install", action="store_true", help="let the computer make copies by itself")
+    parser.add_argument("--first-copy", action="store_true", help="make the first copy at once")
+    parser.add_argument("-y", "--yes", action="store_true", help="ask nothing: what is not said here stays as it is, or as it is suggested")
+    add_config(parser)
+
+
+class Chosen(NamedTuple):
+    """What a person wants: what is copied, as written in the settings, to which drive, how often, and so on."""
+
+    words: Tuple[str, ...]
+    place: str
+    offline: bool
+    every: Duration
+    rotation: Rotation
+    by_itself: bool
+
+
+class Setup:
+    """Questions and answers that become settings, a drive and a schedule; what was answered on the command line is not asked."""
+
+    def __init__(self, args: argparse.Namespace, talk: Talk, before: Settings) -> None:
+        self.args, self.talk, self.before = args, talk, before
+        self.asks = talk.is_possible and not args.yes
+
+    def known(self, place: str) -> Optional[DriveSettings]:
+        """Give what the settings say of the drive at a place, if they do."""
+        marker = marked(place)
+        return next((one for one in self.before.drives if marker and one.id == marker[0]), None)
+
+    def choose(self, path: str) -> Chosen:
+        """Learn all that is to be known, and whether it is to be done; `path` is that of the settings. Raises Left, SnapbackError."""
+        words = self.sources()
+        place = self.drive(read_sources(words))
+        chosen = Chosen(words, place, self.offline(place), self.every(self.known(place)), self.rotation(), self.schedule())
+        if self.asks:
+            self.talk.tell("", "THIS WILL BE DONE", f"  copy {', '.join(map(show, words))}", f"  to {show(place)}, every {chosen.every}",
+                           f"  keep {', '.join(rotation_lines(chosen.rotation))}", f"  write that into {show(path)}",
+                           *(["  let this computer look every hour whether a copy is due"] if chosen.by_itself else []))
+            if not self.talk.agrees("Shall it?", True):
+                raise Left
+        return chosen
+
+    def sources(self) -> Tuple[str, ...]:
+        """Learn what to copy. Raises Left, UsageError."""
+        if self.args.sources:
+            return tuple(f"{one.alias}={one.path}" if plain_name(one.path) != one.alias else one.path
+                         for one in self._checked(self.args.sources))
+        usual = list(self.before.sources) or list(usual_folders().values())
+        if not self.asks:
+            return tuple(usual)
+        self.talk.tell("", "WHICH FOLDERS?", *(f"  {nth}  {show(path)}" for nth, path in enumerate(usual, 1)))
+        while True:
+            said = self.talk.ask("Numbers or paths, with a comma between them", "all of these" if usual else "")
+            words = usual if said == "all of these" else [
+                usual[int(word) - 1] if word.isdigit() and 0 < int(word) <= len(usual) else user_path(word)
+                for word in (part.strip() for part in said.split(",")) if word]
+            try:
+                for one in self._checked(words):
+                    service = synchroniser_of(trace_upwards(one.path))
+                    if service:
+                        self.talk.tell(f"{show(one.path)} is synchronised by {service}. That is no backup: what is deleted or spoiled "
+                                       "there is deleted or spoiled everywhere. So it is good to copy it here, too.")
+                return tuple(words)
+            except SnapbackError as err:
+                self.talk.tell(f"That does not work: {err}")
+
+    def _checked(self, words: Sequence[str]) -> Tuple[Source, ...]:
+        """Give the sources that are meant. Raises SnapbackError where one is not there."""
+        sources = read_sources(words)
+        if not sources:
+            raise UsageError("say at least one folder to copy: snapback.py setup ~/Documents --drive /media/usb")
+        check_sources(sources)
+        return sources
+
+    def drive(self, sources: Sequence[Source]) -> str:
+        """Learn where to copy to. Raises Left, SnapbackError."""
+        paths = [source.path for source in sources]
+        if self.args.drive or not self.asks:
+            place = whole_path(self.args.drive) if self.args.drive else ""
+            if not place:
+                raise UsageError("say where to copy to: --drive DIR, usually the top of a disk that can be unplugged")
+            check_place(place, paths, self.args.offline, False)
+            return place
+        while True:
+            places = spare_places()
+            self.talk.tell("", "WHICH DRIVE?", *(f"  {nth}  {show(path)} ({size_text(free)} free)"
+                                                     for nth, (path, free) in enumerate(places, 1)))
+            if not places:
+                self.talk.tell("No other disk is attached. Attach one now, or say the path of a folder on another disk.")
+            said = self.talk.ask("A number or a path (Enter: look again)", "1" if len(places) == 1 else "")
+            try:
+                if said:
+                    place = places[int(said) - 1][0] if said.isdigit() and 0 < int(said) <= len(places) else whole_path(user_path(said))
+                    check_place(place, paths, self.args.offline, False)
+                    return place
+            except SnapbackError as err:
+                self.talk.tell(f"That does not work: {err}")
+
+    def offline(self, place: str) -> bool:
+        """Learn whether the drive is unplugged between copies. Raises Left."""
+        if self.args.offline or not self.asks or disks_of(place) & system_disks():
+            return bool(self.args.offline)
+        return self.talk.agrees("Will you unplug it between copies? Ransomware reaches what stays attached", True)
+
+    def every(self, before: Optional[DriveSettings]) -> Duration:
+        """Learn how often. Raises Left, UsageError."""
+        usual = str(before.every) if before else "1d"
+        if self.args.every or not self.asks:
+            return parse_span(self.args.every or usual)
+        while True:
+            try:
+                return parse_span(self.talk.ask("How often? 12h: twice a day, 1d: daily, 1w: weekly", usual))
+            except UsageError as err:
+                self.talk.tell(f"That does not work: {err}")
+
+    def rotation(self) -> Rotation:
+        """Learn how long copies are kept. Raises Left, UsageError."""
+        said = said_over(self.args, self.before.rotation)
+        if not self.asks or said != self.before.rotation:
+            return said
+        options = [("usual", KEEP_AS_USUAL), ("year", KEEP_A_YEAR)]
+        if self.before.rotation != Rotation():
+            options.insert(0, ("before", "as before: " + ", ".join(rotation_lines(self.before.rotation))))
+        chosen = self.talk.choose("How long are copies kept?", options)
+        return {"usual": Rotation(), "year": Rotation(Retention(last=1, within=Duration(years=1)))}.get(chosen, self.before.rotation)
+
+    def schedule(self) -> bool:
+        """Learn whether the computer is to make copies by itself. Raises Left."""
+        return self.args.install or (self.asks and self.talk.agrees("Shall this computer make the copies by itself?", True))
+
+    def first_copy(self) -> bool:
+        """Learn whether the first copy is to be made at once."""
+        with contextlib.suppress(Left):
+            return self.args.first_copy or (self.asks and self.talk.agrees("All is ready. Make the first copy now?", True))
+        return False
+
+
+def get_started(args: argparse.Namespace, chosen: Chosen) -> List[str]:
+    """Let the computer start snapback: by itself, if so chosen, and for the person, on a Linux desktop. Raises SnapbackError, OSError."""
+    lines = []
+    if chosen.by_itself:
+        scheduler, words = SCHEDULERS[scheduler_here()], scheduled_words((), "", args.config)
+        refuse_schedule_on_drive([words[0], words[2]], "")
+        scheduler.install(words)
+        lines.append(f"This computer looks every hour whether a copy is due. {scheduler.know}")
+    if not (WINDOWS or MACOS or is_inside(script_path(), chosen.place)):
+        try:
+            entry = install_desktop_entry([sys.executable or "python3", "-I", script_path()])
+            lines.append(f"snapback is among your applications now ({entry}).")
+        except (SnapbackError, OSError) as err:
+            lines.append(f"snapback could not be put among your applications ({reason(err)}).")
+    return lines
+
+
+def first_copy(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Make the copy that the new settings ask for."""
+    parser = Parser(add_help=False)
+    add_backup(parser)
+    wanted = parser.parse_args(["--config", args.config] if args.config else [])
+    return run_backup(argparse.Namespace(**vars(wanted), jobs=args.jobs), scene)
+
+
+def run_setup(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `setup`."""
+    path = whole_path(args.config) if args.config else configuration_path()
+    before = load_settings(path) if is_taken(path) else Settings(())
+    setup = Setup(args, scene.talk, before)
+    try:
+        chosen = setup.choose(path)
+    except Left:
+        return Answer(Exit.FAILED, (), ["Nothing was changed."], {"changed": False})
+    try:
+        marker = prepare_drive(chosen.place, args.label, chosen.offline, scene.now.isoformat(timespec="seconds"), write_papers).marker
+    except OSError as err:
+        raise not_preparable(chosen.place, err) from err
+    remember_drive(chosen.place, marker)
+    drive = (setup.known(chosen.place) or DriveSettings(marker.id))._replace(
+        label=marker.label, path=chosen.place, offline=chosen.offline or None, every=chosen.every, rotation=chosen.rotation)
+    others = tuple(one for one in before.drives if one.id != drive.id)
+    settings = before._replace(sources=chosen.words, rotation=chosen.rotation, drives=(*others, drive))
+    aside = write_settings(path, settings_text(settings, OWN_SETTINGS))
+    lines = [f"The drive {show(marker.label)} is ready.", f"The settings are in {show(path)}" + (
+        f"; the earlier ones are beside them, in {aside}" if aside else ""), *get_started(args, chosen)]
+    facts = {"changed": True, "settings": path, "drive": drive.id, "path": chosen.place, "scheduled": chosen.by_itself}
+    if not setup.first_copy():
+        return Answer(Exit.DONE, [*lines, "Now make the first copy: snapback.py backup"], (), facts)
+    copied = first_copy(args, scene)
+    return copied._replace(lines=[*lines, *copied.lines], facts={**facts, **copied.facts})
+
+
 class Command(NamedTuple):
     """One command: what it is for, its options, and what carries it out."""
 
@@ -12203,6 +12891,10 @@ COMMANDS: Dict[str, Command] = {
     "unpin": Command("take that protection back", add_unpin, run_unpin, "snapback.py unpin 2026-11-20 --drive /media/usb"),
     "schedule": Command("let this computer make dated copies by itself: show the entry for its scheduler, or install it", add_schedule,
                         run_schedule, "snapback.py schedule ~/Documents /media/usb --install"),
+    "setup": Command("ask what to copy, where to and how often, and get everything ready for it", add_setup, run_setup,
+                     "snapback.py setup ~/Documents ~/Pictures --drive /media/usb --offline --install"),
+    "doctor": Command("look at all that could make backups fail on this computer, and say what helps", add_doctor, run_doctor,
+                      "snapback.py doctor"),
 }
 VALUE_OPTIONS = frozenset(("--set", "--drive", "--config", "--every", "--with", "--jobs", "--to", "--label", "--note", "--exclude",
                            "--exclude-from", "--exclude-if-present", "--min-free", "--hold-at", "--layout",
@@ -12346,58 +13038,272 @@ class Progress:
             self.stream.flush()
 
 
-def say(stream: Optional[TextIO], lines: Iterable[str]) -> None:
-    """Print lines, whatever characters the stream can take; a closed stream is no reason to fail."""
-    if not stream:
-        return
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    try:
-        for line in lines:
-            print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream)
-        stream.flush()
-    except (OSError, ValueError):  # closed, or nobody listens: Python would complain once more at its end
-        silence(stream)
+class Done(NamedTuple):
+    """How a command ended: its exit code, and what it has for machines."""
+
+    code: Exit
+    facts: Mapping[str, Any]
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
-    """Carry out one command and give the exit code; the only place of the clock and of print."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    as_json = "--json" in words
-    ending = Ending()
-    shown = bool(sys.stderr) and sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not as_json
-    quiet = bool({"-q", "--quiet"} & set(words))
-    progress = Progress(sys.stderr, time.monotonic, shown and not quiet, ending)
+class Stage:
+    """What stands between commands and the person who gives them: the streams, the line of progress, and the wish to end."""
 
-    def foretell(text: str) -> None:
-        progress.clear()
-        say(None if quiet else sys.stderr, [f"snapback: {text}"])
-    scene = Scene(datetime.now(timezone.utc).astimezone(), time.monotonic, progress.expect, progress.shown, foretell)
-    with ending.heard():
+    def __init__(self, words: Sequence[str]) -> None:
+        """Prepare for the words of a command line."""
+        self.as_json, self.ending = "--json" in words, Ending()
+        self.quiet = bool({"-q", "--quiet"} & set(words))
+        shown = bool(sys.stderr) and sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not self.as_json
+        self.progress = Progress(sys.stderr, time.monotonic, shown and not self.quiet, self.ending)
+
+    def _foretell(self, text: str) -> None:
+        self.progress.clear()
+        say(None if self.quiet else sys.stderr, [f"snapback: {text}"])
+
+    def perform(self, words: Sequence[str]) -> Done:
+        """Carry out one command and say what came of it. Raises Finished."""
+        scene = Scene(datetime.now(timezone.utc).astimezone(), time.monotonic, self.progress.expect, self.progress.shown, self._foretell,
+                      Talk(sys.stdin, sys.stdout))
+        facts: Mapping[str, Any] = {}
         try:
             try:
                 answer, args = carry_out(words, scene)
             finally:
-                progress.clear()
-            if as_json:
+                self.progress.clear()
+            if self.as_json:
                 say(sys.stdout, [json.dumps({**answer.facts, "exit_code": int(answer.code)})])
             elif not args.quiet:
                 say(sys.stdout, answer.lines)
             say(sys.stderr, answer.problems)
-            return int(answer.code)
-        except Finished as text:
-            say(sys.stdout, [str(text).rstrip("\n")])
-            return int(Exit.DONE)
+            return Done(answer.code, answer.facts)
         except SnapbackError as err:
-            code, sentence = err.code, str(err)
+            code, sentence, facts = err.code, str(err), {"full": is_full(err)}
         except OSError as err:
             code, sentence = Exit.FAILED, f"the system refused ({reason(err)}); every earlier dated copy is untouched"
         except KeyboardInterrupt:
             going_on = GOING_ON.get(split_command(words)[0], "every earlier dated copy is untouched")
             code, sentence = Exit.INTERRUPTED, f"interrupted; {going_on}"
-        if as_json:
+            self.ending.asked = 0
+        if self.as_json:
             say(sys.stdout, [json.dumps({"error": sentence, "exit_code": int(code)})])
         say(sys.stderr, [f"snapback: {sentence}"])
-    return int(code)
+        return Done(code, facts)
+
+
+class Menu:
+    """What a person sees who started snapback by a double click: a few things to choose from, each in plain words."""
+
+    DATES = 20       # that are offered at once
+    HITS = 30        # of a search
+
+    def __init__(self, talk: Talk, perform: Callable[[Sequence[str]], Done]) -> None:
+        self.talk, self.perform = talk, perform
+
+    def run(self) -> None:
+        """Offer things until the person has enough."""
+        with contextlib.suppress(Left):
+            while True:
+                self.talk.tell("", f"snapback {__version__}: dated copies of your folders on another disk")
+                chosen = self.talk.choose("What would you like to do?", self._offers(), 0)
+                if chosen == "quit":
+                    break
+                self.talk.tell("")
+                {"back": self.back_up, "safe": self.am_i_safe, "get": self.get_back, "check": self.check, "set": self.settings}[chosen]()
+                self.talk.wait()
+        self.talk.tell("", "Good-bye. Nothing is being written: this window may be closed.")
+
+    def _offers(self) -> List[Tuple[str, str]]:
+        """Give what can be chosen: without settings getting something back comes first, and no copy is made."""
+        get, check, leave = ("get", "get something back"), ("check", "check that the copies are readable"), ("quit", "quit")
+        if not find_settings(""):
+            return [get, check, ("set", "set up copies on this computer"), leave]
+        return [("back", "back up now"), ("safe", "am I safe?"), get, check, ("set", "settings"), leave]
+
+    def back_up(self) -> None:
+        """Make dated copies by the settings; where a drive is full, or a set on hold, ask what is to be done."""
+        self.talk.tell("Your folders are copied to each of your drives that is attached. Older copies stay, as long as your settings keep "
+                       "them.")
+        done = self._do(["backup"], "not every drive has a new copy; earlier copies are as they were")
+        for one in done.facts.get("drives", ()):
+            if one.get("full"):
+                self._make_room(one)
+            elif one.get("hold"):
+                self._explain_hold(one)
+
+    def _do(self, words: Sequence[str], otherwise: str) -> Done:
+        """Carry out a command; where it fails as a whole, say in the end what that means."""
+        done = self.perform(words)
+        if done.code in (Exit.FAILED, Exit.USAGE, Exit.LOCKED, Exit.ABSENT, Exit.INTERRUPTED):
+            self.talk.tell(f"NOT OK - {otherwise}")
+        return done
+
+    def _where(self, one: Mapping[str, Any]) -> List[str]:
+        """Give the options that name a drive of the settings, where it is now."""
+        seen = seen_drives().get(str(one.get("id")), Seen())
+        return ["--drive", seen.path, *(["--set", seen.set_name] if seen.set_name else [])]
+
+    def _make_room(self, one: Mapping[str, Any]) -> None:
+        strict = ["rotate", "--keep-last", "1", "--keep-monthly", "12", "--keep-yearly", "10", *self._where(one)]
+        self.talk.tell("", f"{one['label']} is full. Letting go of older copies makes room: of each month one would stay, and the newest. "
+                       "This is what would be let go:", "")
+        if self.perform([*strict, "-n"]).facts.get("remove") and self.talk.agrees("Let go of these for ever?", False):
+            self.perform(strict)
+            self._do(["backup"], "there is still no new copy; earlier copies are as they were")
+
+    def _explain_hold(self, one: Mapping[str, Any]) -> None:
+        self.talk.tell("", f"On {one['label']} nothing old is deleted at present, as much of what was there before is gone or has other "
+                       "content. After a big tidying up that is right. If you know of none, it may be ransomware: then unplug the drive "
+                       "now, and look for help before you attach it to this computer again.")
+        if self.talk.agrees("Was it you who changed so much?", False):
+            self._do(["accept", *self._where(one)], "nothing was changed")
+
+    def am_i_safe(self) -> None:
+        """Say how each drive stands."""
+        self.perform(["status"])
+
+    def _drive(self) -> Optional[Tuple[Drive, str]]:
+        """Choose the drive and, on it, the set, with which something is to be done; None where there is none."""
+        args = parser_of("list").parse_args([])
+        try:
+            found = drive_at_hand(args)
+            drives = [found[0]] if found else [open_drive(places[0]) for _, places in drives_attached(args)]
+            drive = drives[0] if len(drives) == 1 else drives[int(self.talk.choose("Which drive?", [
+                (str(nth), f"{one.label} ({show(one.path)})") for nth, one in enumerate(drives)]))]
+            with drive.guarded():
+                sets = list_sets(drive.root)[0]
+        except SnapbackError as err:
+            self.talk.tell(f"NOT OK - {err}")
+            return None
+        if not sets:
+            self.talk.tell(f"There is no dated copy on {drive.label} yet.")
+            return None
+        return drive, sets[0] if len(sets) == 1 else self.talk.choose("Whose copies?", [(one, one) for one in sets])
+
+    def check(self) -> None:
+        """Read copies again."""
+        found = self._drive()
+        if found:
+            what = self.talk.choose("Every file is read again and compared with its checksum; nothing is changed.", [
+                ("newest", "the newest copy"), ("all", "all copies (this may take hours)"), ("nothing", "nothing now")])
+            words = ["verify", *(["latest"] if what == "newest" else []), "--drive", found[0].path, "--set", found[1]]
+            if what != "nothing":
+                self._do(words, "not everything could be read; no copy was changed")
+
+    def get_back(self) -> None:
+        """Let a date and something in it be chosen, and give it back into a new folder."""
+        found = self._drive()
+        if found is None:
+            return
+        drive, set_name = found
+        try:
+            with drive.guarded():
+                set_folder = drive.root.child(set_name)
+                snapshots = [one for one in reversed(survey(set_folder)) if one.state is State.WHOLE]
+            if not snapshots:
+                self.talk.tell(f"There is no whole dated copy on {drive.label}.")
+                return
+            date = self._date(snapshots)
+            what = self.talk.choose(f"What do you want back from {date}?", [
+                ("name", "search for a name"), ("folder", "look through the folders"), ("everything", "everything")])
+            paths = {"name": self._search, "folder": self._browse}[what](set_folder, date) if what != "everything" else [""]
+        except (SnapbackError, ManifestDamaged, OSError) as err:
+            self.talk.tell(f"NOT OK - this date cannot be read ({err if isinstance(err, SnapbackError) else reason(err)}); try another")
+            return
+        if paths:
+            self._give_back(["restore", date, *filter(None, paths), "--drive", drive.path, "--set", set_name], date)
+
+    def _date(self, snapshots: Sequence[Snapshot]) -> str:
+        """Choose a dated copy, the newest first."""
+        for begin in range(0, len(snapshots), self.DATES):
+            part = snapshots[begin:begin + self.DATES]
+            more = [("older", "older ones")] if begin + self.DATES < len(snapshots) else []
+            chosen = self.talk.choose("From which date?", [(one.name, self._dated(one)) for one in part] + more)
+            if chosen != "older":
+                return chosen
+        return snapshots[-1].name
+
+    def _dated(self, one: Snapshot) -> str:
+        taken = parse_time(str(one.header.get("taken", "")))
+        return f"{taken:%A, %d %B %Y, %H:%M}" if taken else one.name
+
+    def _search(self, set_folder: Folder, date: str) -> List[str]:
+        """Choose among what has a name that holds a text."""
+        text = self.talk.ask("What is in its name? (a part is enough)").casefold()
+        hits: List[str] = []
+        with load_manifest(set_folder, date) as manifest:
+            for block in read_blocks(manifest.lines()):
+                if text in block.path.rpartition("/")[2].casefold() and block.path:
+                    hits.append(block.path)
+                hits += [f"{block.path}/{name}".lstrip("/") for name in block.entries if text in name.casefold()]
+        if not hits:
+            self.talk.tell("Nothing on that date has such a name.")
+            return []
+        if len(hits) > self.HITS:
+            self.talk.tell(f"There are {len(hits):,}, and these are the first {self.HITS}; a longer part of the name finds fewer.")
+        chosen = self.talk.choose("Which one?", [(str(nth), show(path)) for nth, path in enumerate(hits[:self.HITS], 1)] + [
+            ("none", "none of these")], 0)
+        return [] if chosen == "none" else [hits[int(chosen) - 1]]
+
+    def _browse(self, set_folder: Folder, date: str) -> List[str]:
+        """Walk through the folders of a date, down and up, until something is chosen."""
+        here = ""
+        while True:
+            folders, files = self._inside(set_folder, date, here)
+            shown = [(f"folder {show(name)}", f"{here}/{name}".lstrip("/")) for name in folders] + [
+                (show(name), f"{here}/{name}".lstrip("/")) for name in files]
+            options = [("this", f"all of {show(here) or 'this date'}"), *([("up", "back to the folder above")] if here else [])]
+            chosen = self.talk.choose(f"In {show(here) or 'this date'} there are:", [
+                *((str(nth), text) for nth, (text, _) in enumerate(shown, 1)), *options], 0)
+            if chosen == "this":
+                return [here]
+            if chosen == "up":
+                here = here.rpartition("/")[0]
+            elif int(chosen) <= len(folders):
+                here = shown[int(chosen) - 1][1]
+            else:
+                return [shown[int(chosen) - 1][1]]
+
+    def _inside(self, set_folder: Folder, date: str, here: str) -> Tuple[List[str], List[str]]:
+        """Give the folders and the files in a folder of a dated copy, from its list."""
+        folders: List[str] = []
+        files: List[str] = []
+        with load_manifest(set_folder, date) as manifest:
+            for block in read_blocks(manifest.lines()):
+                parent, _, name = block.path.rpartition("/")
+                folders += [name] if block.path and parent == here else []
+                files = list(block.entries) if block.path == here else files
+        return folders, files
+
+    def _give_back(self, words: Sequence[str], date: str) -> None:
+        desktop = usual_folders().get("Desktop", "")
+        target = default_target(date, False, desktop or expand_path("~", ""))
+        self.talk.tell("", "What you get back is a copy in a new folder; nothing on this computer is overwritten.")
+        where = user_path(self.talk.ask("Into which new folder?", target))
+        done = self._do([*words, "--to", where], "not everything came back; what is on the drive is as it was")
+        if done.code in (Exit.DONE, Exit.ATTENTION) and open_folder(whole_path(where)):
+            self.talk.tell("The folder is being opened.")
+
+    def settings(self) -> None:
+        """Ask what to copy and where to, or look what hinders copies."""
+        if find_settings("") and self.talk.choose("Settings:", [
+                ("look", "look whether anything would hinder copies"), ("change", "answer the questions again")]) == "look":
+            self.perform(["doctor"])
+        else:
+            self._do(["setup"], "nothing was set up, or there is no copy yet")
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Carry out one command and give the exit code; without one offer the menu on a terminal, and say how drives stand elsewhere."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    stage, talk = Stage(words), Talk(sys.stdin, sys.stdout)
+    with stage.ending.heard():
+        try:
+            if not words and talk.is_possible:
+                Menu(talk, stage.perform).run()
+                return int(Exit.DONE)
+            return int(stage.perform(words or ["status"]).code)
+        except Finished as text:
+            say(sys.stdout, [str(text).rstrip("\n")])
+            return int(Exit.DONE)
 
 
 if __name__ == "__main__":

@@ -346,7 +346,7 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "10: merging does not go on where a link leads",
-        "        if merging and is_real_folder(join_path(current_folder(), name)):\n",
+        "        if merging and is_real_folder(path):\n",
         "        if merging:\n",
         "test_restore.py::test_merging_does_not_go_on_where_a_link_leads",
     ),
@@ -1231,7 +1231,7 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "section 12: a scheduler's file of somebody else is left alone",
-        "        if OWN not in text:",
+        "        if mark not in text:",
         "        if False:",
         "test_outside.py::test_units_of_somebody_else_are_left_alone",
     ),
@@ -1327,7 +1327,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "by itself: one drive's failure does not stop the others",
-        "            answers[one.id] = Answer(err.code, (), [str(err)], {\"error\": str(err), \"busy\": isinstance(err, Locked)})\n",
+        "            answers[one.id] = Answer(err.code, (), [str(err)], "
+        "{\"error\": str(err), \"busy\": isinstance(err, Locked), \"full\": is_full(err)})\n",
         "            raise\n",
         "test_unattended.py::test_one_drives_failure_does_not_stop_the_others",
     ),
@@ -1729,7 +1730,7 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "fresh-every: without room for a fresh copy one that shares is made",
-        "        if not fresh_by_rule or not (err.full or isinstance(err, TooSmall)):\n",
+        "        if not fresh_by_rule or not is_full(err):\n",
         "        if True:\n",
         "test_unattended.py::test_without_room_for_a_fresh_copy_one_that_shares_files_is_made",
     ),
@@ -1988,6 +1989,84 @@ ROWS: Sequence[Row] = (
         "test_stored_names.py::test_no_look_is_left_out_because_a_disk_with_smaller_clusters_has_less_in_use",
     ),
     Row(
+        "7 doctor: a source with something closed is found",
+        "                if visit.folder and found and stat.S_ISREG(found.st_mode) and not visit.folder.can_read(name):\n",
+        "                if False:\n",
+        "test_doctor.py::test_what_would_hinder_backups_is_found_with_its_cure",
+    ),
+    Row(
+        "7 doctor: a drive is really written to",
+        "            abilities = try_drive(drive.root)\n            free",
+        "            abilities = Abilities()\n            free",
+        "test_doctor.py::test_what_would_hinder_backups_is_found_with_its_cure",
+    ),
+    Row(
+        "7 doctor: a schedule that starts what is gone is found",
+        "    gone = next((word for word in words[:3:2] if stat_path(word) is None), \"\")\n",
+        "    gone = \"\"\n",
+        "test_doctor.py::test_what_would_hinder_backups_is_found_with_its_cure",
+    ),
+    Row(
+        "7 doctor: so is one of another file",
+        "    if len(words) < 3 or whole_path(words[2]) != script_path():\n",
+        "    if len(words) < 3:\n",
+        "test_doctor.py::test_what_would_hinder_backups_is_found_with_its_cure",
+    ),
+    Row(
+        "7 doctor: and a cron that does not run",
+        "    if kind == \"cron\" and running(\"cron\", \"crond\", \"fcron\", \"busybox\") is False:\n",
+        "    if False:\n",
+        "test_doctor.py::test_what_would_hinder_backups_is_found_with_its_cure",
+    ),
+    Row(
+        "7 doctor: a clock behind the newest copy is found",
+        "    trouble = clock_trouble(newest_whole(snapshots), now)\n    return [*found",
+        "    trouble = \"\"\n    return [*found",
+        "test_doctor.py::test_a_clock_that_is_wrong_is_found",
+    ),
+    Row(
+        "7 doctor: findings end with 3",
+        "    return Answer(Exit.ATTENTION if ill else Exit.DONE, lines if ill",
+        "    return Answer(Exit.DONE, lines if ill",
+        "test_doctor.py::test_what_would_hinder_backups_is_found_with_its_cure",
+    ),
+    Row(
+        "menu: without settings no copy is offered",
+        "        if not find_settings(\"\"):\n            return [get",
+        "        if False:\n            return [get",
+        "test_menu.py::test_the_bad_day",
+    ),
+    Row(
+        "menu: nothing is let go unless a person says so",
+        ".facts.get(\"remove\") and self.talk.agrees(\"Let go of these for ever?\", False)",
+        ".facts.get(\"remove\")",
+        "test_menu.py::test_a_full_stick",
+    ),
+    Row(
+        "menu: Ctrl-C is an answer",
+        "        except (KeyboardInterrupt, UnicodeDecodeError, OSError) as err:\n",
+        "        except (UnicodeDecodeError, OSError) as err:\n",
+        "test_menu.py::test_whoever_leaves_is_let_go_politely_and_nothing_was_changed",
+    ),
+    Row(
+        "setup: nothing is done unless a person agrees",
+        "            if not self.talk.agrees(\"Shall it?\", True):\n                raise Left\n",
+        "            self.talk.agrees(\"Shall it?\", True)\n",
+        "test_menu.py::test_who_does_not_agree_in_the_end_has_changed_nothing",
+    ),
+    Row(
+        "setup: earlier settings stay beside the new ones",
+        "        folder.rename(name, folder, aside)\n    write_text(folder, name, text, \"setup\")",
+        "        pass\n    write_text(folder, name, text, \"setup\")",
+        "test_menu.py::test_setting_up_again_keeps_what_is_not_said_and_the_earlier_settings_beside_the_new_ones",
+    ),
+    Row(
+        "setup: a synchronised folder is said to be no backup",
+        "                    if service:\n                        self.talk.tell(f\"{show(one.path)} is sync",
+        "                    if False:\n                        self.talk.tell(f\"{show(one.path)} is sync",
+        "test_menu.py::test_a_synchronised_folder_is_copied_and_said_to_be_no_backup",
+    ),
+    Row(
         "8: what was stored on a drive without hard links is not stored again",
         "if can.counts_links or not can.hard_links else ():",
         "if can.counts_links else ():",
@@ -2090,6 +2169,18 @@ ROWS: Sequence[Row] = (
         "test_launchers.py::test_ctrl_c_ends_the_program_and_not_its_window",
     ),
     Row(
+        "launchers: a desktop starts the program with its words as they are",
+        r"""re.sub(r"[\\%]", r"\g<0>\g<0>",""",
+        r"""re.sub(r"[\\]", r"\g<0>\g<0>",""",
+        "test_launchers.py::test_a_desktop_starts_the_program_in_a_terminal",
+    ),
+    Row(
+        "launchers: a desktop entry of somebody else is left alone",
+        "{DESKTOP_ENTRY: desktop_entry(words)}, DESKTOP_MARK)",
+        "{DESKTOP_ENTRY: desktop_entry(words)}, '')",
+        "test_launchers.py::test_an_entry_of_somebody_elses_is_left_alone",
+    ),
+    Row(
         "what was only touched is not stored, so nothing is given up for what another file had",
         'only_touched = at.startswith("../")',
         'only_touched = at.startswith("?")',
@@ -2103,8 +2194,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "restore.sh: no file is written over another that the target takes for the same",
-        'plain "$path" && free "$path" || continue',
-        'plain "$path" || continue',
+        'plain "$path" && free "$path" || continue\n        if [ -L',
+        'plain "$path" || continue\n        if [ -L',
         "test_restore_script.py::test_no_file_is_written_over_another_where_the_target_takes_their_names_for_one",
     ),
     Row(
@@ -2142,6 +2233,48 @@ ROWS: Sequence[Row] = (
         "([0-9a-f]{64} [ *]\\.\\./.*)$",
         "([0-9a-f]{64}  \\.\\./.*)$",
         "test_changes.py::test_what_a_list_needs_stays_also_where_it_says_so_as_sha256sum_does_on_windows",
+    ),
+    Row(
+        "restore.sh: nothing is written through a link in the target",
+        '    inside "$1" || return 1\n',
+        "",
+        "test_restore_script.py::test_a_hostile_list_leads_nowhere_else",
+    ),
+    Row(
+        "restore.sh: no folder is made through a link in the target",
+        'plain "$text" && inside "$text/" &&',
+        'plain "$text" &&',
+        "test_restore_script.py::test_a_hostile_list_leads_nowhere_else",
+    ),
+    Row(
+        "restore.sh: where a link points to is no option",
+        'ln -s -- "$text"',
+        'ln -s "$text"',
+        "test_restore_script.py::test_a_whole_date_comes_back_without_python",
+    ),
+    Row(
+        "restore goes on where a target refuses a name as exfat-fuse does",
+        " or (err.errno == errno.ENOENT and folder.is_in_its_place()):",
+        ":",
+        "test_stored_names.py::test_what_a_target_refuses_is_said_and_all_else_is_restored_there",
+    ),
+    Row(
+        "restore leaves nothing under a passing name where a target refuses the file's own",
+        "        if piece.merging:\n            with contextlib.suppress(OSError):",
+        "        if not piece:\n            with contextlib.suppress(OSError):",
+        "test_stored_names.py::test_what_a_target_refuses_is_said_and_all_else_is_restored_there",
+    ),
+    Row(
+        "a copy is not refused for the size of files that were only touched",
+        "return Same.DOUBTFUL if perhaps_touched else same",
+        "return same",
+        "test_stored_names.py::test_a_copy_of_files_that_were_only_touched_fits_where_they_would_not_fit_twice",
+    ),
+    Row(
+        "restore.sh: what a date does not have is said",
+        "        skipped=$((skipped + 1)) ;;",
+        "        ;;",
+        "test_restore_script.py::test_what_a_date_does_not_have_is_said",
     ),
     Row(
         "Windows: a path of a file may be of any length",
@@ -2229,8 +2362,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "Windows: a guard that only takes notes is not named",
-        "\"EnableControlledFolderAccess\")[0] == 1)",
-        "\"EnableControlledFolderAccess\")[0] != 0)",
+        "            return number == 1  # others",
+        "            return number != 0  # others",
         "test_fake_disks.py::test_the_guard_against_ransomware_is_named_where_it_may_have_refused",
     ),
     Row(

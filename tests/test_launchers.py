@@ -1,4 +1,4 @@
-"""What a double click starts: Snapback.cmd by cmd.exe under Wine, Snapback.command by the shells that there are.
+"""What a double click starts: Snapback.cmd by cmd.exe under Wine, Snapback.command by the shells that there are, a desktop's entry.
 
 Wine's cmd expands a `%` in its own path a second time, which Windows does not do; so no folder here has one for it.
 It also knows no NoDefaultCurrentDirectoryInExePath. A wineserver that somebody else has started does not see this session's
@@ -17,6 +17,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
@@ -300,6 +301,44 @@ def test_the_program_itself_answers(drive: Path, tmp_path: Path) -> None:
     (tools / "python3").symlink_to(sys.executable)
     done = double_click([str(drive / "Snapback.command"), "--version"], {"PATH": str(tools)}, tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"snapback {snapback.__version__}\n", "")
+
+
+# --- The entry among the applications of a Linux desktop ------
+
+
+@pytest.mark.needs("desktop-file-validate", "gio")
+def test_a_desktop_starts_the_program_in_a_terminal(computer: Computer, home: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    # GLib takes the first terminal that it knows and finds; all of them take the program after one word.
+    tools = computer.add({"xterm": "#!/bin/sh\nshift\n\"$@\"\n", "gnome-terminal": "#!/bin/sh\nshift\n\"$@\"\n"})
+    # GLib does not find a program with a % in its own path; that is Python, whose path has none.
+    python = computer.add({"python3": f"#!/bin/sh\nprintf '%s\\0' \"$0\" \"$@\" > '{report}.new' && mv '{report}.new' '{report}'\n"})
+    for name in [*(name for name in FOLDERS if "\n" not in name), "a=b", "%f %%", "\\$x \\\\ \\\"", "~ | < >"]:
+        words = [str(python / "python3"), "-I", f"/home/{name}/snapback.py", name]
+        assert snapback.install_desktop_entry(words) == "~/.local/share/applications/snapback.desktop"
+        entry = str(home / ".local/share/applications/snapback.desktop")
+        checked = subprocess.run(["desktop-file-validate", entry], capture_output=True, text=True)
+        assert (checked.returncode, checked.stdout) == (0, ""), name
+        started = subprocess.run(["gio", "launch", entry], capture_output=True, text=True,
+                                 env={"PATH": f"{tools}:{os.environ['PATH']}", "HOME": str(home)})
+        assert (started.returncode, started.stderr) == (0, ""), name
+        for _ in range(500):
+            if report.exists():
+                break
+            time.sleep(0.01)
+        assert report.read_text().split("\0")[:-1] == words
+        report.unlink()
+
+
+def test_an_entry_of_somebody_elses_is_left_alone(home: Path) -> None:
+    entry = home / ".local/share/applications/snapback.desktop"
+    entry.parent.mkdir(parents=True)
+    entry.write_text("[Desktop Entry]\nName=mine\n")
+    with pytest.raises(snapback.SnapbackError, match="left alone"):
+        snapback.install_desktop_entry(["/usr/bin/python3"])
+    assert entry.read_text() == "[Desktop Entry]\nName=mine\n"
+    with pytest.raises(snapback.UsageError, match="line break"):
+        snapback.install_desktop_entry(["/home/anna/a\nExec=evil"])
 
 
 # --- Snapback.cmd, by Wine's cmd ------

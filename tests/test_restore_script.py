@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import shutil
@@ -12,6 +13,7 @@ from typing import Callable, List
 import pytest
 
 from conftest import Mount
+from faults import Call, watched
 from trees import ask, dates
 
 pytestmark = pytest.mark.needs("linux")
@@ -29,6 +31,7 @@ def source(tmp_path: Path) -> Path:
         os.utime(made / name, (1_500_000_000 + number, 1_500_000_000 + number))
     (made / "nothing in it").mkdir()
     (made / "a link").symlink_to("to \\n\nnowhere")
+    (made / "to an option").symlink_to("-n")
     return made
 
 
@@ -100,6 +103,20 @@ def test_what_is_missing_or_damaged_is_said(shell: str, date: Path, source: Path
 
 
 @pytest.mark.parametrize("shell", SHELLS)
+def test_what_a_date_does_not_have_is_said(shell: str, date: Path, source: Path, drive: Path, tmp_path: Path) -> None:
+    (source / "closed now").write_text("closed")
+
+    def refuse(call: Call) -> None:
+        if call.name == "open" and call.path == str(source / "closed now"):
+            raise PermissionError(errno.EACCES, "not allowed", call.path)
+    with watched(refuse):
+        assert ask("backup", "--jobs", "1", "--set", "box", source, drive).code == 3
+    done = give_back(shell, drive / "box" / dates(drive / "box")[-1], tmp_path / "back", drive)
+    assert (done.returncode, done.stderr.splitlines()[-1].startswith(b"NOT COMPLETE")) == (3, True), done
+    assert b"not in this date, as it could not be read then: my source/closed now" in done.stderr
+
+
+@pytest.mark.parametrize("shell", SHELLS)
 def test_a_list_that_lacks_files_is_not_called_good_and_the_second_one_serves(shell: str, date: Path, drive: Path, tmp_path: Path) -> None:
     lines = (date / "SHA256SUMS").read_bytes().splitlines(True)
     for nth, hurt in enumerate((lines[:-3], lines[:-1], [*lines[:-3], lines[-1]])):
@@ -128,9 +145,12 @@ def test_no_file_is_written_over_another_where_the_target_takes_their_names_for_
 def test_a_hostile_list_leads_nowhere_else(shell: str, date: Path, drive: Path, tmp_path: Path) -> None:
     listed = (date / "SHA256SUMS").read_bytes().split(b"\n")
     (tmp_path / "secret").write_text("secret")
+    own = next(path.relative_to(date) for path in date.rglob("new since"))
     more = [b"# type=dir path=../outside", b"# type=link link=/etc path=/tmp/../outside", b"# type=file mode=0600 path=../outside/gone",
             b"0" * 64 + b"  ../../secret", b"# type=file mode=0600", b"0" * 64 + b"  ../../../secret", b"# type=file mode=0600",
-            b"0" * 64 + b"  /etc/passwd"]  # fmt: skip
+            b"0" * 64 + b"  /etc/passwd", b"# type=link link=.. path=away", b"# type=dir path=away",
+            b"# type=dir path=away/outside", b"# type=file mode=0600 path=away/gone",
+            b"0" * 64 + b"  " + os.fsencode(own), b"# type=link link=x path=away/link"]  # fmt: skip
     (date / "SHA256SUMS").write_bytes(b"\n".join([*listed[:1], *more, *listed[1:]]))
     before = sorted(tmp_path.iterdir())
     done = give_back(shell, date, tmp_path / "back", drive)

@@ -217,6 +217,26 @@ def test_a_folder_that_cannot_be_read_is_kept_under_the_names_on_the_drive(poor:
     poor.sound(date(3))
 
 
+@pytest.mark.needs("exfat")
+@pytest.mark.parametrize("merge", [False, True])
+def test_what_a_target_refuses_is_said_and_all_else_is_restored_there(mounted: Callable[..., Mount], in_memory: Path, merge: bool) -> None:
+    box = Box(in_memory, in_memory / "drive")
+    for name in ("a: b", "Twin", "twin", "sub/what?"):
+        (box.source / name).write_bytes(name.encode())
+    (box.source / "in: vain").mkdir()
+    (box.source / "in: vain" / "file").write_bytes(b"file")
+    box.take(0)
+    target = mounted("exfat").path / "back"
+    for _ in range(1 + merge):
+        outcome = ask("restore", "latest", "--drive", box.drive, "--to", target, *["--merge"] * merge)
+        assert outcome.code == 3, outcome
+        for name in ("a: b", "twin", "sub/what?", "in: vain"):
+            assert f"source/{name}: the disk that files are restored to cannot hold a name like this" in outcome.err
+        found = twin(target / "source")
+        assert sorted(found) == [b".", b"Twin", b"empty", b"one", b"sub", b"sub/deep", b"sub/deep/four", b"sub/deep/three", b"sub/two"]
+        assert (target / "source" / "Twin").read_bytes() == b"Twin"
+
+
 # --- Files that are too large for a drive, and how much fits on it ------
 
 
@@ -297,6 +317,20 @@ def test_what_fits_is_counted_in_the_clusters_of_the_drive(box: Box, monkeypatch
         assert (looked.code, "would not fit" in looked.err) == ((0, False) if fits else (3, True)), looked
     refused = box.back_up(0)
     assert (refused.code, "does not fit on the drive" in refused.err, box.states()) == (1, True, {}), refused
+
+
+def test_a_copy_of_files_that_were_only_touched_fits_where_they_would_not_fit_twice(
+        box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    (box.source / "large").write_bytes(b"x" * 3_000_000)
+    box.take(0)
+    monkeypatch.setattr(snapback, "free_space", lambda _path: (1_000_000, 1 << 40))
+    os.utime(box.source / "large", (1_600_000_000, 1_600_000_000))
+    looked = box.back_up(1, "-n")
+    assert (looked.code, "1 would be read again, to see whether they changed" in looked.out) == (0, True), looked
+    box.take(1)
+    box.sound(date(0), date(1))
+    (box.source / "large").write_bytes(b"x" * 3_000_001)
+    assert "does not fit on the drive" in box.back_up(2).err
 
 
 def test_no_look_is_left_out_because_a_disk_with_smaller_clusters_has_less_in_use(in_memory: Path) -> None:

@@ -1,0 +1,292 @@
+"""What a person sees who does not program: the menu and the set-up, through a terminal, as stories.
+
+Each story is told by answers; what stands before `> ` must be what the person needs to answer.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Callable, Dict, List, Tuple
+
+import pexpect
+import pytest
+
+import snapback
+from conftest import SNAPBACK, Cli, Mount
+from test_unattended import Programs
+from trees import ask, dates
+
+pytestmark = pytest.mark.needs("linux")
+
+GOOD_BYE = "Good-bye. Nothing is being written: this window may be closed."
+
+
+class Person:
+    """Somebody at a terminal, with a home folder, a place where sticks appear, and a crontab."""
+
+    def __init__(self, home: Path, place: Path, programs: Programs) -> None:
+        self.home, self.stick, self.away = home, place / "BLUE STICK", place / "away"
+        self.stick.mkdir()
+        self.said: List[str] = []
+        table = shlex.quote(str(place / "crontab"))
+        programs.add("crontab", f'if [ "$1" = -l ]; then cat {table} 2>/dev/null || {{ echo "no crontab for anna" >&2; exit 1; }}; '
+                                f"else cat >{table}; fi")
+        programs.add("xdg-open")
+
+    def runs(self, *answers: Tuple[str, str], script: Path = SNAPBACK, size: Tuple[int, int] = (24, 80), **variables: str) -> str:
+        """Start snapback without a command, and answer each question that ends with a text; give all that was shown."""
+        child = pexpect.spawn(sys.executable, ["-I", str(script)], env={**os.environ, "HOME": str(self.home), "TERM": "xterm", **variables},
+                              cwd=str(self.home), dimensions=size, encoding="utf-8", timeout=60)
+        shown = ""
+        for question, answer in answers:
+            child.expect("\r\n> ")
+            shown += child.before + "\r\n> "
+            asked = " ".join(shown[-2000:].split())
+            assert question in asked[-len(question) - 400:], f"{question!r} was not asked:\n{shown}"
+            if answer == "^C":
+                child.sendintr()
+            elif answer == "^D":
+                child.sendeof()
+            else:
+                child.sendline(answer)
+        child.expect(pexpect.EOF)
+        shown += child.before
+        child.close()
+        assert (child.exitstatus, child.signalstatus) == (0, None), shown
+        return shown.replace("\r\n", "\n")
+
+
+CHOOSE = "Which? A number, please"
+ON = "Press Enter to go on."
+QUIT = ("6 quit " + CHOOSE, "quit")
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    return Programs(tmp_path / "bin")
+
+
+@pytest.fixture
+def anna(home: Path, tmp_path: Path, programs: Programs) -> Person:
+    (home / "Documents" / "Letters").mkdir(parents=True)
+    (home / "Documents" / "Letters" / "to Otto.txt").write_text("dear Otto")
+    (home / "Documents" / "photo.jpg").write_bytes(b"\xff" * 3000)
+    (home / "Pictures").mkdir()
+    return Person(home, tmp_path, programs)
+
+
+SET_UP: Tuple[Tuple[str, str], ...] = (
+    ("3 set up copies on this computer", "3"),
+    ("2 {home}/Pictures Numbers or paths, with a comma between them [all of these]", ""),
+    ("A number or a path (Enter: look again)", "{stick}"),
+    ("How often? 12h: twice a day, 1d: daily, 1w: weekly [1d]", ""),
+    ("1 the last 3, and one for each of 7 days, 5 weeks, 12 months and 10 years 2 all copies of the last year " + CHOOSE + " [1]", ""),
+    ("Shall this computer make the copies by itself? (yes or no) [yes]", "yes"),
+    ("Shall it? (yes or no) [yes]", ""),
+    ("All is ready. Make the first copy now? (yes or no) [yes]", ""),
+    (ON, ""),
+)
+
+
+def set_up(anna: Person) -> List[Tuple[str, str]]:
+    return [(question.replace("{home}", str(anna.home)), answer.replace("{stick}", str(anna.stick))) for question, answer in SET_UP]
+
+
+def settings_of(home: Path) -> Path:
+    return home / ".config" / "snapback" / "snapback.ini"
+
+
+def test_the_first_hour_with_a_stick(anna: Person, programs: Programs) -> None:
+    shown = anna.runs(*set_up(anna), QUIT)
+    assert "2 files, 3.0 kB: 2 new" in shown
+    assert "OK - you can rely on this copy" in shown
+    assert shown.endswith(f"{GOOD_BYE}\n")
+    assert "--if-due -q" in (anna.stick.parent / "crontab").read_text()
+    anna.stick.rename(anna.away)
+    shown = anna.runs(("1 back up now 2 am I safe?", "1"), (ON, ""), QUIT)
+    assert "is not attached" in shown
+    assert "NOT OK - not every drive has a new copy; earlier copies are as they were" in " ".join(shown.split())
+    anna.away.rename(anna.stick)
+    (anna.home / "Documents" / "Letters" / "to Otto.txt").write_text("dear Otto, sorry")
+    shown = anna.runs(("6 quit", "back"), (ON, ""), ("6 quit", "2"), (ON, ""), QUIT)
+    assert "1 changed" in shown
+    assert "Safe: newest dated copy just now, on BLUE STICK" in shown
+    (a_set,) = [path for path in anna.stick.iterdir() if (path / "manifests").exists()]
+    first, second = dates(a_set)
+    target = anna.home / "Letters of old"
+    shown = anna.runs(
+        ("3 get something back", "3"), ("From which date? 1", "2"), (f"What do you want back from {first}? 1 search for a name", "1"),
+        ("What is in its name? (a part is enough)", "OTTO"), ("1 Documents/Letters/to Otto.txt 2 none of these", "1"),
+        ("nothing on this computer is overwritten. Into which new folder?", str(target)), (ON, ""), QUIT)
+    assert (target / "Documents" / "Letters" / "to Otto.txt").read_text() == "dear Otto"
+    assert "OK - every file's checksum was right" in shown
+    assert [call.words for call in programs.calls("xdg-open")] == [[str(target)]]
+    assert second in shown or "From which date?" in shown
+    shown = anna.runs(("4 check that the copies are readable", "4"), ("2 all copies (this may take hours)", "1"), (ON, ""),
+                      ("5 settings", "5"), ("1 look whether anything would hinder copies", "1"), (ON, ""), QUIT)
+    assert "OK - everything of this date is there" in shown
+    assert "Schedule" in shown
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_much_is_gone_and_somebody_asks_whether_that_was_right(anna: Person, mine: bool) -> None:
+    for nth in range(60):
+        (anna.home / "Documents" / f"letter {nth}").write_text(str(nth))
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--first-copy", "--yes").code == 0
+    for nth in range(60):
+        (anna.home / "Documents" / f"letter {nth}").unlink()
+    shown = " ".join(anna.runs(("1 back up now", "1"), ("Was it you who changed so much? (yes or no) [no]", "yes" if mine else ""),
+                               (ON, ""), QUIT).split())
+    assert "it may be ransomware: then unplug the drive now" in shown
+    (a_set,) = [path for path in anna.stick.iterdir() if (path / "manifests").exists()]
+    assert (a_set / "HOLD.txt").exists() != mine
+
+
+@pytest.mark.needs("root")
+def test_a_full_stick(anna: Person, mounted: Callable[..., Mount]) -> None:
+    anna.stick.rmdir()
+    anna.stick = mounted("tmpfs").path
+    big = anna.home / "Documents" / "film"
+    big.write_bytes(os.urandom(9 << 20))
+    answers = set_up(anna)
+    answers.insert(3, ("Will you unplug it between copies? Ransomware reaches what stays attached (yes or no) [yes]", "yes"))
+    anna.runs(*answers, QUIT)
+    for _ in range(2):
+        big.write_bytes(os.urandom(9 << 20))
+        anna.runs(("1 back up now", "1"), (ON, ""), QUIT)
+    (a_set,) = [path for path in anna.stick.iterdir() if (path / "manifests").exists()]
+    before = dates(a_set)
+    big.write_bytes(os.urandom(9 << 20))
+    shown = anna.runs(("1 back up now", "1"), ("Let go of these for ever? (yes or no) [no]", ""), (ON, ""), QUIT)
+    assert dates(a_set) == before
+    assert "does not fit" in shown or "full" in shown
+    shown = anna.runs(("1 back up now", "1"), ("Let go of these for ever? (yes or no) [no]", "yes"), (ON, ""), QUIT)
+    assert all(name in shown for name in before[:-1])
+    assert "OK - you can rely on this copy" in shown
+    assert len(dates(a_set)) == 2
+    assert before[-1] in dates(a_set)
+
+
+def test_the_bad_day(anna: Person, tmp_path: Path) -> None:
+    """A strange computer, the stick alone, everything is brought back."""
+    anna.runs(*set_up(anna), QUIT)
+    shutil.copytree(anna.home / "Documents", tmp_path / "as it was")
+    shutil.rmtree(anna.home)
+    anna.home.mkdir()
+    for settings in anna.stick.glob("*/settings.ini"):  # a strange computer does not look at them
+        settings.unlink()
+    shown = anna.runs(
+        ("1 get something back 2 check that the copies are readable 3 set up copies on this computer 4 quit", "1"),
+        ("From which date?", "1"), ("3 everything", "3"), ("Into which new folder?", ""), (ON, ""), ("4 quit", "4"),
+        script=anna.stick / "snapback.py")
+    (back,) = anna.home.glob("restored-*")
+    assert "OK - every file's checksum was right" in shown
+    assert {str(path.relative_to(back / "Documents")): path.read_bytes() for path in (back / "Documents").rglob("*") if path.is_file()} == {
+        str(path.relative_to(tmp_path / "as it was")): path.read_bytes() for path in (tmp_path / "as it was").rglob("*") if path.is_file()}
+    assert not (anna.home / ".config").exists()
+
+
+LEAVING: Dict[str, List[Tuple[str, str]]] = {
+    "at the menu": [("4 quit", "{leave}")],
+    "in a question": [("4 quit", "3"), ("Numbers or paths", "{leave}"), (ON, "{leave}")],
+}
+
+
+@pytest.mark.parametrize("leave", ["^C", "^D"])
+@pytest.mark.parametrize("where", LEAVING)
+def test_whoever_leaves_is_let_go_politely_and_nothing_was_changed(anna: Person, where: str, leave: str) -> None:
+    shown = anna.runs(*[(question, answer.replace("{leave}", leave)) for question, answer in LEAVING[where]])
+    assert shown.endswith(f"{GOOD_BYE}\n")
+    assert ("Nothing was changed." in shown) == (where == "in a question")
+    assert not (anna.home / ".config").exists()
+    assert list(anna.stick.iterdir()) == []
+
+
+@pytest.mark.parametrize(("size", "term"), [((24, 80), "dumb"), ((10, 40), "xterm")])
+def test_a_poor_or_a_small_terminal_is_enough(anna: Person, size: Tuple[int, int], term: str) -> None:
+    shown = anna.runs(("4 quit", "nonsense"), ("There is no 'nonsense' here. " + CHOOSE, "q"), size=size, TERM=term)
+    assert max(map(len, shown.split("\n"))) <= size[1]
+    assert "\x1b" not in shown
+
+
+def test_who_does_not_agree_in_the_end_has_changed_nothing(anna: Person) -> None:
+    shown = anna.runs(*set_up(anna)[:6], ("Shall it? (yes or no) [yes]", "no"), (ON, "^D"))
+    assert "Nothing was changed." in shown
+    assert list(anna.stick.iterdir()) == []
+    assert not settings_of(anna.home).exists()
+
+
+def test_a_synchronised_folder_is_copied_and_said_to_be_no_backup(anna: Person) -> None:
+    (anna.home / "Dropbox").mkdir()
+    answers = set_up(anna)
+    answers[1] = (answers[1][0], "~/Dropbox")
+    shown = " ".join(anna.runs(*answers[:2], ("synchronised by Dropbox. That is no backup", "^D"), (ON, "^D")).split())
+    assert "So it is good to copy it here, too." in shown
+
+
+# --- Setting up by options ------
+
+
+def test_every_answer_can_be_given_as_an_option(anna: Person) -> None:
+    outcome = ask("setup", anna.home / "Documents", f"photos={anna.home}/Pictures", "--drive", anna.stick, "--label", "BLUE",
+                  "--every", "12h", "--keep-daily", "5", "--install", "--first-copy", "--yes")
+    assert (outcome.code, outcome.err, "Dated copy" in outcome.out) == (0, "", True), outcome
+    settings = snapback.load_settings(str(settings_of(anna.home)))
+    assert settings.sources == (f"{anna.home}/Documents", f"photos={anna.home}/Pictures")
+    (drive,) = settings.drives
+    assert (drive.label, drive.path, str(drive.every), drive.rotation.retention.daily) == ("BLUE", str(anna.stick), "12h", 5)
+    assert "--if-due -q" in (anna.stick.parent / "crontab").read_text()
+    assert str(SNAPBACK) in (anna.home / ".local" / "share" / "applications" / "snapback.desktop").read_text()
+    assert {"Snapback.cmd", "Snapback.command", "snapback.py", "READ-ME-FIRST.txt"} <= {path.name for path in anna.stick.iterdir()}
+    assert ask("backup").code == 0
+
+
+def test_setting_up_again_keeps_what_is_not_said_and_the_earlier_settings_beside_the_new_ones(anna: Person) -> None:
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--keep-daily", "5", "--yes").code == 0
+    more = "notify = no\non-result = /usr/bin/tell me\nexclude = *.tmp\nset = box"
+    text = settings_of(anna.home).read_text().replace("notify = yes", more)
+    settings_of(anna.home).write_text(text)
+    (anna.stick.parent / "other").mkdir()
+    outcome = ask("setup", "--drive", anna.stick.parent / "other", "--every", "2d", "--yes")
+    assert (outcome.code, "the earlier ones are beside them, in snapback.ini.before" in outcome.out) == (0, True), outcome
+    settings = snapback.load_settings(str(settings_of(anna.home)))
+    assert (settings.notify, settings.on_result, settings.patterns, settings.set_name) == (
+        False, ("/usr/bin/tell", "me"), ((False, "*.tmp"),), "box")
+    assert [str(one.every) for one in settings.drives] == ["1d", "2d"]
+    assert settings_of(anna.home).with_name("snapback.ini.before").read_text() == text
+
+
+def test_what_is_often_left_out_stands_ready_to_be_chosen(anna: Person) -> None:
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--yes").code == 0
+    text = settings_of(anna.home).read_text()
+    for wanted in ("exclude =", "    *.tmp", "    Downloads/"):
+        text = text.replace("#" + wanted, wanted)
+    settings_of(anna.home).write_text(text)
+    assert snapback.load_settings(str(settings_of(anna.home))).patterns == ((False, "*.tmp"), (False, "Downloads/"))
+
+
+@pytest.mark.parametrize(("words", "text"), [
+    (["{docs}"], "say where to copy to"),
+    (["{docs}", "--drive", "{place}/nowhere"], "there is no folder"),
+    (["{home}/nowhere", "--drive", "{stick}"], "there is no"),
+    (["{docs}", "--drive", "{docs}/Letters"], "lies inside"),
+    (["{docs}", "--drive", "{stick}", "--every", "sometimes"], "sometimes"),
+    (["{docs}", "--drive", "{stick}", "--keep-last", "many"], "many"),
+])
+def test_an_answer_that_is_none_changes_nothing(anna: Person, words: List[str], text: str) -> None:
+    outcome = ask("setup", "--yes", *[word.format(docs=anna.home / "Documents", home=anna.home, place=anna.stick.parent, stick=anna.stick)
+                                      for word in words])
+    assert (outcome.code in (1, 2), text in outcome.err, outcome.err.count("\n")) == (True, True, 1), outcome
+    assert not settings_of(anna.home).exists()
+    assert list(anna.stick.iterdir()) == []
+
+
+def test_without_a_terminal_and_a_command_it_says_how_the_drives_stand(anna: Person, cli: Cli) -> None:
+    outcome = cli()
+    assert (outcome.code, "NOT SAFE: no drive is known here yet; make the first dated copy" in outcome.err) == (1, True), outcome
