@@ -13176,7 +13176,7 @@ def said_in_menu(line: str) -> str:
     >>> said_in_menu("last check   never: run snapback.py verify --drive '/media/my stick'")
     "last check   never: choose 'check that the copies are readable'"
     """
-    line = re.sub(r"; to delete [^;]*, first look and then run it without -n: .*| \(--exclude\)", "", line)
+    line = re.sub(r"; to delete [^;]*, first look and then run it without -n: .*| \(--exclude\)| with --to", "", line)
     line = re.sub(r"(?:run:? )?snapback\.py (backup|verify|accept|doctor)\b(?: --(?:drive|set) (?:'[^']*'|\S+))*",
                   lambda found: f"choose {quoted(IN_THE_MENU[found[1]])}", line)
     return re.sub(r"run the same command(?: again)?", "choose the same again", line)
@@ -13465,12 +13465,25 @@ class Menu:
                 files = list(block.entries) if block.path == here else files
         return folders, files
 
-    def _give_back(self, words: Sequence[str], date: str) -> None:
-        desktop = usual_folders().get("Desktop", "")
-        base = desktop or expand_path("~", "")
+    def _new_folder(self, base: str, date: str, drive_path: str) -> str:
+        """Choose where files come back to: what is not there yet, and not on the drive with the copies; as suggested in `base`."""
         target = default_target(date, False, base)
+        while True:
+            said = self.talk.ask("Into which new folder?", target)
+            where = target if said == target else typed_paths(said, base, several=False)[0]
+            if is_inside(whole_path(where), drive_path):
+                self.talk.tell("That is on the drive with the copies, and would fill it. Take a place on this computer.")
+            elif not is_taken(where):
+                return where
+            elif is_real_folder(where):
+                target = default_target(date, False, where)
+                self.talk.tell(f"{show(where)} is there already. A new folder in it is suggested now.")
+            else:
+                self.talk.tell(f"{show(where)} is there already, and no folder.")
+
+    def _give_back(self, words: Sequence[str], date: str) -> None:
         self.talk.tell("", "What you get back is a copy in a new folder; nothing on this computer is overwritten.")
-        where = typed_paths(self.talk.ask("Into which new folder?", target), base, several=False)[0]
+        where = self._new_folder(usual_folders().get("Desktop") or expand_path("~", ""), date, words[words.index("--drive") + 1])
         done = self._do([*words, "--to", where], "not everything came back; what is on the drive is as it was")
         if done.code in (Exit.DONE, Exit.ATTENTION) and open_folder(whole_path(where)):
             self.talk.tell("The folder is being opened.")

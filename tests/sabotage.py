@@ -2085,6 +2085,18 @@ ROWS: Sequence[Row] = (
         "test_menu.py::test_who_ended_one_thing_has_not_ended_the_next",
     ),
     Row(
+        "menu: nothing comes back onto the drive with the copies",
+        "            if is_inside(whole_path(where), drive_path):\n",
+        "            if False:\n",
+        "test_menu.py::test_what_comes_back_comes_into_a_new_folder_wherever_it_is_wanted",
+    ),
+    Row(
+        "menu: spoiled settings are not in the way of getting things back",
+        "        with contextlib.suppress(SnapbackError):  # spoiled settings must not",
+        "        with contextlib.suppress(KeyError):  # spoiled settings must not",
+        "test_menu.py::test_on_a_strange_computer_the_drive_is_found_wherever_the_program_lies",
+    ),
+    Row(
         "setup: earlier settings stay beside the new ones",
         "        folder.rename(name, folder, aside)\n    write_text(folder, name, text, \"setup\")",
         "        pass\n    write_text(folder, name, text, \"setup\")",

@@ -305,6 +305,18 @@ def test_a_folder_with_many_files_is_shown_in_parts(anna: Person) -> None:
     assert "OK - every file's checksum was right" in shown
 
 
+def test_what_comes_back_comes_into_a_new_folder_wherever_it_is_wanted(anna: Person) -> None:
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--first-copy", "--yes").code == 0
+    into = "Into which new folder?"
+    shown = " ".join(anna.runs(
+        ("6 quit", "get"), ("From which date?", ""), ("What do you want back", "everything"), (into, f"'{anna.stick}/new'"),
+        (into, "Documents/photo.jpg"), (into, "~/Documents/"), (into, ""), (ON, ""), QUIT).split())
+    for said in ("That is on the drive with the copies", "is there already, and no folder.", "A new folder in it is suggested now."):
+        assert said in shown
+    (back,) = (anna.home / "Documents").glob("restored-*")
+    assert (back / "Documents" / "Letters" / "to Otto.txt").read_text() == "dear Otto"
+
+
 def test_spoiled_settings_are_in_the_way_of_nothing(anna: Person) -> None:
     assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--first-copy", "--yes").code == 0
     spoiled = settings_of(anna.home).read_text() + "rubbish\n"
