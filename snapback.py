@@ -5815,10 +5815,11 @@ class Prepared(NamedTuple):
 
 
 def check_place(path: str, sources: Sequence[str], offline: bool, anyway: Optional[bool]) -> None:
-    """Raise UsageError where a folder cannot be, or should not be, a drive for these sources; `anyway` is None where it is no option."""
+    """Raise UsageError where a folder cannot, or should not, be a drive for these sources; `anyway` is None where nobody types options."""
     info = stat_path(path)
     if info is None:
-        raise UsageError(f"there is no folder {show(path)}: nothing was made; attach the drive or, for a new folder, make it first")
+        raise UsageError(f"there is no folder {show(path)}: nothing was made; attach the drive or, for a new folder, make it first"
+                         + ("" if anyway is None else f": mkdir {shell_word(path)}"))
     if not is_folder(info):
         raise UsageError(f"{show(path)} is a file; name a folder, usually the top of a disk")
     for source in sources:
