@@ -4689,6 +4689,11 @@ def spare_places() -> List[Tuple[str, int]]:
     return found
 
 
+def marked_places() -> List[str]:
+    """List the drives that are attached, whether this computer knows them or not."""
+    return [place for place in local_places(mounts()) if is_taken(join_path(place, MARKER))]
+
+
 def is_real_folder(path: str) -> bool:
     """Tell whether there is a folder at a path, not a link to one."""
     try:
@@ -4700,6 +4705,32 @@ def is_real_folder(path: str) -> bool:
 def leads_nowhere(path: str) -> bool:
     """Tell whether a path is a link to something that is not there."""
     return os.path.islink(user_path(path)) and not os.path.exists(user_path(path))
+
+
+def typed_paths(text: str, base: str, several: bool = True) -> List[str]:
+    """Read the paths that a person types, with commas between them, or drags into a terminal, where they come quoted or escaped.
+
+    What is no whole path is meant from the folder `base`. Quotes and commas that belong to a name do no harm.
+    """
+    import shlex  # here, because few commands need it
+
+    def unquoted(part: str) -> List[str]:
+        lexer = shlex.shlex(part, posix=True, punctuation_chars=False)
+        lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", "" if WINDOWS else "\\"
+        with contextlib.suppress(ValueError):  # an apostrophe in a name is no quote
+            return list(lexer)
+        return [part]
+
+    def read(part: str) -> List[str]:
+        words = unquoted(part)
+        if is_taken(os.path.join(base, user_path(part))):
+            words = [part]
+        elif len(words) > 1 and not (several and all(os.path.isabs(word) and is_taken(word) for word in words)):
+            words = [part]  # blanks of one name
+        return [os.path.normpath(os.path.join(base, user_path(word))) for word in words]
+
+    parts = re.findall(r"""\s*('[^']*'|"[^"]*"|[^,]+?)\s*(?:,|$)""", text) if several else [text.strip()]
+    return [path for part in parts if part for path in read(part)]
 
 
 def make_folders(path: str) -> None:
@@ -5783,12 +5814,12 @@ class Prepared(NamedTuple):
     has_copies: bool
 
 
-def check_place(path: str, sources: Sequence[str], offline: bool, anyway: bool) -> None:
-    """Raise UsageError where a folder cannot be, or should not be, a drive for these sources."""
+def check_place(path: str, sources: Sequence[str], offline: bool, anyway: Optional[bool]) -> None:
+    """Raise UsageError where a folder cannot, or should not, be a drive for these sources; `anyway` is None where nobody types options."""
     info = stat_path(path)
     if info is None:
-        raise UsageError(f"there is no folder {show(path)}: nothing was made; attach the drive or, for a new folder, "
-                         f"first run: mkdir {shell_word(path)}")
+        raise UsageError(f"there is no folder {show(path)}: nothing was made; attach the drive or, for a new folder, make it first"
+                         + ("" if anyway is None else f": mkdir {shell_word(path)}"))
     if not is_folder(info):
         raise UsageError(f"{show(path)} is a file; name a folder, usually the top of a disk")
     for source in sources:
@@ -5798,7 +5829,8 @@ def check_place(path: str, sources: Sequence[str], offline: bool, anyway: bool) 
     service = "" if anyway else synchroniser_of(trace_upwards(path))
     if service:
         raise UsageError(f"{show(path)} is synchronised by {service}, which carries every deletion to all devices, so copies "
-                         "there are no backup; take a folder outside of it, or add --anyway if you are sure")
+                         "there are no backup; take a folder outside of it" + (
+                             "" if anyway is None else ", or add --anyway if you are sure"))
     if offline:
         own = {show(source): disks_of(source) for source in sources if stat_path(source)}
         own["this computer's own files"] = system_disks()
@@ -11469,6 +11501,9 @@ class Left(Exception):
     """A person wants to leave: by the end of input, by Ctrl-C, or by a word."""
 
 
+LEAVING = ("q", "quit", "exit")
+
+
 class Talk:
     """Asks the person at a terminal, and takes what is answered."""
 
@@ -11484,11 +11519,12 @@ class Talk:
         """Say something, in lines that fit the window."""
         import textwrap  # here, because commands that ask nothing do without
         width = max(30, min(terminal_width(self.out) - 1, 100)) if self.out else 79
-        say(self.out, [part for line in lines for part in textwrap.wrap(line, width, subsequent_indent=" " * (
-            len(line) - len(line.lstrip(" ")) + 2 * (line[:1] == " "))) or [""]])
+        say(self.out, [part for line in lines for part in textwrap.wrap(
+            line, width, break_on_hyphens=False, subsequent_indent=" " * (
+                len(line) - len(line.lstrip(" ")) + 2 * (line[:1] == " "))) or [""]])
 
-    def ask(self, question: str, default: str = "") -> str:
-        """Ask for a line; an empty one is the default. Raises Left."""
+    def ask(self, question: str, default: str = "", anything: bool = False) -> str:
+        """Ask for a line; an empty one is the default, and `q` leaves, unless it can be meant as `anything` else. Raises Left."""
         self.tell(question + (f" [{default}]" if default else ""))
         if not self.source or not self.out:
             raise Left
@@ -11498,24 +11534,28 @@ class Talk:
             self.out.flush()
             line = self.source.readline()
         except (KeyboardInterrupt, UnicodeDecodeError, OSError) as err:
+            self.tell("")
             raise Left from err
         finally:
             signal.signal(signal.SIGINT, before)
-        if not line:
+        if not line or (not anything and line.strip().casefold() in LEAVING):
             raise Left
         return line.strip() or default
 
     def choose(self, question: str, options: Sequence[Tuple[str, str]], default: int = 1) -> str:
-        """Let one of some (word, meaning) be chosen, by its number or the beginning of its word; give the word. Raises Left."""
+        """Let one of some (word, meaning) be chosen, by its number, the beginning of either, or a word of it. Raises Left."""
         self.tell("", question, *(f"  {nth}  {meaning}" for nth, (_, meaning) in enumerate(options, 1)))
         while True:
             said = self.ask("Which? A number, please", str(default) if default else "").casefold()
             if said.isdigit() and 1 <= int(said) <= len(options):
                 return options[int(said) - 1][0]
-            fitting_words = [word for word, _ in options if said and word.casefold().startswith(said)]
-            if len(fitting_words) == 1:
-                return fitting_words[0]
-            self.tell(f"There is no {quoted(said)} here.")
+            texts = [(option[0], text.casefold()) for option in options for text in option[said.isdigit():]]  # the word may be a number
+            for fitting_words in ({word for word, text in texts if said and text.startswith(said)},
+                                  {word for word, text in texts if said in re.findall(r"\w+", text)}):
+                if len(fitting_words) == 1:
+                    return fitting_words.pop()
+            unknown = f"There is no {quoted(said)} here. " if said else ""
+            self.tell(f"{unknown}Please type a number from 1 to {len(options)}, or q to leave.")
 
     def agrees(self, question: str, default: bool) -> bool:
         """Ask for yes or no. Raises Left."""
@@ -12671,6 +12711,24 @@ def run_doctor(args: argparse.Namespace, scene: Scene) -> Answer:
 # How long copies are kept: what can be chosen when somebody asks no more than that.
 KEEP_AS_USUAL = "the last 3, and one for each of 7 days, 5 weeks, 12 months and 10 years"
 KEEP_A_YEAR = "all copies of the last year"
+A_YEAR = Rotation(Retention(last=1, within=Duration(years=1)))
+RHYTHMS = {"1d": "every day", "12h": "twice a day", "7d": "every week"}    # by their duration
+
+
+def rhythm_text(every: Duration) -> str:
+    """Say how often in plain words.
+
+    >>> rhythm_text(Duration(days=1)), rhythm_text(Duration(days=2, hours=3))
+    ('every day', 'every 2 days and 3 hours')
+    """
+    return RHYTHMS.get(str(every)) or "every " + enumerate_words([
+        count_text(count, word[:-1]) for word, count in zip(every._fields, every) if count])
+
+
+def rotation_text(rotation: Rotation) -> str:
+    """Say which copies stay in plain words."""
+    known = {Rotation(): KEEP_AS_USUAL, A_YEAR: KEEP_A_YEAR}
+    return known.get(rotation) or ", ".join(line.replace(" = ", " ") for line in rotation_lines(rotation))
 
 
 def add_setup(parser: Parser) -> None:
@@ -12685,6 +12743,11 @@ def add_setup(parser: Parser) -> None:
     parser.add_argument("--first-copy", action="store_true", help="make the first copy at once")
     parser.add_argument("-y", "--yes", action="store_true", help="ask nothing: what is not said here stays as it is, or as it is suggested")
     add_config(parser)
+
+
+def has_applications_folder(place: str) -> bool:
+    """Tell whether the program can stand among a person's applications: on Linux, unless it lies on the drive."""
+    return not (WINDOWS or MACOS or is_inside(script_path(), place))
 
 
 class Chosen(NamedTuple):
@@ -12714,44 +12777,74 @@ class Setup:
         """Learn all that is to be known, and whether it is to be done; `path` is that of the settings. Raises Left, SnapbackError."""
         words = self.sources()
         place = self.drive(read_sources(words))
-        chosen = Chosen(words, place, self.offline(place), self.every(self.known(place)), self.rotation(), self.schedule())
+        chosen = Chosen(words, place, self.offline(place), self.every(self.known(place)), self.rotation(), self.schedule(place))
         if self.asks:
-            self.talk.tell("", "THIS WILL BE DONE", f"  copy {', '.join(map(show, words))}", f"  to {show(place)}, every {chosen.every}",
-                           f"  keep {', '.join(rotation_lines(chosen.rotation))}", f"  write that into {show(path)}",
-                           *(["  let this computer look every hour whether a copy is due"] if chosen.by_itself else []))
+            self.talk.tell("", "THIS WILL BE DONE", *(f"  {line}" for line in self.plan(chosen, path)))
             if not self.talk.agrees("Shall it?", True):
                 raise Left
         return chosen
 
+    def plan(self, chosen: Chosen, path: str) -> List[str]:
+        """Say what will be done, before it is."""
+        lines = [f"copy {', '.join(map(show, chosen.words))}", f"to {show(chosen.place)}, {rhythm_text(chosen.every)}"]
+        if disks_of(chosen.place) & system_disks():
+            lines.append("(that is a disk of this computer itself: such copies help against mistakes, but not when it breaks or is stolen)")
+        lines += [f"put there: {TOOL}, files to start it and {RECOVERY}; what else lies there stays as it is",
+                  f"keep {rotation_text(chosen.rotation)}", f"write all that into {show(path)}"]
+        if chosen.by_itself:
+            lines.append("let this computer look every hour whether a copy is due")
+        if has_applications_folder(chosen.place):
+            lines.append("put snapback among your applications")
+        return lines
+
     def sources(self) -> Tuple[str, ...]:
         """Learn what to copy. Raises Left, UsageError."""
         if self.args.sources:
-            return tuple(f"{one.alias}={one.path}" if plain_name(one.path) != one.alias else one.path
-                         for one in self._checked(self.args.sources))
+            return self._written(self._checked(self.args.sources))
         usual = list(self.before.sources) or list(usual_folders().values())
         if not self.asks:
             return tuple(usual)
         self.talk.tell("", "WHICH FOLDERS?", *(f"  {nth}  {show(path)}" for nth, path in enumerate(usual, 1)))
         while True:
             said = self.talk.ask("Numbers or paths, with a comma between them", "all of these" if usual else "")
-            words = usual if said == "all of these" else [
-                usual[int(word) - 1] if word.isdigit() and 0 < int(word) <= len(usual) else user_path(word)
-                for word in (part.strip() for part in said.split(",")) if word]
+            if not said:
+                self.talk.tell("None is found here. Type the path of a folder, or drag the folder into this window.")
+                continue
             try:
-                for one in self._checked(words):
+                sources = self._checked(usual if said in ("all of these", "all") else self._meant(said, usual))
+                for one in sources:
                     service = synchroniser_of(trace_upwards(one.path))
                     if service:
                         self.talk.tell(f"{show(one.path)} is synchronised by {service}. That is no backup: what is deleted or spoiled "
                                        "there is deleted or spoiled everywhere. So it is good to copy it here, too.")
-                return tuple(words)
+                return self._written(sources)
             except SnapbackError as err:
                 self.talk.tell(f"That does not work: {err}")
+
+    def _meant(self, said: str, usual: Sequence[str]) -> List[str]:
+        """Give the paths that somebody types, or means by numbers. Raises UsageError for a number that is none of these."""
+        if not re.fullmatch(r"[\d\s,]+", said, re.ASCII):
+            home, parts = user_path("~"), [part.strip() for part in said.split(",")]
+            numbers = [part for part in parts if part.isdigit() and 0 < int(part) <= len(usual)]
+            rest = ", ".join(part for part in parts if part not in numbers)
+            return list(dict.fromkeys([*(usual[int(one) - 1] for one in numbers), *typed_paths(rest, home)]))
+        numbers = re.findall(r"\d+", said)
+        wrong = [one for one in numbers if not 0 < int(one) <= len(usual)]
+        if wrong:
+            raise UsageError(f"there is no number {wrong[0]} in the list")
+        return list(dict.fromkeys(usual[int(one) - 1] for one in numbers))
+
+    @staticmethod
+    def _written(sources: Sequence[Source]) -> Tuple[str, ...]:
+        """Write sources as they stand in the settings: with whole paths, as these lie elsewhere."""
+        return tuple(f"{one.alias}={one.path}" if plain_name(one.path) != one.alias else one.path for one in sources)
 
     def _checked(self, words: Sequence[str]) -> Tuple[Source, ...]:
         """Give the sources that are meant. Raises SnapbackError where one is not there."""
         sources = read_sources(words)
         if not sources:
-            raise UsageError("say at least one folder to copy: snapback.py setup ~/Documents --drive /media/usb")
+            raise UsageError("say at least one folder to copy" + (
+                "" if self.asks else ": snapback.py setup ~/Documents --drive /media/usb"))
         check_sources(sources)
         return sources
 
@@ -12762,7 +12855,7 @@ class Setup:
             place = whole_path(self.args.drive) if self.args.drive else ""
             if not place:
                 raise UsageError("say where to copy to: --drive DIR, usually the top of a disk that can be unplugged")
-            check_place(place, paths, self.args.offline, False)
+            check_place(place, paths, self.args.offline, None)
             return place
         while True:
             places = spare_places()
@@ -12770,11 +12863,17 @@ class Setup:
                                                      for nth, (path, free) in enumerate(places, 1)))
             if not places:
                 self.talk.tell("No other disk is attached. Attach one now, or say the path of a folder on another disk.")
-            said = self.talk.ask("A number or a path (Enter: look again)", "1" if len(places) == 1 else "")
+            known = [nth for nth, (path, _) in enumerate(places, 1) if self.known(path) or len(places) == 1]
+            again = "A number or a path" + ("" if len(known) == 1 else " (Enter: look again)")
+            said = self.talk.ask(again, str(known[0]) if len(known) == 1 else "")
             try:
+                if said.isdigit():
+                    if not 0 < int(said) <= len(places):
+                        raise UsageError(f"there is no number {said} in the list")
+                    said = places[int(said) - 1][0]
                 if said:
-                    place = places[int(said) - 1][0] if said.isdigit() and 0 < int(said) <= len(places) else whole_path(user_path(said))
-                    check_place(place, paths, self.args.offline, False)
+                    place = whole_path(typed_paths(said, user_path("~"), several=False)[0])
+                    check_place(place, paths, self.args.offline, None)
                     return place
             except SnapbackError as err:
                 self.talk.tell(f"That does not work: {err}")
@@ -12790,11 +12889,8 @@ class Setup:
         usual = str(before.every) if before else "1d"
         if self.args.every or not self.asks:
             return parse_span(self.args.every or usual)
-        while True:
-            try:
-                return parse_span(self.talk.ask("How often? 12h: twice a day, 1d: daily, 1w: weekly", usual))
-            except UsageError as err:
-                self.talk.tell(f"That does not work: {err}")
+        options = [(word, text) for word, text in RHYTHMS.items() if word != usual]
+        return parse_span(self.talk.choose("How often?", [(usual, rhythm_text(parse_span(usual))), *options]))
 
     def rotation(self) -> Rotation:
         """Learn how long copies are kept. Raises Left, UsageError."""
@@ -12803,12 +12899,21 @@ class Setup:
             return said
         options = [("usual", KEEP_AS_USUAL), ("year", KEEP_A_YEAR)]
         if self.before.rotation != Rotation():
-            options.insert(0, ("before", "as before: " + ", ".join(rotation_lines(self.before.rotation))))
+            options.insert(0, ("before", "as before: " + rotation_text(self.before.rotation)))
         chosen = self.talk.choose("How long are copies kept?", options)
-        return {"usual": Rotation(), "year": Rotation(Retention(last=1, within=Duration(years=1)))}.get(chosen, self.before.rotation)
+        return {"usual": Rotation(), "year": A_YEAR}.get(chosen, self.before.rotation)
 
-    def schedule(self) -> bool:
-        """Learn whether the computer is to make copies by itself. Raises Left."""
+    def schedule(self, place: str) -> bool:
+        """Learn whether the computer is to make copies by itself. Raises Left, and UsageError where what it would start goes away."""
+        try:
+            refuse_schedule_on_drive(scheduled_words((), "", self.args.config)[:3:2], place)
+        except UsageError:
+            if self.args.install:
+                raise
+            if self.asks:
+                self.talk.tell("", "This computer cannot make the copies by itself, as snapback was started from a drive that will be "
+                               f"away. You can do that later: copy {TOOL} to this computer, start it there, and choose: settings.")
+            return False
         return self.args.install or (self.asks and self.talk.agrees("Shall this computer make the copies by itself?", True))
 
     def first_copy(self) -> bool:
@@ -12818,21 +12923,24 @@ class Setup:
         return False
 
 
-def get_started(args: argparse.Namespace, chosen: Chosen) -> List[str]:
-    """Let the computer start snapback: by itself, if so chosen, and for the person, on a Linux desktop. Raises SnapbackError, OSError."""
-    lines = []
+def get_started(args: argparse.Namespace, chosen: Chosen, asked: bool) -> Tuple[List[str], List[str]]:
+    """Let the computer start snapback: by itself, if so chosen, and for the person, on a Linux desktop; say what was done, what failed."""
+    lines, problems = [], []
     if chosen.by_itself:
         scheduler, words = SCHEDULERS[scheduler_here()], scheduled_words((), "", args.config)
-        refuse_schedule_on_drive([words[0], words[2]], "")
-        scheduler.install(words)
-        lines.append(f"This computer looks every hour whether a copy is due. {scheduler.know}")
-    if not (WINDOWS or MACOS or is_inside(script_path(), chosen.place)):
+        try:
+            scheduler.install(words)
+            lines.append("This computer looks every hour whether a copy is due" + ("." if asked else f". {scheduler.know}"))
+        except (SnapbackError, OSError) as err:
+            why = str(err) if isinstance(err, SnapbackError) else reason(err)
+            problems.append(f"This computer will not make copies by itself ({why}); all else is set up: start snapback for a copy")
+    if has_applications_folder(chosen.place):
         try:
             entry = install_desktop_entry([sys.executable or "python3", "-I", script_path()])
             lines.append(f"snapback is among your applications now ({entry}).")
         except (SnapbackError, OSError) as err:
             lines.append(f"snapback could not be put among your applications ({reason(err)}).")
-    return lines
+    return lines, problems
 
 
 def first_copy(args: argparse.Namespace, scene: Scene) -> Answer:
@@ -12846,7 +12954,14 @@ def first_copy(args: argparse.Namespace, scene: Scene) -> Answer:
 def run_setup(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `setup`."""
     path = whole_path(args.config) if args.config else configuration_path()
-    before = load_settings(path) if is_taken(path) else Settings(())
+    try:
+        before = load_settings(path) if is_taken(path) else Settings(())
+    except UsageError as err:
+        if args.yes or not scene.talk.is_possible:
+            raise
+        scene.talk.tell(f"The present settings cannot be read: {err}. If you answer all questions, new ones are written, and these stay "
+                        "beside them under another name.")
+        before = Settings(())
     setup = Setup(args, scene.talk, before)
     try:
         chosen = setup.choose(path)
@@ -12862,13 +12977,16 @@ def run_setup(args: argparse.Namespace, scene: Scene) -> Answer:
     others = tuple(one for one in before.drives if one.id != drive.id)
     settings = before._replace(sources=chosen.words, rotation=chosen.rotation, drives=(*others, drive))
     aside = write_settings(path, settings_text(settings, OWN_SETTINGS))
+    started, problems = get_started(args, chosen, setup.asks)
     lines = [f"The drive {show(marker.label)} is ready.", f"The settings are in {show(path)}" + (
-        f"; the earlier ones are beside them, in {aside}" if aside else ""), *get_started(args, chosen)]
-    facts = {"changed": True, "settings": path, "drive": drive.id, "path": chosen.place, "scheduled": chosen.by_itself}
+        f"; the earlier ones are beside them, in {aside}" if aside else ""), *started]
+    facts = {"changed": True, "settings": path, "drive": drive.id, "path": chosen.place, "scheduled": chosen.by_itself and not problems}
     if not setup.first_copy():
-        return Answer(Exit.DONE, [*lines, "Now make the first copy: snapback.py backup"], (), facts)
+        lines.append("Nothing is copied yet; next, back up now: snapback.py backup")
+        return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, facts)
     copied = first_copy(args, scene)
-    return copied._replace(lines=[*lines, *copied.lines], facts={**facts, **copied.facts})
+    return Answer(Exit.ATTENTION if problems and copied.code is Exit.DONE else copied.code, [*lines, *copied.lines],
+                  [*problems, *copied.problems], {**facts, **copied.facts})
 
 
 class Command(NamedTuple):
@@ -13047,6 +13165,24 @@ class Progress:
             self.stream.flush()
 
 
+# What commands are called in the menu, where nobody types them.
+IN_THE_MENU = {"backup": "back up now", "verify": "check that the copies are readable", "accept": "back up now", "doctor": "settings"}
+
+
+def said_in_menu(line: str) -> str:
+    """Say a line of a report to somebody who chooses and types no command.
+
+    >>> said_in_menu("BLUE: its newest copy is 9 days old: run: snapback.py backup")
+    "BLUE: its newest copy is 9 days old: choose 'back up now'"
+    >>> said_in_menu("last check   never: run snapback.py verify --drive '/media/my stick'")
+    "last check   never: choose 'check that the copies are readable'"
+    """
+    line = re.sub(r"; to delete [^;]*, first look and then run it without -n: .*| \(--exclude\)| with --to", "", line)
+    line = re.sub(r"(?:run:? )?snapback\.py (backup|verify|accept|doctor)\b(?: --(?:drive|set) (?:'[^']*'|\S+))*",
+                  lambda found: f"choose {quoted(IN_THE_MENU[found[1]])}", line)
+    return re.sub(r"run the same command(?: again)?", "choose the same again", line)
+
+
 class Done(NamedTuple):
     """How a command ended: its exit code, and what it has for machines."""
 
@@ -13060,6 +13196,7 @@ class Stage:
     def __init__(self, words: Sequence[str]) -> None:
         """Prepare for the words of a command line."""
         self.as_json, self.ending = "--json" in words, Ending()
+        self.reader: Optional[Talk] = None    # a person in the menu, for whom lines are broken between words
         self.quiet = bool({"-q", "--quiet"} & set(words))
         shown = bool(sys.stderr) and sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not self.as_json
         self.progress = Progress(sys.stderr, time.monotonic, shown and not self.quiet, self.ending)
@@ -13068,8 +13205,16 @@ class Stage:
         self.progress.clear()
         say(None if self.quiet else sys.stderr, [f"snapback: {text}"])
 
+    def _report(self, stream: Optional[TextIO], lines: Sequence[str]) -> None:
+        if self.reader:
+            self.reader.tell(*map(said_in_menu, lines))
+        else:
+            say(stream, lines)
+
     def perform(self, words: Sequence[str]) -> Done:
         """Carry out one command and say what came of it. Raises Finished."""
+        if self.reader:
+            self.ending.asked = 0  # who wanted to end the command before means no other
         scene = Scene(datetime.now(timezone.utc).astimezone(), time.monotonic, self.progress.expect, self.progress.shown, self._foretell,
                       Talk(sys.stdin, sys.stdout))
         facts: Mapping[str, Any] = {}
@@ -13081,8 +13226,8 @@ class Stage:
             if self.as_json:
                 say(sys.stdout, [json.dumps({**answer.facts, "exit_code": int(answer.code)})])
             elif not args.quiet:
-                say(sys.stdout, answer.lines)
-            say(sys.stderr, answer.problems)
+                self._report(sys.stdout, answer.lines)
+            self._report(sys.stderr, answer.problems)
             return Done(answer.code, answer.facts)
         except SnapbackError as err:
             code, sentence, facts = err.code, str(err), {"full": is_full(err)}
@@ -13094,7 +13239,7 @@ class Stage:
             self.ending.asked = 0
         if self.as_json:
             say(sys.stdout, [json.dumps({"error": sentence, "exit_code": int(code)})])
-        say(sys.stderr, [f"snapback: {sentence}"])
+        self._report(sys.stderr, [f"snapback: {sentence}"])
         return Done(code, facts)
 
 
@@ -13111,12 +13256,17 @@ class Menu:
         """Offer things until the person has enough."""
         with contextlib.suppress(Left):
             while True:
-                self.talk.tell("", f"snapback {__version__}: dated copies of your folders on another disk")
+                self.talk.tell("", f"snapback {__version__}: dated copies of your folders on another disk",
+                               "Answer with a number or a word; q leaves any question.")
                 chosen = self.talk.choose("What would you like to do?", self._offers(), 0)
                 if chosen == "quit":
                     break
                 self.talk.tell("")
-                {"back": self.back_up, "safe": self.am_i_safe, "get": self.get_back, "check": self.check, "set": self.settings}[chosen]()
+                try:
+                    {"back": self.back_up, "safe": self.am_i_safe, "get": self.get_back, "check": self.check,
+                     "set": self.settings}[chosen]()
+                except Left:
+                    self.talk.tell("", "You left this, and nothing more was done.")
                 self.talk.wait()
         self.talk.tell("", "Good-bye. Nothing is being written: this window may be closed.")
 
@@ -13153,10 +13303,14 @@ class Menu:
     def _make_room(self, one: Mapping[str, Any]) -> None:
         strict = ["rotate", "--keep-last", "1", "--keep-monthly", "12", "--keep-yearly", "10", *self._where(one)]
         self.talk.tell("", f"{one['label']} is full. Letting go of older copies makes room: of each month one would stay, and the newest. "
-                       "This is what would be let go:", "")
-        if self.perform([*strict, "-n"]).facts.get("remove") and self.talk.agrees("Let go of these for ever?", False):
+                       "This is what that would come to:", "")
+        planned = self.perform([*strict, "-n"])
+        if planned.facts.get("remove") and self.talk.agrees("Let go of these for ever?", False):
             self.perform(strict)
             self._do(["backup"], "there is still no new copy; earlier copies are as they were")
+        else:
+            self.talk.tell(f"NOT OK - there is no new copy on {one['label']}; earlier copies are as they were. Take a larger drive, or "
+                           "copy fewer folders")
 
     def _explain_hold(self, one: Mapping[str, Any]) -> None:
         self.talk.tell("", f"On {one['label']} nothing old is deleted at present, as much of what was there before is gone or has other "
@@ -13164,17 +13318,36 @@ class Menu:
                        "now, and look for help before you attach it to this computer again.")
         if self.talk.agrees("Was it you who changed so much?", False):
             self._do(["accept", *self._where(one)], "nothing was changed")
+        else:
+            self.talk.tell(f"NOT OK - find out what happened to your files; every earlier copy on {one['label']} is kept until then")
 
     def am_i_safe(self) -> None:
         """Say how each drive stands."""
-        self.perform(["status"])
+        code, facts = self.perform(["status"])
+        verdicts = {Exit.DONE: "OK - you have a recent copy",
+                    Exit.ATTENTION: "NOT OK - you have a recent copy, but something above needs your attention",
+                    Exit.FAILED: "NOT OK - you have no recent copy; attach a drive, and choose: back up now"}
+        unknown = "NOT OK - how you stand could not be found out; earlier copies are as they were"
+        self.talk.tell("", verdicts.get(code, unknown) if "safe" in facts else unknown)
+
+    def _attached(self) -> List[Drive]:
+        """Open the drives that are attached: those of the settings or, as on a strange computer, whatever was prepared as one."""
+        path, wanted = find_settings(""), {}
+        with contextlib.suppress(SnapbackError):  # spoiled settings must not be in the way of getting things back
+            wanted = {one.id: one.path for one in load_settings(path).drives} if path else {}
+        mine = [places[0] for places in find_drives(wanted).places.values()]
+        found = {marked(place): place for place in mine or marked_places()}  # what is mounted in two places is one drive
+        return [open_drive(place) for seen, place in found.items() if seen]
 
     def _drive(self) -> Optional[Tuple[Drive, str]]:
         """Choose the drive and, on it, the set, with which something is to be done; None where there is none."""
-        args = parser_of("list").parse_args([])
         try:
-            found = drive_at_hand(args)
-            drives = [found[0]] if found else [open_drive(places[0]) for _, places in drives_attached(args)]
+            found = drive_at_hand(parser_of("list").parse_args([]))
+            drives = [found[0]] if found else self._attached()
+            if not drives:
+                self.talk.tell("NOT OK - no drive with copies is attached. Attach it, wait until this computer shows it, and choose this "
+                               "again. The copies on it are as they were")
+                return None
             drive = drives[0] if len(drives) == 1 else drives[int(self.talk.choose("Which drive?", [
                 (str(nth), f"{one.label} ({show(one.path)})") for nth, one in enumerate(drives)]))]
             with drive.guarded():
@@ -13183,8 +13356,9 @@ class Menu:
             self.talk.tell(f"NOT OK - {err}")
             return None
         if not sets:
-            self.talk.tell(f"There is no dated copy on {drive.label} yet.")
+            self.talk.tell(f"NOT OK - there is no dated copy on {drive.label} yet")
             return None
+        self.talk.tell(f"These are the copies on {drive.label} ({show(drive.path)}).")
         return drive, sets[0] if len(sets) == 1 else self.talk.choose("Whose copies?", [(one, one) for one in sets])
 
     def check(self) -> None:
@@ -13194,7 +13368,9 @@ class Menu:
             what = self.talk.choose("Every file is read again and compared with its checksum; nothing is changed.", [
                 ("newest", "the newest copy"), ("all", "all copies (this may take hours)"), ("nothing", "nothing now")])
             words = ["verify", *(["latest"] if what == "newest" else []), "--drive", found[0].path, "--set", found[1]]
-            if what != "nothing":
+            if what == "nothing":
+                self.talk.tell("Nothing was read, and nothing was changed.")
+            else:
                 self._do(words, "not everything could be read; no copy was changed")
 
     def get_back(self) -> None:
@@ -13208,10 +13384,11 @@ class Menu:
                 set_folder = drive.root.child(set_name)
                 snapshots = [one for one in reversed(survey(set_folder)) if one.state is State.WHOLE]
             if not snapshots:
-                self.talk.tell(f"There is no whole dated copy on {drive.label}.")
+                self.talk.tell(f"NOT OK - there is no whole dated copy on {drive.label}")
                 return
             date = self._date(snapshots)
-            what = self.talk.choose(f"What do you want back from {date}?", [
+            taken = next(self._dated(one) for one in snapshots if one.name == date)
+            what = self.talk.choose(f"What do you want back from {taken}?", [
                 ("name", "search for a name"), ("folder", "look through the folders"), ("everything", "everything")])
             paths = {"name": self._search, "folder": self._browse}[what](set_folder, date) if what != "everything" else [""]
         except (SnapbackError, ManifestDamaged, OSError) as err:
@@ -13232,11 +13409,11 @@ class Menu:
 
     def _dated(self, one: Snapshot) -> str:
         taken = parse_time(str(one.header.get("taken", "")))
-        return f"{taken:%A, %d %B %Y, %H:%M}" if taken else one.name
+        return f"{taken:%A}, {taken.day} {taken:%B %Y, %H:%M} ({age_text(taken, datetime.now(timezone.utc))})" if taken else one.name
 
     def _search(self, set_folder: Folder, date: str) -> List[str]:
         """Choose among what has a name that holds a text."""
-        text = self.talk.ask("What is in its name? (a part is enough)").casefold()
+        text = self.talk.ask("What is in its name? (a part is enough)", anything=True).casefold()
         hits: List[str] = []
         with load_manifest(set_folder, date) as manifest:
             for block in read_blocks(manifest.lines()):
@@ -13244,24 +13421,31 @@ class Menu:
                     hits.append(block.path)
                 hits += [f"{block.path}/{name}".lstrip("/") for name in block.entries if text in name.casefold()]
         if not hits:
-            self.talk.tell("Nothing on that date has such a name.")
+            self.talk.tell("NOT OK - nothing on that date has such a name; try a shorter part of it, or another date")
             return []
         if len(hits) > self.HITS:
             self.talk.tell(f"There are {len(hits):,}, and these are the first {self.HITS}; a longer part of the name finds fewer.")
         chosen = self.talk.choose("Which one?", [(str(nth), show(path)) for nth, path in enumerate(hits[:self.HITS], 1)] + [
             ("none", "none of these")], 0)
+        if chosen == "none":
+            self.talk.tell("Nothing was brought back; try another part of the name, or another date.")
         return [] if chosen == "none" else [hits[int(chosen) - 1]]
 
     def _browse(self, set_folder: Folder, date: str) -> List[str]:
         """Walk through the folders of a date, down and up, until something is chosen."""
-        here = ""
+        here, begin = "", 0
         while True:
             folders, files = self._inside(set_folder, date, here)
             shown = [(f"folder {show(name)}", f"{here}/{name}".lstrip("/")) for name in folders] + [
                 (show(name), f"{here}/{name}".lstrip("/")) for name in files]
-            options = [("this", f"all of {show(here) or 'this date'}"), *([("up", "back to the folder above")] if here else [])]
+            end = begin + self.HITS
+            options = [*([("more", f"more: {end + 1:,} and on, of {len(shown):,}")] if end < len(shown) else []),
+                       ("this", f"all of {show(here) or 'this date'}"), *([("up", "back to the folder above")] if here else [])]
             chosen = self.talk.choose(f"In {show(here) or 'this date'} there are:", [
-                *((str(nth), text) for nth, (text, _) in enumerate(shown, 1)), *options], 0)
+                *((str(nth), text) for nth, (text, _) in enumerate(shown[begin:end], begin + 1)), *options], 0)
+            begin = end if chosen == "more" else 0
+            if chosen == "more":
+                continue
             if chosen == "this":
                 return [here]
             if chosen == "up":
@@ -13282,11 +13466,25 @@ class Menu:
                 files = list(block.entries) if block.path == here else files
         return folders, files
 
+    def _new_folder(self, base: str, date: str, drive_path: str) -> str:
+        """Choose where files come back to: what is not there yet, and not on the drive with the copies; as suggested in `base`."""
+        target = default_target(date, False, base)
+        while True:
+            said = self.talk.ask("Into which new folder?", target)
+            where = target if said == target else typed_paths(said, base, several=False)[0]
+            if is_inside(whole_path(where), drive_path):
+                self.talk.tell("That is on the drive with the copies, and would fill it. Take a place on this computer.")
+            elif not is_taken(where):
+                return where
+            elif is_real_folder(where):
+                target = default_target(date, False, where)
+                self.talk.tell(f"{show(where)} is there already. A new folder in it is suggested now.")
+            else:
+                self.talk.tell(f"{show(where)} is there already, and no folder.")
+
     def _give_back(self, words: Sequence[str], date: str) -> None:
-        desktop = usual_folders().get("Desktop", "")
-        target = default_target(date, False, desktop or expand_path("~", ""))
         self.talk.tell("", "What you get back is a copy in a new folder; nothing on this computer is overwritten.")
-        where = user_path(self.talk.ask("Into which new folder?", target))
+        where = self._new_folder(usual_folders().get("Desktop") or expand_path("~", ""), date, words[words.index("--drive") + 1])
         done = self._do([*words, "--to", where], "not everything came back; what is on the drive is as it was")
         if done.code in (Exit.DONE, Exit.ATTENTION) and open_folder(whole_path(where)):
             self.talk.tell("The folder is being opened.")
@@ -13297,7 +13495,10 @@ class Menu:
                 ("look", "look whether anything would hinder copies"), ("change", "answer the questions again")]) == "look":
             self.perform(["doctor"])
         else:
-            self._do(["setup"], "nothing was set up, or there is no copy yet")
+            done = self.perform(["setup"])
+            if done.code not in (Exit.DONE, Exit.ATTENTION) and done.facts.get("changed") is not False:
+                self.talk.tell("NOT OK - " + ("all is set up, but there is no copy yet" if done.facts.get("changed") else
+                                              "not everything was set up, or there is no copy yet"))
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -13307,6 +13508,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     with stage.ending.heard():
         try:
             if not words and talk.is_possible:
+                stage.reader = talk
                 Menu(talk, stage.perform).run()
                 return int(Exit.DONE)
             return int(stage.perform(words or ["status"]).code)

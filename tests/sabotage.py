@@ -2055,6 +2055,48 @@ ROWS: Sequence[Row] = (
         "test_menu.py::test_who_does_not_agree_in_the_end_has_changed_nothing",
     ),
     Row(
+        "menu: on a strange computer the drive is found wherever the program lies",
+        "for place in mine or marked_places()}",
+        "for place in mine}",
+        "test_menu.py::test_on_a_strange_computer_the_drive_is_found_wherever_the_program_lies",
+    ),
+    Row(
+        "setup: what is typed is written as a whole path, as the settings lie elsewhere",
+        "                return self._written(sources)\n",
+        "                return tuple(said.split(\",\"))\n",
+        "test_menu.py::test_what_is_typed_is_meant_from_the_home_folder_and_written_whole_and_told_before_it_is_done",
+    ),
+    Row(
+        "setup: what lies on a drive is refused before anything is written",
+        "            refuse_schedule_on_drive(scheduled_words((), \"\", self.args.config)[:3:2], place)\n",
+        "            pass\n",
+        "test_menu.py::test_what_lies_on_the_drive_is_never_scheduled_and_then_nothing_is_half_done",
+    ),
+    Row(
+        "setup: where the scheduler fails all else is set up",
+        "        try:\n            scheduler.install(words)\n",
+        "        scheduler.install(words)\n        try:\n",
+        "test_menu.py::test_where_the_scheduler_fails_all_else_is_set_up",
+    ),
+    Row(
+        "menu: who ended one thing has not ended the next",
+        "            self.ending.asked = 0  # who wanted to end the command before means no other\n",
+        "            pass\n",
+        "test_menu.py::test_who_ended_one_thing_has_not_ended_the_next",
+    ),
+    Row(
+        "menu: nothing comes back onto the drive with the copies",
+        "            if is_inside(whole_path(where), drive_path):\n",
+        "            if False:\n",
+        "test_menu.py::test_what_comes_back_comes_into_a_new_folder_wherever_it_is_wanted",
+    ),
+    Row(
+        "menu: spoiled settings are not in the way of getting things back",
+        "        with contextlib.suppress(SnapbackError):  # spoiled settings must not",
+        "        with contextlib.suppress(KeyError):  # spoiled settings must not",
+        "test_menu.py::test_on_a_strange_computer_the_drive_is_found_wherever_the_program_lies",
+    ),
+    Row(
         "setup: earlier settings stay beside the new ones",
         "        folder.rename(name, folder, aside)\n    write_text(folder, name, text, \"setup\")",
         "        pass\n    write_text(folder, name, text, \"setup\")",

@@ -5,6 +5,7 @@ Each story is told by answers; what stands before `> ` must be what the person n
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import shutil
@@ -61,6 +62,7 @@ class Person:
 
 
 CHOOSE = "Which? A number, please"
+AGAIN = f"Please type a number from 1 to 4, or q to leave. {CHOOSE}"
 ON = "Press Enter to go on."
 QUIT = ("6 quit " + CHOOSE, "quit")
 
@@ -84,8 +86,8 @@ def anna(home: Path, tmp_path: Path, programs: Programs) -> Person:
 SET_UP: Tuple[Tuple[str, str], ...] = (
     ("3 set up copies on this computer", "3"),
     ("2 {home}/Pictures Numbers or paths, with a comma between them [all of these]", ""),
-    ("A number or a path (Enter: look again)", "{stick}"),
-    ("How often? 12h: twice a day, 1d: daily, 1w: weekly [1d]", ""),
+    ("A number or a path", "{stick}"),
+    ("How often? 1 every day 2 twice a day 3 every week " + CHOOSE + " [1]", ""),
     ("1 the last 3, and one for each of 7 days, 5 weeks, 12 months and 10 years 2 all copies of the last year " + CHOOSE + " [1]", ""),
     ("Shall this computer make the copies by itself? (yes or no) [yes]", "yes"),
     ("Shall it? (yes or no) [yes]", ""),
@@ -117,11 +119,12 @@ def test_the_first_hour_with_a_stick(anna: Person, programs: Programs) -> None:
     shown = anna.runs(("6 quit", "back"), (ON, ""), ("6 quit", "2"), (ON, ""), QUIT)
     assert "1 changed" in shown
     assert "Safe: newest dated copy just now, on BLUE STICK" in shown
+    assert "OK - you have a recent copy\nPress Enter" in shown
     (a_set,) = [path for path in anna.stick.iterdir() if (path / "manifests").exists()]
-    first, second = dates(a_set)
+    second = dates(a_set)[-1]
     target = anna.home / "Letters of old"
     shown = anna.runs(
-        ("3 get something back", "3"), ("From which date? 1", "2"), (f"What do you want back from {first}? 1 search for a name", "1"),
+        ("3 get something back", "3"), ("From which date? 1", "2"), ("(just now)? 1 search for a name", "1"),
         ("What is in its name? (a part is enough)", "OTTO"), ("1 Documents/Letters/to Otto.txt 2 none of these", "1"),
         ("nothing on this computer is overwritten. Into which new folder?", str(target)), (ON, ""), QUIT)
     assert (target / "Documents" / "Letters" / "to Otto.txt").read_text() == "dear Otto"
@@ -146,6 +149,7 @@ def test_much_is_gone_and_somebody_asks_whether_that_was_right(anna: Person, min
     assert "it may be ransomware: then unplug the drive now" in shown
     (a_set,) = [path for path in anna.stick.iterdir() if (path / "manifests").exists()]
     assert (a_set / "HOLD.txt").exists() != mine
+    assert mine or "NOT OK - find out what happened to your files; every earlier copy on BLUE STICK is kept until then" in shown
 
 
 @pytest.mark.needs("root")
@@ -165,6 +169,7 @@ def test_a_full_stick(anna: Person, mounted: Callable[..., Mount]) -> None:
     big.write_bytes(os.urandom(9 << 20))
     shown = anna.runs(("1 back up now", "1"), ("Let go of these for ever? (yes or no) [no]", ""), (ON, ""), QUIT)
     assert dates(a_set) == before
+    assert "NOT OK - there is no new copy on " in shown
     assert "does not fit" in shown or "full" in shown
     shown = anna.runs(("1 back up now", "1"), ("Let go of these for ever? (yes or no) [no]", "yes"), (ON, ""), QUIT)
     assert all(name in shown for name in before[:-1])
@@ -210,7 +215,7 @@ def test_whoever_leaves_is_let_go_politely_and_nothing_was_changed(anna: Person,
 
 @pytest.mark.parametrize(("size", "term"), [((24, 80), "dumb"), ((10, 40), "xterm")])
 def test_a_poor_or_a_small_terminal_is_enough(anna: Person, size: Tuple[int, int], term: str) -> None:
-    shown = anna.runs(("4 quit", "nonsense"), ("There is no 'nonsense' here. " + CHOOSE, "q"), size=size, TERM=term)
+    shown = anna.runs(("4 quit", "nonsense"), ("There is no 'nonsense' here. " + AGAIN, ""), (AGAIN, "q"), size=size, TERM=term)
     assert max(map(len, shown.split("\n"))) <= size[1]
     assert "\x1b" not in shown
 
@@ -230,7 +235,149 @@ def test_a_synchronised_folder_is_copied_and_said_to_be_no_backup(anna: Person) 
     assert "So it is good to copy it here, too." in shown
 
 
+def test_what_is_typed_is_meant_from_the_home_folder_and_written_whole_and_told_before_it_is_done(anna: Person) -> None:
+    answers = set_up(anna)
+    answers[1] = (answers[1][0], f"2, '{anna.home}/Documents/'")
+    answers[2] = (answers[2][0], f"'{anna.stick}/'")
+    answers[3] = (answers[3][0], "once a week")
+    answers[4:4] = [("There is no 'once a week' here. Please type a number from 1 to 3, or q to leave. " + CHOOSE + " [1]", "week")]
+    shown = " ".join(anna.runs(*answers, QUIT).split())
+    plan = shown[shown.index("THIS WILL BE DONE"):shown.index("Shall it?")]
+    for line in (f"to {anna.stick}, every week", "put there: snapback.py", snapback.KEEP_AS_USUAL, "write all that into",
+                 "look every hour", "among your applications"):
+        assert line.replace(" ", "") in plan.replace(" ", ""), line
+    settings = snapback.load_settings(str(settings_of(anna.home)))
+    assert settings.sources == (f"{anna.home}/Pictures", f"{anna.home}/Documents")
+    shown = anna.runs(("5 settings", "set"), ("2 answer the questions again", "again"), ("with a comma", "Documents"),
+                      ("A number or a path", str(anna.stick)), ("1 every week", ""), (CHOOSE, ""), ("by itself?", "no"), ("Shall it?", ""),
+                      ("first copy now?", "no"), (ON, ""), QUIT)
+    assert snapback.load_settings(str(settings_of(anna.home))).sources == (f"{anna.home}/Documents",)
+    assert "Nothing is copied yet" in shown
+
+
+def test_q_leaves_a_question_and_comes_back_to_the_menu(anna: Person) -> None:
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--first-copy", "--yes").code == 0
+    shown = anna.runs(("6 quit", "get something"), ("From which date?", "q"), (ON, ""), ("6 quit", "check"), ("3 nothing now", "nothing"),
+                      (ON, ""), ("6 quit", "get"), ("From which date?", "^C"), (ON, ""), QUIT)
+    assert shown.count("You left this, and nothing more was done.") == 2
+    assert "Nothing was read, and nothing was changed.\nPress Enter" in shown
+    assert list(anna.home.glob("restored-*")) == []
+
+
+def told(answers: str, act: Callable[[snapback.Talk], object]) -> Tuple[object, str]:
+    """Give what an act comes to, and all that is said, when these are the answers."""
+    out = io.StringIO()
+    return act(snapback.Talk(io.StringIO(answers), out)), out.getvalue()
+
+
+@pytest.mark.parametrize(("said", "word"), [("2", "all"), ("ALL", "all"), ("every", "all"), ("hours", "all"), ("the new", "newest"),
+                                            ("nothing now", "nothing"), ("\ncopies\n1", "newest")])
+def test_a_number_and_a_word_of_what_is_shown_choose(said: str, word: str) -> None:
+    options = [("newest", "the newest copy"), ("all", "every date: all copies (this may take hours)"), ("nothing", "nothing now"),
+               ("some", "a few copies")]
+    chosen, shown = told(said + "\n", lambda talk: talk.choose("What?", options, 0))
+    assert chosen == word
+    assert "''" not in shown
+
+
+def test_on_a_strange_computer_the_drive_is_found_wherever_the_program_lies(anna: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--first-copy", "--yes").code == 0
+    shutil.rmtree(anna.home / ".config")
+    monkeypatch.setenv("HOME", str(anna.home))
+    settings_of(anna.home).parent.mkdir(parents=True)
+    settings_of(anna.home).write_text("rubbish, which is in the way of nothing here")
+    for places, said in (([str(anna.stick)], "These are the copies on BLUE STICK"), ([], "NOT OK - no drive with copies is attached.")):
+        monkeypatch.setattr(snapback, "marked_places", lambda places=places: places)
+        found, shown = told("", lambda talk: snapback.Menu(talk, lambda _: snapback.Done(snapback.Exit.DONE, {}))._drive())
+        assert (bool(found), said in shown, "--drive" in shown) == (bool(places), True, False), shown
+
+
+def test_a_folder_with_many_files_is_shown_in_parts(anna: Person) -> None:
+    for nth in range(70):
+        (anna.home / "Pictures" / f"p{nth:02}").write_text(str(nth))
+    assert ask("setup", anna.home / "Pictures", "--drive", anna.stick, "--first-copy", "--yes").code == 0
+    shown = anna.runs(("6 quit", "get"), ("From which date?", ""), ("What do you want back", "folders"), ("1 folder Pictures", "1"),
+                      ("31 more: 31 and on, of 70 32 all of Pictures", "more"), ("31 more: 61 and on, of 70", "31"),
+                      ("10 p69 11 all of Pictures 12 back to the folder above", "69"),
+                      (f"There is no '69' here. {AGAIN.replace('4', '12')}", "p69"),
+                      ("Into which new folder?", "my picture"), (ON, ""), QUIT)
+    assert (anna.home / "my picture" / "Pictures" / "p69").read_text() == "69"
+    assert "OK - every file's checksum was right" in shown
+
+
+def test_what_comes_back_comes_into_a_new_folder_wherever_it_is_wanted(anna: Person) -> None:
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--first-copy", "--yes").code == 0
+    into = "Into which new folder?"
+    shown = " ".join(anna.runs(
+        ("6 quit", "get"), ("From which date?", ""), ("What do you want back", "everything"), (into, f"'{anna.stick}/new'"),
+        (into, "Documents/photo.jpg"), (into, "~/Documents/"), (into, ""), (ON, ""), QUIT).split())
+    for said in ("That is on the drive with the copies", "is there already, and no folder.", "A new folder in it is suggested now."):
+        assert said in shown
+    (back,) = (anna.home / "Documents").glob("restored-*")
+    assert (back / "Documents" / "Letters" / "to Otto.txt").read_text() == "dear Otto"
+
+
+def test_spoiled_settings_are_in_the_way_of_nothing(anna: Person) -> None:
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--first-copy", "--yes").code == 0
+    spoiled = settings_of(anna.home).read_text() + "rubbish\n"
+    settings_of(anna.home).write_text(spoiled)
+    outcome = ask("setup", "--drive", anna.stick, "--yes")
+    assert (outcome.code, settings_of(anna.home).read_text()) == (2, spoiled)
+    answers = set_up(anna)[1:]
+    shown = anna.runs(("6 quit", "safe"), (ON, ""), ("6 quit", "settings"), ("2 answer", "2"), *answers, QUIT)
+    assert "NOT OK - how you stand could not be found out" in shown
+    assert "The present settings cannot be read" in shown
+    assert "OK - you can rely on this copy" in shown
+    assert settings_of(anna.home).with_name("snapback.ini.before").read_text() == spoiled
+
+
+def test_who_ended_one_thing_has_not_ended_the_next(anna: Person) -> None:
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--yes").code == 0
+    out = io.StringIO()
+    stage = snapback.Stage([])
+    stage.reader = snapback.Talk(io.StringIO(), out)
+    stage.ending.ask(2, None)
+    assert stage.perform(["backup"]).code == 0
+    shown = anna.runs(("6 quit", "safe"), (ON, ""), QUIT)
+    assert "never: choose 'check that the copies are readable'" in " ".join(shown.split())
+    assert "snapback.py" not in shown
+
+
+@pytest.mark.parametrize(("text", "paths"), [
+    ("a b", ["{home}/a b"]), ("'{home}/a b/'", ["{home}/a b"]), ('"a b", c', ["{home}/a b", "{home}/c"]), ("a\\ b", ["{home}/a b"]),
+    ("'{home}/a b' {home}/c", ["{home}/a b", "{home}/c"]), ("Otto's", ["{home}/Otto's"]), ("'a, b'", ["{home}/a, b"]),
+    ("~/c/", ["{home}/c"]), (", ,", []), ("no such, c", ["{home}/no such", "{home}/c"]), ('say "hi"', ['{home}/say "hi"']),
+])
+def test_paths_are_read_as_people_type_and_drag_them(home: Path, text: str, paths: List[str]) -> None:
+    for name in ("a b", "c", "Otto's", "a, b", 'say "hi"'):
+        (home / name).mkdir()
+    assert snapback.typed_paths(text.format(home=home), str(home)) == [path.format(home=home) for path in paths]
+
+
 # --- Setting up by options ------
+
+
+def test_what_lies_on_the_drive_is_never_scheduled_and_then_nothing_is_half_done(anna: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--yes").code == 0
+    before = settings_of(anna.home).read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(snapback, "script_path", lambda: str(anna.stick / "snapback.py"))
+        outcome = ask("setup", "--drive", anna.stick, "--install", "--every", "9d", "--yes")
+    assert (outcome.code, "nothing can start it while that is away" in outcome.err) == (2, True), outcome
+    assert settings_of(anna.home).read_text() == before
+    shown = " ".join(anna.runs(("5 settings", "5"), ("2 answer", "2"), ("with a comma", ""), ("A number or a path", str(anna.stick)),
+                               ("How often?", ""), (CHOOSE, ""), ("Shall it? (yes or no)", ""), ("first copy now?", ""), (ON, ""), QUIT,
+                               script=anna.stick / "snapback.py").split())
+    assert "This computer cannot make the copies by itself" in shown
+    assert "OK - you can rely on this copy" in shown
+
+
+def test_where_the_scheduler_fails_all_else_is_set_up(anna: Person, programs: Programs) -> None:
+    programs.add("crontab", "echo 'you are not allowed' >&2; exit 1")
+    outcome = ask("setup", anna.home / "Documents", "--drive", anna.stick, "--install", "--first-copy", "--yes")
+    assert (outcome.code, "This computer will not make copies by itself" in outcome.err, "OK - you can rely" in outcome.out) == (
+        3, True, True), outcome
+    assert settings_of(anna.home).exists()
 
 
 def test_every_answer_can_be_given_as_an_option(anna: Person) -> None:
