@@ -6094,17 +6094,38 @@ def leave_settings(drive: "Drive", set_name: str, settings: Settings) -> str:
     return ""
 
 
-def write_settings(path: str, text: str) -> str:
-    """Write this user's settings; earlier ones stay beside them under another name, which is given. Raises OSError, UsageError."""
-    parse_settings(text, str)  # what could not be read again must not be written
-    name, place = path_parts(path)[-1], parent_path(path)
+def words_of(settings: Settings) -> Tuple[object, ...]:
+    """Give what people wrote into settings in words of their own, which can hold any character."""
+    return (settings.sources, settings.patterns, settings.exclude_if_present, settings.set_name, settings.on_result,
+            [(one.id, one.label, one.path) for one in settings.drives])
+
+
+def write_settings(path: str, settings: Settings) -> str:
+    """Write this user's settings; earlier ones stay beside them under another name, which is given. Raises OSError, UsageError.
+
+    They take their place only when they are read as they are meant: no path there can begin with a blank, or hold a line break or `$`.
+    """
+    name, place, text = path_parts(path)[-1], parent_path(path), settings_text(settings, OWN_SETTINGS)
     if not is_real_folder(place):
         make_folders(place)
     folder, aside = Folder.top(place), ""
-    if folder.has(name) and read_text(folder, name, MIB) != text:
-        aside = free_name(folder, name, ".before")
-        folder.rename(name, folder, aside)
-    write_text(folder, name, text, "setup")
+    new = free_name(folder, name, ".new")
+    try:
+        write_text(folder, new, text, "setup")
+        try:
+            found = load_settings(join_path(place, new))
+        except UsageError:
+            found = Settings(())
+        if words_of(found) != words_of(settings) or settings_text(found, OWN_SETTINGS) != text:
+            raise UsageError("a file of settings cannot hold one of these paths or names as it is (a line break, a blank at its end, a $, "
+                             "or letters that are no Unicode), so the settings were not changed; take a folder above it, or rename it")
+        if folder.has(name) and read_text(folder, name, MIB) != text:
+            aside = free_name(folder, name, ".before")
+            folder.rename(name, folder, aside)
+        folder.rename(new, folder, name)
+    finally:
+        if folder.has(new):
+            folder.unlink(new)
     return aside
 
 
@@ -11460,6 +11481,15 @@ class Left(Exception):
     """A person wants to leave: by the end of input, by Ctrl-C, or by a word."""
 
 
+def number_in(said: str, last: int) -> int:
+    """Read a number from 1 to `last`; 0 for anything else.
+
+    >>> number_in("2", 2), number_in("3", 2), number_in("\u00b2", 2)
+    (2, 0, 0)
+    """
+    return int(said) if said.isdecimal() and len(said) < 10 and int(said) <= last else 0
+
+
 class Talk:
     """Asks the person at a terminal, and takes what is answered."""
 
@@ -11501,8 +11531,8 @@ class Talk:
         self.tell("", question, *(f"  {nth}  {meaning}" for nth, (_, meaning) in enumerate(options, 1)))
         while True:
             said = self.ask("Which? A number, please", str(default) if default else "").casefold()
-            if said.isdigit() and 1 <= int(said) <= len(options):
-                return options[int(said) - 1][0]
+            if number_in(said, len(options)):
+                return options[number_in(said, len(options)) - 1][0]
             fitting_words = [word for word, _ in options if said and word.casefold().startswith(said)]
             if len(fitting_words) == 1:
                 return fitting_words[0]
@@ -12683,7 +12713,7 @@ class Chosen(NamedTuple):
 
     words: Tuple[str, ...]
     place: str
-    offline: bool
+    offline: Optional[bool]
     every: Duration
     rotation: Rotation
     by_itself: bool
@@ -12705,7 +12735,8 @@ class Setup:
         """Learn all that is to be known, and whether it is to be done; `path` is that of the settings. Raises Left, SnapbackError."""
         words = self.sources()
         place = self.drive(read_sources(words))
-        chosen = Chosen(words, place, self.offline(place), self.every(self.known(place)), self.rotation(), self.schedule())
+        known = self.known(place)
+        chosen = Chosen(words, place, self.offline(place, known), self.every(known), self.rotation(known), self.schedule())
         if self.asks:
             self.talk.tell("", "THIS WILL BE DONE", f"  copy {', '.join(map(show, words))}", f"  to {show(place)}, every {chosen.every}",
                            f"  keep {', '.join(rotation_lines(chosen.rotation))}", f"  write that into {show(path)}",
@@ -12717,8 +12748,7 @@ class Setup:
     def sources(self) -> Tuple[str, ...]:
         """Learn what to copy. Raises Left, UsageError."""
         if self.args.sources:
-            return tuple(f"{one.alias}={one.path}" if plain_name(one.path) != one.alias else one.path
-                         for one in self._checked(self.args.sources))
+            return self._written(self._checked(self.args.sources))
         usual = list(self.before.sources) or list(usual_folders().values())
         if not self.asks:
             return tuple(usual)
@@ -12726,17 +12756,22 @@ class Setup:
         while True:
             said = self.talk.ask("Numbers or paths, with a comma between them", "all of these" if usual else "")
             words = usual if said == "all of these" else [
-                usual[int(word) - 1] if word.isdigit() and 0 < int(word) <= len(usual) else user_path(word)
+                usual[number_in(word, len(usual)) - 1] if number_in(word, len(usual)) else word
                 for word in (part.strip() for part in said.split(",")) if word]
             try:
-                for one in self._checked(words):
+                sources = self._checked(words)
+                for one in sources:
                     service = synchroniser_of(trace_upwards(one.path))
                     if service:
                         self.talk.tell(f"{show(one.path)} is synchronised by {service}. That is no backup: what is deleted or spoiled "
                                        "there is deleted or spoiled everywhere. So it is good to copy it here, too.")
-                return tuple(words)
+                return self._written(sources)
             except SnapbackError as err:
                 self.talk.tell(f"That does not work: {err}")
+
+    def _written(self, sources: Sequence[Source]) -> Tuple[str, ...]:
+        """Give sources as settings name them: wherever those lie, it is the same place."""
+        return tuple(f"{one.alias}={one.path}" if plain_name(one.path) != one.alias else one.path for one in sources)
 
     def _checked(self, words: Sequence[str]) -> Tuple[Source, ...]:
         """Give the sources that are meant. Raises SnapbackError where one is not there."""
@@ -12764,16 +12799,17 @@ class Setup:
             said = self.talk.ask("A number or a path (Enter: look again)", "1" if len(places) == 1 else "")
             try:
                 if said:
-                    place = places[int(said) - 1][0] if said.isdigit() and 0 < int(said) <= len(places) else whole_path(user_path(said))
+                    nth = number_in(said, len(places))
+                    place = places[nth - 1][0] if nth else whole_path(user_path(said))
                     check_place(place, paths, self.args.offline, False)
                     return place
             except SnapbackError as err:
                 self.talk.tell(f"That does not work: {err}")
 
-    def offline(self, place: str) -> bool:
-        """Learn whether the drive is unplugged between copies. Raises Left."""
+    def offline(self, place: str, before: Optional[DriveSettings]) -> Optional[bool]:
+        """Learn whether the drive is unplugged between copies; None: as its marker says. Raises Left."""
         if self.args.offline or not self.asks or disks_of(place) & system_disks():
-            return bool(self.args.offline)
+            return True if self.args.offline else before.offline if before else None
         return self.talk.agrees("Will you unplug it between copies? Ransomware reaches what stays attached", True)
 
     def every(self, before: Optional[DriveSettings]) -> Duration:
@@ -12787,16 +12823,17 @@ class Setup:
             except UsageError as err:
                 self.talk.tell(f"That does not work: {err}")
 
-    def rotation(self) -> Rotation:
-        """Learn how long copies are kept. Raises Left, UsageError."""
-        said = said_over(self.args, self.before.rotation)
-        if not self.asks or said != self.before.rotation:
+    def rotation(self, drive: Optional[DriveSettings]) -> Rotation:
+        """Learn how long copies are kept on a drive; what it has of its own stays, where nothing else is said. Raises Left, UsageError."""
+        before = drive.rotation if drive else self.before.rotation
+        said = said_over(self.args, before)
+        if not self.asks or said != before:
             return said
         options = [("usual", KEEP_AS_USUAL), ("year", KEEP_A_YEAR)]
-        if self.before.rotation != Rotation():
-            options.insert(0, ("before", "as before: " + ", ".join(rotation_lines(self.before.rotation))))
+        if before != Rotation():
+            options.insert(0, ("before", "as before: " + ", ".join(rotation_lines(before))))
         chosen = self.talk.choose("How long are copies kept?", options)
-        return {"usual": Rotation(), "year": Rotation(Retention(last=1, within=Duration(years=1)))}.get(chosen, self.before.rotation)
+        return {"usual": Rotation(), "year": Rotation(Retention(last=1, within=Duration(years=1)))}.get(chosen, before)
 
     def schedule(self) -> bool:
         """Learn whether the computer is to make copies by itself. Raises Left."""
@@ -12844,15 +12881,16 @@ def run_setup(args: argparse.Namespace, scene: Scene) -> Answer:
     except Left:
         return Answer(Exit.FAILED, (), ["Nothing was changed."], {"changed": False})
     try:
-        marker = prepare_drive(chosen.place, args.label, chosen.offline, scene.now.isoformat(timespec="seconds"), write_papers).marker
+        marker = prepare_drive(chosen.place, args.label, bool(chosen.offline), scene.now.isoformat(timespec="seconds"), write_papers).marker
     except OSError as err:
         raise not_preparable(chosen.place, err) from err
     remember_drive(chosen.place, marker)
     drive = (setup.known(chosen.place) or DriveSettings(marker.id))._replace(
-        label=marker.label, path=chosen.place, offline=chosen.offline or None, every=chosen.every, rotation=chosen.rotation)
+        label=" ".join(show(marker.label).split()), path=chosen.place, offline=chosen.offline, every=chosen.every, rotation=chosen.rotation)
     others = tuple(one for one in before.drives if one.id != drive.id)
-    settings = before._replace(sources=chosen.words, rotation=chosen.rotation, drives=(*others, drive))
-    aside = write_settings(path, settings_text(settings, OWN_SETTINGS))
+    general = before.rotation if before.drives else chosen.rotation  # each drive's own stands in its section
+    settings = before._replace(sources=chosen.words, rotation=general, drives=(*others, drive))
+    aside = write_settings(path, settings)
     lines = [f"The drive {show(marker.label)} is ready.", f"The settings are in {show(path)}" + (
         f"; the earlier ones are beside them, in {aside}" if aside else ""), *get_started(args, chosen)]
     facts = {"changed": True, "settings": path, "drive": drive.id, "path": chosen.place, "scheduled": chosen.by_itself}

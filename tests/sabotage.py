@@ -2056,9 +2056,27 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "setup: earlier settings stay beside the new ones",
-        "        folder.rename(name, folder, aside)\n    write_text(folder, name, text, \"setup\")",
-        "        pass\n    write_text(folder, name, text, \"setup\")",
+        "            folder.rename(name, folder, aside)\n        folder.rename(new, folder, name)\n",
+        "            pass\n        folder.rename(new, folder, name)\n",
         "test_menu.py::test_setting_up_again_keeps_what_is_not_said_and_the_earlier_settings_beside_the_new_ones",
+    ),
+    Row(
+        "setup: settings are read as they are meant, or not written",
+        "        if words_of(found) != words_of(settings) or settings_text(found, OWN_SETTINGS) != text:\n",
+        "        if False:\n",
+        "test_menu.py::test_settings_that_are_written_say_what_was_chosen_or_are_not_written",
+    ),
+    Row(
+        "setup: what a drive keeps stays where nothing else is said",
+        "        before = drive.rotation if drive else self.before.rotation\n",
+        "        before = self.before.rotation\n",
+        "test_menu.py::test_setting_up_again_keeps_what_a_drive_has_of_its_own",
+    ),
+    Row(
+        "setup: a label on a drive adds nothing to the settings",
+        "label=\" \".join(show(marker.label).split()), path=chosen.place",
+        "label=marker.label, path=chosen.place",
+        "test_menu.py::test_a_label_on_a_strange_drive_adds_nothing_to_the_settings",
     ),
     Row(
         "setup: a synchronised folder is said to be no backup",

@@ -10,7 +10,7 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import Callable, Dict, List, Tuple
+from typing import Callable, Dict, List, Tuple, Union
 
 import pexpect
 import pytest
@@ -260,6 +260,54 @@ def test_setting_up_again_keeps_what_is_not_said_and_the_earlier_settings_beside
         False, ("/usr/bin/tell", "me"), ((False, "*.tmp"),), "box")
     assert [str(one.every) for one in settings.drives] == ["1d", "2d"]
     assert settings_of(anna.home).with_name("snapback.ini.before").read_text() == text
+
+
+def test_setting_up_again_keeps_what_a_drive_has_of_its_own(anna: Person) -> None:
+    """What only this drive keeps must not be deleted there, as nobody said so; nor is it kept on others then."""
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--yes").code == 0
+    general, section, own = settings_of(anna.home).read_text().partition("[drive ")
+    own = "\n".join([line for line in own.split("\n") if not line.startswith(("keep-", "offline"))] + ["keep-daily = 365", "offline = yes"])
+    settings_of(anna.home).write_text(general + section + own)
+    before = snapback.load_settings(str(settings_of(anna.home)))
+    assert ask("setup", "--drive", anna.stick, "--every", "2d", "--yes").code == 0
+    settings = snapback.load_settings(str(settings_of(anna.home)))
+    assert settings.drives[0] == before.drives[0]._replace(every=snapback.parse_span("2d"))
+    (anna.stick.parent / "other").mkdir()
+    assert ask("setup", "--drive", anna.stick.parent / "other", "--keep-last", "2", "--yes").code == 0
+    settings = snapback.load_settings(str(settings_of(anna.home)))
+    assert settings.drives[0].rotation == before.drives[0].rotation
+    assert (settings.rotation, settings.drives[1].rotation.retention.last) == (before.rotation, 2)
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "a\rb", " [drive]", "100% #;=", "end ", "$HOME", "$5", b"\xff\xfe"])
+def test_settings_that_are_written_say_what_was_chosen_or_are_not_written(anna: Person, name: Union[str, bytes]) -> None:
+    folder = Path(os.fsdecode(bytes(anna.home) + b"/" + os.fsencode(name)))
+    folder.mkdir()
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--yes").code == 0
+    text = settings_of(anna.home).read_text()
+    outcome = ask("setup", anna.home / "Documents", f"x={folder}/.", "--drive", anna.stick, "--yes")
+    if outcome.code == 0:
+        assert snapback.load_settings(str(settings_of(anna.home))).sources == (f"{anna.home}/Documents", f"x={folder}")
+    else:
+        assert (outcome.code, "cannot hold one of these" in outcome.err, settings_of(anna.home).read_text()) == (2, True, text), outcome
+    assert (outcome.code == 0) == (name in (" [drive]", "100% #;="))
+    assert [path.name for path in settings_of(anna.home).parent.iterdir() if path.name.endswith(".new")] == []
+
+
+def test_a_label_on_a_strange_drive_adds_nothing_to_the_settings(anna: Person) -> None:
+    assert ask("init", anna.stick, "--label", "BLUE").code == 0
+    marker = anna.stick / "snapback-marker.txt"
+    marker.write_bytes(marker.read_bytes().replace(b"label: BLUE", b"label: BLUE\r[drive " + b"0" * 32 + b"]"))
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--yes").code == 0
+    assert len(snapback.load_settings(str(settings_of(anna.home))).drives) == 1
+
+
+def test_folders_may_be_named_from_where_one_stands_and_odd_digits_are_no_numbers(anna: Person) -> None:
+    answers = set_up(anna)
+    answers[0] = (answers[0][0], "\u00b2")
+    answers[1:2] = [("There is no '\u00b2' here. " + CHOOSE, "3"), (answers[1][0], "\u00b2"), ("That does not work", "Documents")]
+    anna.runs(*answers, QUIT)
+    assert snapback.load_settings(str(settings_of(anna.home))).sources == (str(anna.home / "Documents"),)
 
 
 def test_what_is_often_left_out_stands_ready_to_be_chosen(anna: Person) -> None:
