@@ -11004,7 +11004,7 @@ def remove_task() -> bool:
 def cron_entry() -> List[str]:
     """Give the command of our entry in this user's crontab. Raises ScheduleError, ValueError."""
     import shlex  # here, because few commands need it
-    own = [line for line in crontab_parts(read_crontab())[1] if not line.startswith("# ")]
+    own = [line for line in crontab_parts(read_crontab())[1] if not line.lstrip().startswith("#")]
     return [word for line in own[:1] for word in shlex.split(line)[5:]]
 
 
@@ -11118,6 +11118,8 @@ def check_schedule(kind: str) -> Checkup:
                        f"if that is not what you want, {again}")
     if kind == "cron" and running("cron", "crond", "fcron", "busybox") is False:
         return Checkup("Schedule", "the entry is in the crontab, but no cron is running", "start it: sudo systemctl enable --now cron")
+    if kind == "systemd" and run_program(Call(["systemctl", "--user", "is-active", TIMER]), ASKING).out.strip() in ("inactive", "failed"):
+        return Checkup("Schedule", f"{TIMER} is there, but systemd does not heed it", again)
     return Checkup("Schedule", f"{scheduler.name} starts this program every hour, which makes a copy when one is due")
 
 
@@ -11513,7 +11515,9 @@ class Talk:
         self.tell(question + (f" [{default}]" if default else ""))
         if not self.source or not self.out:
             raise Left
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # while it waits, Ctrl-C is an answer
+        # while it waits, Ctrl-C is an answer, and as nothing is being written, the system may end it at once
+        before = [(signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler)),
+                  (signal.SIGTERM, signal.signal(signal.SIGTERM, signal.SIG_DFL))]
         try:
             self.out.write("> ")
             self.out.flush()
@@ -11521,7 +11525,8 @@ class Talk:
         except (KeyboardInterrupt, UnicodeDecodeError, OSError) as err:
             raise Left from err
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before:
+                signal.signal(number, handler)
         if not line:
             raise Left
         return line.strip() or default
@@ -12736,7 +12741,7 @@ class Setup:
         words = self.sources()
         place = self.drive(read_sources(words))
         known = self.known(place)
-        chosen = Chosen(words, place, self.offline(place, known), self.every(known), self.rotation(known), self.schedule())
+        chosen = Chosen(words, place, self.offline(place, known), self.every(known), self.rotation(known), self.schedule(place))
         if self.asks:
             self.talk.tell("", "THIS WILL BE DONE", f"  copy {', '.join(map(show, words))}", f"  to {show(place)}, every {chosen.every}",
                            f"  keep {', '.join(rotation_lines(chosen.rotation))}", f"  write that into {show(path)}",
@@ -12835,8 +12840,16 @@ class Setup:
         chosen = self.talk.choose("How long are copies kept?", options)
         return {"usual": Rotation(), "year": Rotation(Retention(last=1, within=Duration(years=1)))}.get(chosen, before)
 
-    def schedule(self) -> bool:
-        """Learn whether the computer is to make copies by itself. Raises Left."""
+    def schedule(self, place: str) -> bool:
+        """Learn whether the computer is to make copies by itself; it cannot start what lies on a drive. Raises Left, UsageError."""
+        try:
+            refuse_schedule_on_drive([sys.executable or "", script_path()], place)
+        except UsageError as err:
+            if self.args.install:
+                raise
+            if self.asks:
+                self.talk.tell("", f"This computer cannot make copies by itself yet: {err}.")
+            return False
         return self.args.install or (self.asks and self.talk.agrees("Shall this computer make the copies by itself?", True))
 
     def first_copy(self) -> bool:
@@ -12846,21 +12859,23 @@ class Setup:
         return False
 
 
-def get_started(args: argparse.Namespace, chosen: Chosen) -> List[str]:
-    """Let the computer start snapback: by itself, if so chosen, and for the person, on a Linux desktop. Raises SnapbackError, OSError."""
-    lines = []
+def get_started(args: argparse.Namespace, chosen: Chosen) -> Tuple[List[str], str]:
+    """Let the computer start snapback: by itself, if so chosen, and for the person, on a Linux desktop; give why it will not by itself."""
+    lines, why = [], ""
     if chosen.by_itself:
-        scheduler, words = SCHEDULERS[scheduler_here()], scheduled_words((), "", args.config)
-        refuse_schedule_on_drive([words[0], words[2]], "")
-        scheduler.install(words)
-        lines.append(f"This computer looks every hour whether a copy is due. {scheduler.know}")
-    if not (WINDOWS or MACOS or is_inside(script_path(), chosen.place)):
+        try:
+            scheduler = SCHEDULERS[scheduler_here()]
+            scheduler.install(scheduled_words((), "", args.config))
+            lines.append(f"This computer looks every hour whether a copy is due. {scheduler.know}")
+        except (SnapbackError, OSError) as err:
+            why = f"NOT OK - all else is set up, but this computer makes no copies by itself ({reason(err)})"
+    if not (WINDOWS or MACOS or is_inside(script_path(), chosen.place) or marked_drive_of(script_path())):
         try:
             entry = install_desktop_entry([sys.executable or "python3", "-I", script_path()])
             lines.append(f"snapback is among your applications now ({entry}).")
         except (SnapbackError, OSError) as err:
             lines.append(f"snapback could not be put among your applications ({reason(err)}).")
-    return lines
+    return lines, why
 
 
 def first_copy(args: argparse.Namespace, scene: Scene) -> Answer:
@@ -12891,13 +12906,14 @@ def run_setup(args: argparse.Namespace, scene: Scene) -> Answer:
     general = before.rotation if before.drives else chosen.rotation  # each drive's own stands in its section
     settings = before._replace(sources=chosen.words, rotation=general, drives=(*others, drive))
     aside = write_settings(path, settings)
+    started, why = get_started(args, chosen)
     lines = [f"The drive {show(marker.label)} is ready.", f"The settings are in {show(path)}" + (
-        f"; the earlier ones are beside them, in {aside}" if aside else ""), *get_started(args, chosen)]
-    facts = {"changed": True, "settings": path, "drive": drive.id, "path": chosen.place, "scheduled": chosen.by_itself}
+        f"; the earlier ones are beside them, in {aside}" if aside else ""), *started]
+    facts = {"changed": True, "settings": path, "drive": drive.id, "path": chosen.place, "scheduled": chosen.by_itself and not why}
     if not setup.first_copy():
-        return Answer(Exit.DONE, [*lines, "Now make the first copy: snapback.py backup"], (), facts)
+        return with_problem(Answer(Exit.DONE, [*lines, "Now make the first copy: snapback.py backup"], (), facts), why)
     copied = first_copy(args, scene)
-    return copied._replace(lines=[*lines, *copied.lines], facts={**facts, **copied.facts})
+    return with_problem(copied._replace(lines=[*lines, *copied.lines], facts={**facts, **copied.facts}), why)
 
 
 class Command(NamedTuple):
@@ -13102,6 +13118,7 @@ class Stage:
         scene = Scene(datetime.now(timezone.utc).astimezone(), time.monotonic, self.progress.expect, self.progress.shown, self._foretell,
                       Talk(sys.stdin, sys.stdout))
         facts: Mapping[str, Any] = {}
+        self.ending.asked = 0  # what was asked of an earlier command of the menu does not concern this one
         try:
             try:
                 answer, args = carry_out(words, scene)
@@ -13120,11 +13137,16 @@ class Stage:
         except KeyboardInterrupt:
             going_on = GOING_ON.get(split_command(words)[0], "every earlier dated copy is untouched")
             code, sentence = Exit.INTERRUPTED, f"interrupted; {going_on}"
-            self.ending.asked = 0
         if self.as_json:
             say(sys.stdout, [json.dumps({"error": sentence, "exit_code": int(code)})])
         say(sys.stderr, [f"snapback: {sentence}"])
         return Done(code, facts)
+
+
+def as_searched(name: str) -> str:
+    """Give a name as it is searched: without capitals, and its accents written in one way, as macOS writes them in another."""
+    import unicodedata  # here, because few commands need it
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 class Menu:
@@ -13175,15 +13197,33 @@ class Menu:
         return done
 
     def _where(self, one: Mapping[str, Any]) -> List[str]:
-        """Give the options that name a drive of the settings, where it is now."""
-        seen = seen_drives().get(str(one.get("id")), Seen())
-        return ["--drive", seen.path, *(["--set", seen.set_name] if seen.set_name else [])]
+        """Give the options that name a drive of the settings, where it is now; none where it is away, or has a double."""
+        drive_id = str(one.get("id"))
+        set_name = seen_drives().get(drive_id, Seen()).set_name
+        try:
+            drives = load_settings(find_settings("")).drives
+        except SnapbackError:  # they were changed meanwhile
+            return []
+        places = find_drives({drive.id: drive.path for drive in drives if drive.id == drive_id}).places.get(drive_id, ())
+        return [f"--drive={places[0]}", *([f"--set={set_name}"] if set_name else [])] if len(places) == 1 else []
+
+    def _let_go(self, words: Sequence[str], more: str = "-n") -> List[str]:
+        """Show what a rotation would delete, and give the dates."""
+        return [one["snapshot"] for one in self.perform([*words, "-n", more]).facts.get("remove", ())]
 
     def _make_room(self, one: Mapping[str, Any]) -> None:
-        strict = ["rotate", "--keep-last", "1", "--keep-monthly", "12", "--keep-yearly", "10", *self._where(one)]
-        self.talk.tell("", f"{one['label']} is full. Letting go of older copies makes room: of each month one would stay, and the newest. "
-                       "This is what would be let go:", "")
-        if self.perform([*strict, "-n"]).facts.get("remove") and self.talk.agrees("Let go of these for ever?", False):
+        where = self._where(one)
+        if not where:
+            self.talk.tell("", f"NOT OK - {one['label']} is full, and it is not attached any more")
+            return
+        strict = ["rotate", "--keep-last", "1", "--keep-monthly", "12", "--keep-yearly", "10", *where]
+        self.talk.tell("", f"{one['label']} is full. Letting go of older copies makes room: of each of the last twelve months one would "
+                       "stay, one of each year before, and the newest. This is what would be let go:", "")
+        dates = self._let_go(strict)
+        if dates and self.talk.agrees("Let go of these for ever?", False):
+            if self._where(one) != where or self._let_go(strict, "-q") != dates:  # the answer may have taken hours
+                self.talk.tell(f"NOT OK - {one['label']} is not as it was when that was shown, so nothing was let go")
+                return
             self.perform(strict)
             self._do(["backup"], "there is still no new copy; earlier copies are as they were")
 
@@ -13192,7 +13232,11 @@ class Menu:
                        "content. After a big tidying up that is right. If you know of none, it may be ransomware: then unplug the drive "
                        "now, and look for help before you attach it to this computer again.")
         if self.talk.agrees("Was it you who changed so much?", False):
-            self._do(["accept", *self._where(one)], "nothing was changed")
+            where = self._where(one)
+            if where:
+                self._do(["accept", *where], "nothing was changed")
+            else:
+                self.talk.tell(f"NOT OK - {one['label']} is not attached any more, so nothing was changed")
 
     def am_i_safe(self) -> None:
         """Say how each drive stands."""
@@ -13203,7 +13247,9 @@ class Menu:
         args = parser_of("list").parse_args([])
         try:
             found = drive_at_hand(args)
-            drives = [found[0]] if found else [open_drive(places[0]) for _, places in drives_attached(args)]
+            drives = [found[0]] if found else self._open([place for _, places in drives_attached(args) for place in places])
+            if not drives:
+                return None
             drive = drives[0] if len(drives) == 1 else drives[int(self.talk.choose("Which drive?", [
                 (str(nth), f"{one.label} ({show(one.path)})") for nth, one in enumerate(drives)]))]
             with drive.guarded():
@@ -13216,13 +13262,23 @@ class Menu:
             return None
         return drive, sets[0] if len(sets) == 1 else self.talk.choose("Whose copies?", [(one, one) for one in sets])
 
+    def _open(self, places: Sequence[str]) -> List[Drive]:
+        """Open the drives that can be; one that cannot does not hide the others."""
+        drives = []
+        for place in places:
+            try:
+                drives.append(open_drive(place))
+            except SnapbackError as err:
+                self.talk.tell(f"NOT OK - {err}")
+        return drives
+
     def check(self) -> None:
         """Read copies again."""
         found = self._drive()
         if found:
             what = self.talk.choose("Every file is read again and compared with its checksum; nothing is changed.", [
                 ("newest", "the newest copy"), ("all", "all copies (this may take hours)"), ("nothing", "nothing now")])
-            words = ["verify", *(["latest"] if what == "newest" else []), "--drive", found[0].path, "--set", found[1]]
+            words = ["verify", *(["latest"] if what == "newest" else []), f"--drive={found[0].path}", f"--set={found[1]}"]
             if what != "nothing":
                 self._do(words, "not everything could be read; no copy was changed")
 
@@ -13247,7 +13303,8 @@ class Menu:
             self.talk.tell(f"NOT OK - this date cannot be read ({err if isinstance(err, SnapbackError) else reason(err)}); try another")
             return
         if paths:
-            self._give_back(["restore", date, *filter(None, paths), "--drive", drive.path, "--set", set_name], date)
+            words = [f"./{path}" if path.startswith("-") else path for path in paths if path]  # a name is never an option
+            self._give_back(["restore", date, *words, f"--drive={drive.path}", f"--set={set_name}"], date)
 
     def _date(self, snapshots: Sequence[Snapshot]) -> str:
         """Choose a dated copy, the newest first."""
@@ -13265,19 +13322,24 @@ class Menu:
 
     def _search(self, set_folder: Folder, date: str) -> List[str]:
         """Choose among what has a name that holds a text."""
-        text = self.talk.ask("What is in its name? (a part is enough)").casefold()
+        text, count = "", 0
+        while not text:
+            text = as_searched(self.talk.ask("What is in its name? (a part is enough)"))
         hits: List[str] = []
         with load_manifest(set_folder, date) as manifest:
             for block in read_blocks(manifest.lines()):
-                if text in block.path.rpartition("/")[2].casefold() and block.path:
-                    hits.append(block.path)
-                hits += [f"{block.path}/{name}".lstrip("/") for name in block.entries if text in name.casefold()]
+                parent, _, own = block.path.rpartition("/")
+                paths = [(parent, own)] if own else []
+                found = [(place, name) for place, name in (*paths, *((block.path, name) for name in block.entries))
+                         if text in as_searched(name)]
+                hits += ["/".join(filter(None, one)) for one in found[:max(0, self.HITS - len(hits))]]
+                count += len(found)
         if not hits:
             self.talk.tell("Nothing on that date has such a name.")
             return []
-        if len(hits) > self.HITS:
-            self.talk.tell(f"There are {len(hits):,}, and these are the first {self.HITS}; a longer part of the name finds fewer.")
-        chosen = self.talk.choose("Which one?", [(str(nth), show(path)) for nth, path in enumerate(hits[:self.HITS], 1)] + [
+        if count > self.HITS:
+            self.talk.tell(f"There are {count:,}, and these are the first {self.HITS}; a longer part of the name finds fewer.")
+        chosen = self.talk.choose("Which one?", [(str(nth), show(path)) for nth, path in enumerate(hits, 1)] + [
             ("none", "none of these")], 0)
         return [] if chosen == "none" else [hits[int(chosen) - 1]]
 
@@ -13316,7 +13378,7 @@ class Menu:
         target = default_target(date, False, desktop or expand_path("~", ""))
         self.talk.tell("", "What you get back is a copy in a new folder; nothing on this computer is overwritten.")
         where = user_path(self.talk.ask("Into which new folder?", target))
-        done = self._do([*words, "--to", where], "not everything came back; what is on the drive is as it was")
+        done = self._do([*words, f"--to={where}"], "not everything came back; what is on the drive is as it was")
         if done.code in (Exit.DONE, Exit.ATTENTION) and open_folder(whole_path(where)):
             self.talk.tell("The folder is being opened.")
 

@@ -2038,9 +2038,51 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "menu: nothing is let go unless a person says so",
-        ".facts.get(\"remove\") and self.talk.agrees(\"Let go of these for ever?\", False)",
-        ".facts.get(\"remove\")",
+        "        if dates and self.talk.agrees(\"Let go of these for ever?\", False):\n",
+        "        if dates:\n",
         "test_menu.py::test_a_full_stick",
+    ),
+    Row(
+        "menu: what is let go is what was shown, on the drive that was meant",
+        "            if self._where(one) != where or self._let_go(strict, \"-q\") != dates:",
+        "            if False:",
+        "test_menu.py::test_what_is_let_go_is_what_was_shown_on_the_drive_that_was_meant",
+    ),
+    Row(
+        "menu: a drive is found by its id, not where it was seen last",
+        "        return [f\"--drive={places[0]}\", *([f\"--set={set_name}\"] if set_name else [])] if len(places) == 1 else []\n",
+        "        return [f\"--drive={seen_drives()[drive_id].path}\", *([f\"--set={set_name}\"] if set_name else [])]\n",
+        "test_menu.py::test_what_is_let_go_is_what_was_shown_on_the_drive_that_was_meant",
+    ),
+    Row(
+        "menu: a name is never an option",
+        "            words = [f\"./{path}\" if path.startswith(\"-\") else path for path in paths if path]",
+        "            words = [path for path in paths if path]",
+        "test_menu.py::test_a_name_that_looks_like_an_option_is_a_name",
+    ),
+    Row(
+        "menu: what was interrupted does not interrupt what comes after it",
+        "        self.ending.asked = 0  # what",
+        "        pass  # what",
+        "test_menu.py::test_what_was_interrupted_does_not_interrupt_what_comes_after_it",
+    ),
+    Row(
+        "menu: the system may end it while a question waits",
+        "signal.signal(signal.SIGTERM, signal.SIG_DFL))]\n",
+        "signal.getsignal(signal.SIGTERM))]\n",
+        "test_menu.py::test_the_system_may_end_it_while_a_question_waits",
+    ),
+    Row(
+        "doctor: a timer that systemd does not heed is found",
+        ".out.strip() in (\"inactive\", \"failed\"):",
+        ".out.strip() in ():",
+        "test_doctor.py::test_an_entry_that_starts_nothing_is_no_schedule",
+    ),
+    Row(
+        "doctor: so is a line that was made a comment",
+        "if not line.lstrip().startswith(\"#\")]",
+        "if not line.startswith(\"# \")]",
+        "test_doctor.py::test_an_entry_that_starts_nothing_is_no_schedule",
     ),
     Row(
         "menu: Ctrl-C is an answer",
@@ -2077,6 +2119,18 @@ ROWS: Sequence[Row] = (
         "label=\" \".join(show(marker.label).split()), path=chosen.place",
         "label=marker.label, path=chosen.place",
         "test_menu.py::test_a_label_on_a_strange_drive_adds_nothing_to_the_settings",
+    ),
+    Row(
+        "setup: what is on a drive is not scheduled",
+        "            refuse_schedule_on_drive([sys.executable or \"\", script_path()], place)\n",
+        "            pass\n",
+        "test_menu.py::test_what_lies_on_the_drive_is_not_scheduled_and_nothing_was_changed",
+    ),
+    Row(
+        "setup: a scheduler that refuses is said to, and all else is set up",
+        "            why = f\"NOT OK - all else is set up, but",
+        "            why = \"\" and f\"NOT OK - all else is set up, but",
+        "test_menu.py::test_a_scheduler_that_refuses_hinders_nothing_else",
     ),
     Row(
         "setup: a synchronised folder is said to be no backup",

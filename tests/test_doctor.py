@@ -199,6 +199,17 @@ def test_an_entry_that_cannot_be_read_is_said_to_be(well: Person, programs: Prog
     assert "cannot be read" in finding[1]
 
 
+def test_an_entry_that_starts_nothing_is_no_schedule(well: Person, programs: Programs) -> None:
+    (well.place / "crontab").write_text(f"{snapback.OWN_COMMENT}\n#{ENTRY}\n")
+    programs.add("systemctl", "echo inactive; exit 3")
+    assert [about for about, _ in findings(well)] == ["Schedule"]
+    words = [os.sys.executable, "-I", str(SNAPBACK), "backup", "--if-due", "-q"]
+    snapback.put_entry(snapback.units_place(), snapback.systemd_units(words))
+    assert findings(well) == [("Schedule", f"{snapback.TIMER} is there, but systemd does not heed it")]
+    programs.add("systemctl", "echo active")
+    assert findings(well) == []
+
+
 def test_a_program_that_runs_is_found_among_the_processes() -> None:
     own = Path("/proc/self/comm").read_text().strip()
     assert (snapback.running("no such program", own), snapback.running("no such program")) == (True, False)

@@ -5,20 +5,24 @@ Each story is told by answers; what stands before `> ` must be what the person n
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import shlex
 import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
-from typing import Callable, Dict, List, Tuple, Union
+from typing import Callable, Dict, List, Sequence, Tuple, Union
 
 import pexpect
 import pytest
 
 import snapback
 from conftest import SNAPBACK, Cli, Mount
-from test_unattended import Programs
-from trees import ask, dates
+from test_unattended import START, Programs
+from trees import Outcome, ask, dates, later
 
 pytestmark = pytest.mark.needs("linux")
 
@@ -230,6 +234,101 @@ def test_a_synchronised_folder_is_copied_and_said_to_be_no_backup(anna: Person) 
     assert "So it is good to copy it here, too." in shown
 
 
+class Script(snapback.Talk):
+    """A person whose answers are written down; each may do something first."""
+
+    def __init__(self, *answers: Union[str, Callable[[], str]]) -> None:
+        super().__init__(None, None)
+        self.answers, self.told = list(answers), []  # type: List[Union[str, Callable[[], str]]], List[str]
+
+    def tell(self, *lines: str) -> None:
+        self.told += lines
+
+    def ask(self, question: str, default: str = "") -> str:
+        answer = self.answers.pop(0)
+        return (answer if isinstance(answer, str) else answer()) or default
+
+
+@pytest.mark.parametrize("meanwhile", ["another drive", "another copy", "nothing", "it was never there"])
+def test_what_is_let_go_is_what_was_shown_on_the_drive_that_was_meant(anna: Person, meanwhile: str) -> None:
+    other = anna.stick.parent / "other"
+    other.mkdir()
+    minutes = itertools.count()
+
+    def at_last(*words: object) -> Outcome:
+        with later(60 * next(minutes), START):
+            return ask(*words)
+    for drive in (other, anna.stick):
+        for command in ("setup", "backup"):
+            words = ["--first-copy", "--yes", "--drive"] if command == "setup" else []
+            assert at_last(command, anna.home / "Documents", *words, drive).code == 0
+    own = [one.id for one in snapback.load_settings(str(settings_of(anna.home))).drives if one.path == str(anna.stick)][0]
+
+    def all_dates() -> List[str]:
+        return sorted(date for drive in (anna.stick, other, anna.away) for path in drive.glob("*/manifests") for date in dates(path.parent))
+    before = all_dates()
+
+    def swap() -> str:
+        anna.stick.rename(anna.away)
+        other.rename(anna.stick)
+        return "yes"
+
+    def copy() -> str:
+        assert at_last("backup", anna.home / "Documents", anna.stick).code == 0
+        return "yes"
+
+    if meanwhile == "it was never there":
+        swap()
+    performed: List[List[str]] = []
+
+    def perform(words: Sequence[str]) -> snapback.Done:
+        performed.append(list(words))
+        outcome = at_last(*words, "--json")
+        return snapback.Done(snapback.Exit(outcome.code), json.loads(outcome.out) if outcome.out else {})
+    talk = Script({"another drive": swap, "another copy": copy}.get(meanwhile, "yes"))
+    menu = snapback.Menu(talk, perform)
+    menu._make_room({"id": own, "label": "BLUE STICK"})
+    lost = [date for date in before if date not in all_dates()]
+    assert (len(lost) > 0, len(before)) == (meanwhile == "nothing", 5)
+    assert (["backup"] in performed, "NOT OK" in talk.told[-1]) == ((True, False) if meanwhile == "nothing" else (False, True))
+    if meanwhile != "nothing":
+        menu.talk = Script("yes")
+        performed.clear()
+        menu._explain_hold({"id": own, "label": "BLUE STICK"})
+        assert [words[0] for words in performed] == (["accept"] if meanwhile == "another copy" else [])
+
+
+def test_a_name_that_looks_like_an_option_is_a_name(anna: Person) -> None:
+    target = anna.home / "back"
+    (anna.home / "--version").mkdir()
+    (anna.home / "--version" / "Lu\u0308cke").write_text("found")
+    assert ask("setup", f"{anna.home}/--version", "--drive", anna.stick, "--first-copy", "--yes").code == 0
+    anna.runs(("3 get something back", "3"), ("From which date? 1", "1"), ("1 search for a name", "1"), ("(a part is enough)", ""),
+              ("(a part is enough)", "ERSI"), ("1 --version 2 none of these", "1"), ("Into which new folder?", str(target)), (ON, ""), QUIT)
+    assert (target / "--version" / "Lu\u0308cke").read_text() == "found"
+    anna.runs(("3 get something back", "3"), ("From which date? 1", "1"), ("1 search for a name", "1"), ("(a part is enough)", "l\u00dcck"),
+              ("2 none of these", "1"), ("Into which new folder?", "-x"), (ON, ""), QUIT)
+    assert (anna.home / "-x" / "--version" / "Lu\u0308cke").read_text() == "found"
+
+
+def test_what_was_interrupted_does_not_interrupt_what_comes_after_it(anna: Person) -> None:
+    stage = snapback.Stage([])
+    stage.ending.ask(signal.SIGINT, None)
+    assert stage.perform(["list", "--drive", str(anna.stick)]).code is snapback.Exit.ABSENT
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--yes").code == 0
+    stage.ending.ask(signal.SIGINT, None)
+    assert stage.perform(["backup"]).code is snapback.Exit.DONE
+
+
+def test_the_system_may_end_it_while_a_question_waits(anna: Person) -> None:
+    child = pexpect.spawn(sys.executable, ["-I", str(SNAPBACK)], env={**os.environ, "HOME": str(anna.home)}, encoding="utf-8", timeout=20)
+    child.expect("\r\n> ")
+    child.kill(signal.SIGTERM)
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.signalstatus == signal.SIGTERM
+
+
 # --- Setting up by options ------
 
 
@@ -338,3 +437,23 @@ def test_an_answer_that_is_none_changes_nothing(anna: Person, words: List[str], 
 def test_without_a_terminal_and_a_command_it_says_how_the_drives_stand(anna: Person, cli: Cli) -> None:
     outcome = cli()
     assert (outcome.code, "NOT SAFE: no drive is known here yet; make the first dated copy" in outcome.err) == (1, True), outcome
+
+
+def test_what_lies_on_the_drive_is_not_scheduled_and_nothing_was_changed(anna: Person, cli: Cli) -> None:
+    shutil.copy(SNAPBACK, anna.stick / "snapback.py")
+    words = ["-I", str(anna.stick / "snapback.py"), "setup", str(anna.home / "Documents"), "--drive", str(anna.stick), "--yes"]
+    ran = subprocess.run([sys.executable, *words, "--install"], capture_output=True, text=True, check=False)
+    assert (ran.returncode, "first copy it to this computer" in ran.stderr) == (2, True), ran
+    assert (settings_of(anna.home).exists(), [path.name for path in anna.stick.iterdir()]) == (False, ["snapback.py"])
+    answers = set_up(anna)
+    del answers[5]
+    shown = anna.runs(*answers, QUIT, script=anna.stick / "snapback.py")
+    assert "This computer cannot make copies by itself yet" in " ".join(shown.split())
+    assert not (anna.home / ".local" / "share" / "applications").exists()
+
+
+def test_a_scheduler_that_refuses_hinders_nothing_else(anna: Person, programs: Programs) -> None:
+    programs.add("crontab", "echo 'not allowed' >&2; exit 1")
+    outcome = ask("setup", anna.home / "Documents", "--drive", anna.stick, "--install", "--first-copy", "--yes")
+    assert (outcome.code, "NOT OK - all else is set up, but this computer makes no copies by itself" in outcome.err,
+            "The settings are in" in outcome.out, "Dated copy" in outcome.out) == (3, True, True, True), outcome
