@@ -2809,6 +2809,10 @@ class Folder:
         """Tell, without opening a file, whether this user may read it."""
         return os.access(self.at(name), os.R_OK, dir_fd=self.fd, effective_ids=os.access in os.supports_effective_ids)
 
+    def can_write(self) -> bool:
+        """Tell whether this user may make something in this folder."""
+        return os.access(self.at("."), os.W_OK, dir_fd=self.fd, effective_ids=os.access in os.supports_effective_ids)
+
     def create_file(self, name: str, mode: int = 0o600) -> int:
         """Create a file that is not there yet; the descriptor is the caller's to close."""
         return os.open(self.at(name), CREATE_FLAGS, mode, dir_fd=self.fd)
@@ -4376,6 +4380,7 @@ def try_names(folder: Folder, hard_links: bool) -> Naming:
 
 def try_drive(folder: Folder) -> Abilities:
     """Find out what a drive can do by trying it in a new folder, which is removed again. Raises OSError."""
+    remove_unique(folder, "init")  # what a killed one left
     name = unique_name("trial", "init")
     trial = folder.make(name)
     try:
@@ -8866,7 +8871,10 @@ def check_drive(one: DriveSettings, search: Search, set_name: str, now: datetime
         with drive.guarded():
             abilities = try_drive(drive.root)
             free, total = free_space(drive.path)
-            snapshots = survey(drive.root.child(set_name)) if set_name and drive.root.has(set_name) else []
+            set_folder = drive.root.child(set_name) if set_name and drive.root.has(set_name) else None
+            snapshots = survey(set_folder) if set_folder else []
+            if set_folder and not set_folder.can_write():
+                raise PermissionError(errno.EACCES, "Permission denied", set_folder.path)
     except (SnapbackError, OSError) as err:
         return [Checkup("Drive", str(err) if isinstance(err, SnapbackError) else f"{label} cannot be written to ({reason(err)})",
                         "attach it so that it can be written to, or check its file system")]
@@ -11101,9 +11109,21 @@ def scheduler_here() -> str:
 NO_SCHEDULE = "nothing makes copies by itself"
 
 
+INSTALL_AGAIN = "run: snapback.py schedule --install"
+
+
+def why_asleep(kind: str) -> Tuple[str, str]:
+    """Say why a scheduler starts nothing of what it has, and what helps; empty texts where nothing speaks for that."""
+    if kind == "cron" and running("cron", "crond", "fcron", "busybox") is False:
+        return "the entry is in the crontab, but no cron is running", "start it: sudo systemctl enable --now cron"
+    if kind == "systemd" and run_program(Call(["systemctl", "--user", "is-active", TIMER]), ASKING).out.strip() in ("inactive", "failed"):
+        return f"{TIMER} is there, but systemd does not heed it", INSTALL_AGAIN
+    return "", ""
+
+
 def check_schedule(kind: str) -> Checkup:
     """Look whether a scheduler starts this very program, and can."""
-    scheduler, again = SCHEDULERS[kind], "run: snapback.py schedule --install"
+    scheduler, again = SCHEDULERS[kind], INSTALL_AGAIN
     try:
         words = scheduler.entry()
     except (SnapbackError, OSError, ValueError) as err:
@@ -11116,11 +11136,9 @@ def check_schedule(kind: str) -> Checkup:
     if len(words) < 3 or whole_path(words[2]) != script_path():
         return Checkup("Schedule", f"{scheduler.name} starts {show(' '.join(words[:3]))}, and not this file, {show(script_path())}",
                        f"if that is not what you want, {again}")
-    if kind == "cron" and running("cron", "crond", "fcron", "busybox") is False:
-        return Checkup("Schedule", "the entry is in the crontab, but no cron is running", "start it: sudo systemctl enable --now cron")
-    if kind == "systemd" and run_program(Call(["systemctl", "--user", "is-active", TIMER]), ASKING).out.strip() in ("inactive", "failed"):
-        return Checkup("Schedule", f"{TIMER} is there, but systemd does not heed it", again)
-    return Checkup("Schedule", f"{scheduler.name} starts this program every hour, which makes a copy when one is due")
+    asleep, cure = why_asleep(kind)
+    found = asleep or f"{scheduler.name} starts this program every hour, which makes a copy when one is due"
+    return Checkup("Schedule", found, cure)
 
 
 # -- telling people --

@@ -2085,6 +2085,18 @@ ROWS: Sequence[Row] = (
         "test_doctor.py::test_an_entry_that_starts_nothing_is_no_schedule",
     ),
     Row(
+        "doctor: so is a set that cannot be written to",
+        "            if set_folder and not set_folder.can_write():\n",
+        "            if False:\n",
+        "test_doctor.py::test_what_would_hinder_backups_is_found_with_its_cure",
+    ),
+    Row(
+        "doctor: what a killed trial left is removed",
+        "    remove_unique(folder, \"init\")  # what a killed one left\n",
+        "",
+        "test_doctor.py::test_what_a_killed_trial_left_on_a_drive_is_removed",
+    ),
+    Row(
         "menu: Ctrl-C is an answer",
         "        except (KeyboardInterrupt, UnicodeDecodeError, OSError) as err:\n",
         "        except (UnicodeDecodeError, OSError) as err:\n",

@@ -89,6 +89,10 @@ def read_only_drive(anna: Person, patched: pytest.MonkeyPatch) -> None:
     patched.setattr(snapback, "try_drive", refuse)
 
 
+def closed_set(anna: Person, patched: pytest.MonkeyPatch) -> None:
+    patched.setattr(snapback.Folder, "can_write", lambda _: False)
+
+
 def full_drive(anna: Person, patched: pytest.MonkeyPatch) -> None:
     patched.setattr(snapback, "free_space", lambda _path: (1 << 30, 100 << 30))
 
@@ -141,6 +145,7 @@ ILL: Dict[str, Tuple[Callable[[Person, pytest.MonkeyPatch], None], str, str]] = 
     "a file that cannot be read": (closed_file, "Source", "1 file or folder cannot be read, as letter"),
     "a source that cannot be read": (closed_top, "Source", "cannot be read"),
     "a drive that cannot be written to": (read_only_drive, "Drive", "is read-only"),
+    "a set of another user": (closed_set, "Drive", "may not write on the drive BLUE"),
     "a drive that is nearly full": (full_drive, "Space", "only 1.1 GB of 107 GB are free on BLUE"),
     "a drive in a synchronised folder": (synchronised_drive, "Drive", "is synchronised by"),
     "a damaged marker": (damaged_marker, "Drive", "marker"),
@@ -161,6 +166,12 @@ def test_what_would_hinder_backups_is_found_with_its_cure(well: Person, monkeypa
     found = findings(well)
     assert [one for one in found if one[0] == about and text in one[1]], found
     assert len(found) == 1, found
+
+
+def test_what_a_killed_trial_left_on_a_drive_is_removed(well: Person) -> None:
+    (well.place / "BLUE" / snapback.unique_name("trial", "init")).mkdir()
+    assert findings(well) == []
+    assert [path.name for path in (well.place / "BLUE").iterdir() if "trial" in path.name] == []
 
 
 def test_a_clock_that_is_wrong_is_found(well: Person) -> None:

@@ -245,6 +245,7 @@ class Script(snapback.Talk):
         self.told += lines
 
     def ask(self, question: str, default: str = "") -> str:
+        self.told.append(question)
         answer = self.answers.pop(0)
         return (answer if isinstance(answer, str) else answer()) or default
 
@@ -262,7 +263,7 @@ def test_what_is_let_go_is_what_was_shown_on_the_drive_that_was_meant(anna: Pers
         for command in ("setup", "backup"):
             words = ["--first-copy", "--yes", "--drive"] if command == "setup" else []
             assert at_last(command, anna.home / "Documents", *words, drive).code == 0
-    own = [one.id for one in snapback.load_settings(str(settings_of(anna.home))).drives if one.path == str(anna.stick)][0]
+    own = next(one.id for one in snapback.load_settings(str(settings_of(anna.home))).drives if one.path == str(anna.stick))
 
     def all_dates() -> List[str]:
         return sorted(date for drive in (anna.stick, other, anna.away) for path in drive.glob("*/manifests") for date in dates(path.parent))
