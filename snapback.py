@@ -11547,7 +11547,11 @@ class Talk:
                 signal.signal(number, handler)
         if not line:
             raise Left
-        return line.strip() or default
+        said = line.strip()
+        if not re.search(r"[\0-\x1f\x7f]", said):
+            return said or default
+        self.tell("There were keys in that which write no letters, such as arrows. Please type it again.")
+        return self.ask(question, default)
 
     def choose(self, question: str, options: Sequence[Tuple[str, str]], default: int = 1) -> str:
         """Let one of some (word, meaning) be chosen, by its number or the beginning of its word; give the word. Raises Left."""

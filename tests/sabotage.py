@@ -2097,6 +2097,12 @@ ROWS: Sequence[Row] = (
         "test_doctor.py::test_what_a_killed_trial_left_on_a_drive_is_removed",
     ),
     Row(
+        "menu: keys that write no letters make no path",
+        "        if not re.search(r\"[\\0-\\x1f\\x7f]\", said):\n",
+        "        if True:\n",
+        "test_menu.py::test_keys_that_write_no_letters_make_no_path",
+    ),
+    Row(
         "menu: Ctrl-C is an answer",
         "        except (KeyboardInterrupt, UnicodeDecodeError, OSError) as err:\n",
         "        except (UnicodeDecodeError, OSError) as err:\n",

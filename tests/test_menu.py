@@ -312,6 +312,13 @@ def test_a_name_that_looks_like_an_option_is_a_name(anna: Person) -> None:
     assert (anna.home / "-x" / "--version" / "Lu\u0308cke").read_text() == "found"
 
 
+@pytest.mark.parametrize("key", ["\x1b[D", "\x16\0"])
+def test_keys_that_write_no_letters_make_no_path(anna: Person, key: str) -> None:
+    """An arrow, or Ctrl and the space bar: a frightened person strikes them."""
+    shown = anna.runs(("4 quit", "1" + key), ("Please type it again. " + CHOOSE, "4"))
+    assert "There were keys in that which write no letters" in " ".join(shown.split())
+
+
 def test_what_was_interrupted_does_not_interrupt_what_comes_after_it(anna: Person) -> None:
     stage = snapback.Stage([])
     stage.ending.ask(signal.SIGINT, None)
