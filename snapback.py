@@ -13313,7 +13313,12 @@ class Menu:
         try:
             with drive.guarded():
                 set_folder = drive.root.child(set_name)
-                snapshots = [one for one in reversed(survey(set_folder)) if one.state is State.WHOLE]
+                found_there = survey(set_folder)
+            snapshots = [one for one in reversed(found_there) if one.state is State.WHOLE]
+            for one in found_there:
+                if one.state is State.DAMAGED:
+                    self.talk.tell(f"{one.name} is not offered, as its list is damaged; copy what you need from its folder by hand: "
+                                   f"{show(join_path(set_folder.path, one.name))}")
             if not snapshots:
                 self.talk.tell(f"There is no whole dated copy on {drive.label}.")
                 return

@@ -2103,6 +2103,12 @@ ROWS: Sequence[Row] = (
         "test_menu.py::test_keys_that_write_no_letters_make_no_path",
     ),
     Row(
+        "menu: a date whose list is damaged is not passed over in silence",
+        "            for one in found_there:\n",
+        "            for one in ():\n",
+        "test_menu.py::test_a_date_whose_list_is_damaged_is_not_passed_over_in_silence",
+    ),
+    Row(
         "menu: Ctrl-C is an answer",
         "        except (KeyboardInterrupt, UnicodeDecodeError, OSError) as err:\n",
         "        except (UnicodeDecodeError, OSError) as err:\n",

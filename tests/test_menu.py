@@ -312,6 +312,20 @@ def test_a_name_that_looks_like_an_option_is_a_name(anna: Person) -> None:
     assert (anna.home / "-x" / "--version" / "Lu\u0308cke").read_text() == "found"
 
 
+def test_a_date_whose_list_is_damaged_is_not_passed_over_in_silence(anna: Person) -> None:
+    for hours in (0, 1):
+        with later(3600 * hours, START):
+            assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--first-copy", "--yes").code == 0
+    (a_set,) = [path for path in anna.stick.iterdir() if (path / "manifests").exists()]
+    newest = dates(a_set)[-1]
+    (a_set / newest / "SHA256SUMS").write_text("nothing")
+    (a_set / "manifests" / f"{newest}.gz").write_text("nothing")
+    talk = Script("1", "everything", str(anna.home / "back"))
+    snapback.Menu(talk, lambda words: snapback.Done(snapback.Exit(ask(*words).code), {})).get_back()
+    assert [line for line in talk.told if line.startswith(f"{newest} is not offered, as its list is damaged")]
+    assert (anna.home / "back" / "Documents" / "photo.jpg").exists()
+
+
 @pytest.mark.parametrize("key", ["\x1b[D", "\x16\0"])
 def test_keys_that_write_no_letters_make_no_path(anna: Person, key: str) -> None:
     """An arrow, or Ctrl and the space bar: a frightened person strikes them."""
