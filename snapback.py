@@ -637,9 +637,12 @@ def stricter(one: Naming, other: Naming) -> Naming:
     return max(one, other, key=list(Naming).index)
 
 
+UTF_8 = ("utf-8", "surrogateescape")
+
+
 def percent(text: str) -> str:
     """Write characters as a web address does, each of their bytes as %XX."""
-    return "".join(f"%{byte:02X}" for byte in name_bytes(text))
+    return "".join(f"%{byte:02X}" for byte in text.encode(*UTF_8))
 
 
 def fits(name: str) -> bool:
@@ -667,7 +670,10 @@ def storable(name: str, naming: Naming, decomposes: bool = False) -> str:
     >>> storable("a: b?.txt", Naming.PORTABLE), storable("nul.txt", Naming.PORTABLE), storable("end.", Naming.PORTABLE)
     ('a%3A b%3F.txt', 'nu%6C.txt', 'end%2E')
     """
-    text = REFUSED[naming].sub(lambda found: percent(found.group()), name) if naming in REFUSED else name
+    if naming is Naming.BYTES and not decomposes:
+        return name if fits(name) else told_apart(name, name)
+    text = name_bytes(name).decode(*UTF_8)  # a locale may hide from Python that a name is text
+    text = REFUSED[naming].sub(lambda found: percent(found.group()), text) if naming in REFUSED else text
     if naming in (Naming.PORTABLE, Naming.ASCII):
         stem = text.partition(".")[0].rstrip(" ")
         if stem.casefold() in DEVICE_NAMES:
@@ -677,6 +683,7 @@ def storable(name: str, naming: Naming, decomposes: bool = False) -> str:
     if decomposes and not text.isascii():
         import unicodedata  # here, because hardly a drive changes names
         text = unicodedata.normalize("NFD", text)
+    text = text.encode(*UTF_8).decode(*NAME_CODEC)
     return text if fits(text) else told_apart(text, name)
 
 
@@ -688,6 +695,7 @@ def folded(name: str) -> str:
     """
     if not name.isascii():
         import unicodedata  # here, because most names do without
+        name = name_bytes(name).decode(*UTF_8)
         name = unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).upper().casefold())
     return name.casefold().rstrip(". ")
 
@@ -3646,7 +3654,8 @@ MOUNTED_THERE = "another disk is shown there, which was not copied; name it as a
 
 def kind_of_special(info: os.stat_result) -> Optional[str]:
     """Name the kind of what is neither a file nor a folder that is entered; None for a socket. A Windows junction is a link."""
-    return "link" if stat.S_ISDIR(info.st_mode) else SPECIAL_KINDS.get(stat.S_IFMT(info.st_mode))
+    junction = stat.S_ISDIR(info.st_mode) and not is_folder(info)
+    return "link" if junction else SPECIAL_KINDS.get(stat.S_IFMT(info.st_mode))
 
 
 def is_volume(target: str) -> bool:
@@ -4375,7 +4384,7 @@ def try_names(folder: Folder, hard_links: bool) -> Naming:
     if WINDOWS or not hard_links or mount_kind(folder.path) in OF_WINDOWS or not takes_names(
             folder, ["a:b", "c?", 'd"', "e<*>|", "f\\g", "h ", "i.", "j\1"]):
         naming = Naming.PORTABLE
-    return naming if takes_names(folder, ["\u65e5"]) else Naming.ASCII
+    return naming if takes_names(folder, [as_names("\u65e5")]) else Naming.ASCII
 
 
 def try_drive(folder: Folder) -> Abilities:
@@ -4402,7 +4411,7 @@ def try_drive(folder: Folder) -> Abilities:
         off = abs(trial.stat("a").st_mtime_ns - odd)
         step = next((unit for unit in (1, 100, 1000, 10**7, 10**9) if off < unit), 2 * 10**9)
         symlinks = make_link(trial, "c", "a")
-        composed, apart = "\u00fc", "u\u0308"
+        composed, apart = as_names("\u00fc"), as_names("u\u0308")
         takes_names(trial, [composed])
         same, decomposes = trial.has(apart), apart in trial.names()
         return Abilities(links, counts, symlinks, modes, step, not trial.has("A") and not same, try_names(trial, links), decomposes)

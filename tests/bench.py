@@ -335,6 +335,33 @@ def copy_unchanged(bench: Bench, tree: Tree) -> List[Line]:
     )
 
 
+def copy_unchanged_by_changes(bench: Bench, tree: Tree) -> List[Line]:
+    """Make a further copy of a tree in which nothing has changed, as on drives without hard links: a list that refers to the first."""
+    drive, restic, borg = (bench.fresh_folder() for _ in range(3))
+    words = ["--layout", "changes", "--no-rotate", tree.path, drive, "-q"]
+    bench.snapback("backup", "--init", *words)
+    bench.run("restic", "-r", restic, "init")
+    bench.run("restic", "-r", restic, "backup", "--compression", "off", tree.path)
+    bench.run("borg", "init", "-e", "none", borg / "repo")
+    bench.run("borg", "create", "-C", "none", f"{borg}/repo::first", tree.path)
+    counted = itertools.count()
+
+    def list_both(_: Path) -> None:
+        for place in (tree.path, drive):
+            bench.run("find", place, "-printf", "%p %m %U %G %s %T@ %C@\\n")
+
+    return bench.compare(
+        f"nothing changed, layout changes, {tree.title}",
+        lambda _: bench.snapback("backup", *words),
+        {
+            Entrant("find -printf of source and drive", list_both): 4.0,
+            Entrant("restic backup", lambda place: bench.run_and_sync(place, "restic", "-r", restic, "backup", tree.path)): 1.0,
+            Entrant("borg create", lambda place: bench.run_and_sync(
+                place, "borg", "create", "-C", "none", f"{borg}/repo::{next(counted)}", tree.path)): 1.0,
+        },
+    )
+
+
 def verify(bench: Bench, tree: Tree) -> List[Line]:
     """Read a whole dated copy back and compare all hashes."""
     drive = bench.fresh_folder()
@@ -496,6 +523,7 @@ ROWS: Dict[str, Callable[[Bench], List[Line]]] = {
     "first-small": lambda bench: first_copy(bench, small_files(bench), SMALL_FILES),
     "first-large": lambda bench: first_copy(bench, large_files(bench), LARGE_FILES),
     "unchanged": lambda bench: copy_unchanged(bench, small_files(bench)),
+    "unchanged-changes": lambda bench: copy_unchanged_by_changes(bench, small_files(bench)),
     "verify-small": lambda bench: verify(bench, small_files(bench)),
     "verify-large": lambda bench: verify(bench, large_files(bench)),
     "restore-small": lambda bench: restore(bench, small_files(bench)),

@@ -2500,7 +2500,7 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "Windows: a junction is noted as a link",
-        "return \"link\" if stat.S_ISDIR(info.st_mode) else SPECIAL_KINDS.get",
+        "return \"link\" if junction else SPECIAL_KINDS.get",
         "return SPECIAL_KINDS.get",
         "test_fake_disks.py::test_no_junction_is_entered_and_a_disk_behind_one_is_named",
     ),

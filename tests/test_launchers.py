@@ -1,7 +1,8 @@
 """What a double click starts: Snapback.cmd by cmd.exe under Wine, Snapback.command by the shells that there are, a desktop's entry.
 
 Wine's cmd expands a `%` in its own path a second time, which Windows does not do; so no folder here has one for it.
-It also knows no NoDefaultCurrentDirectoryInExePath.
+It also knows no NoDefaultCurrentDirectoryInExePath. A wineserver that somebody else has started does not see this session's
+temporary folders: give it a WINEPREFIX of its own.
 """
 
 from __future__ import annotations

@@ -88,9 +88,9 @@ def inodes(number: Callable[[os.stat_result], int]) -> Iterator[List[str]]:
     def scan_renumbered(self: Folder, *more: Any) -> Any:
         return [(name, seen(info)) for name, info in scan(self, *more)]
 
-    def open_noted(self: Folder, name: str) -> int:
+    def open_noted(self: Folder, name: str, *more: Any) -> int:
         opened.append(name)
-        return open_file(self, name)
+        return open_file(self, name, *more)
 
     with mock.patch.object(Folder, "scan", scan_renumbered), mock.patch.object(Folder, "open_file", open_noted):
         with mock.patch.object(os, "fstat", lambda fd: seen(fstat(fd))):

@@ -14,7 +14,7 @@ from typing import Callable, List, Set
 import pytest
 
 import snapback
-from conftest import Mount
+from conftest import Cli, Mount
 from faults import Call, watched
 from snapback import Naming, storable
 from test_changes import Box, KilledError, date
@@ -338,3 +338,15 @@ def test_no_look_is_left_out_because_a_disk_with_smaller_clusters_has_less_in_us
         (in_memory / str(nth)).write_bytes(b"x")
     fine, coarse = (sum(snapback.used_on_disks([str(in_memory)], cluster).values()) for cluster in (4096, 128 * 1024))
     assert coarse - fine >= 50 * 128 * 1024
+
+
+def test_which_names_a_drive_takes_does_not_hang_on_the_locale(box: Box, cli: Cli) -> None:
+    """Cron may start it with one in which Python takes no name for text."""
+    (box.source / "caf\u00e9").write_bytes(b"x")
+    poor = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for naming, name in (("any", "caf\u00e9"), ("portable", "caf\u00e9"), ("ascii", "caf%C3%A9")):
+        marker = box.drive / "snapback-marker.txt"
+        marker.write_text(re.sub("names: .*", f"names: {naming}", marker.read_text()))
+        done = cli("backup", "--set", naming, "--layout", "changes", str(box.source), str(box.drive), env=poor)
+        assert done.code == 0, done
+        assert [path.name for path in (box.drive / naming).glob("2*/source/caf*")] == [name]

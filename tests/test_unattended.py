@@ -877,10 +877,10 @@ def have_what_cannot_be_read(anna: Person) -> None:
     (anna.documents / "secret").write_text("x")
     opened = snapback.Folder.open_file
 
-    def open_file(folder: snapback.Folder, name: str) -> int:
+    def open_file(folder: snapback.Folder, name: str, *more: Any) -> int:
         if f"{folder.path}/{name}" in refused:
             raise PermissionError(13, "Permission denied")
-        return opened(folder, name)
+        return opened(folder, name, *more)
 
     os.utime(anna.documents / "letter", (0, 0))
     with pytest.MonkeyPatch.context() as patch:
