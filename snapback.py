@@ -6125,7 +6125,7 @@ def write_settings(path: str, settings: Settings) -> str:
     folder, aside = Folder.top(place), ""
     new = free_name(folder, name, ".new")
     try:
-        write_text(folder, new, text, "setup")
+        write_text(folder, new, text, "setup", 0o600)  # a command there may hold a password
         try:
             found = load_settings(join_path(place, new))
         except UsageError:
@@ -11139,9 +11139,10 @@ def check_schedule(kind: str) -> Checkup:
         return Checkup("Schedule", f"the entry in {scheduler.name} cannot be read ({reason(err)})", again)
     if not words:
         return Checkup("Schedule", NO_SCHEDULE, f"if you want that, {again}")
-    gone = next((word for word in words[:3:2] if stat_path(word) is None), "")
+    needed = [*words[:3:2], *(after for word, after in zip(words, words[1:]) if word == "--config")]
+    gone = next((word for word in needed if stat_path(word) is None), "")
     if gone:
-        return Checkup("Schedule", f"{scheduler.name} is to start {show(gone)}, which is gone", again)
+        return Checkup("Schedule", f"{scheduler.name} is to {'start' if gone in words[:3] else 'read'} {show(gone)}, which is gone", again)
     if len(words) < 3 or whole_path(words[2]) != script_path():
         return Checkup("Schedule", f"{scheduler.name} starts {show(' '.join(words[:3]))}, and not this file, {show(script_path())}",
                        f"if that is not what you want, {again}")
@@ -12736,7 +12737,7 @@ def add_setup(parser: Parser) -> None:
     parser.add_argument("--drive", default="", metavar="DIR", help="where to copy to: usually the top of a disk")
     parser.add_argument("--label", default="", metavar="TEXT", help="what people call the drive (default: the folder's name)")
     parser.add_argument("--offline", action="store_true", help="the drive will be unplugged between copies")
-    parser.add_argument("--every", metavar="TIME", help="how old the newest copy may become: 12h, 1d, 1w")
+    parser.add_argument("--every", metavar="TIME", help="how old the newest copy may become: 12h, 1d, 7d")
     add_retention(parser)
     parser.add_argument("--install", action="store_true", help="let the computer make copies by itself")
     parser.add_argument("--first-copy", action="store_true", help="make the first copy at once")
@@ -12855,7 +12856,7 @@ class Setup:
             return parse_span(self.args.every or usual)
         while True:
             try:
-                return parse_span(self.talk.ask("How often? 12h: twice a day, 1d: daily, 1w: weekly", usual))
+                return parse_span(self.talk.ask("How often? 12h: twice a day, 1d: daily, 7d: weekly", usual))
             except UsageError as err:
                 self.talk.tell(f"That does not work: {err}")
 
@@ -12931,7 +12932,9 @@ def run_setup(args: argparse.Namespace, scene: Scene) -> Answer:
     except OSError as err:
         raise not_preparable(chosen.place, err) from err
     remember_drive(chosen.place, marker)
-    drive = (setup.known(chosen.place) or DriveSettings(marker.id))._replace(
+    drive = setup.known(chosen.place) or DriveSettings(marker.id)
+    drive = drive._replace(
+        remind_after=chosen.every if is_longer(chosen.every, drive.remind_after) else drive.remind_after,
         label=" ".join(show(marker.label).split()), path=chosen.place, offline=chosen.offline, every=chosen.every, rotation=chosen.rotation)
     others = tuple(one for one in before.drives if one.id != drive.id)
     general = before.rotation if before.drives else chosen.rotation  # each drive's own stands in its section

@@ -2002,7 +2002,7 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "7 doctor: a schedule that starts what is gone is found",
-        "    gone = next((word for word in words[:3:2] if stat_path(word) is None), \"\")\n",
+        "    gone = next((word for word in needed if stat_path(word) is None), \"\")\n",
         "    gone = \"\"\n",
         "test_doctor.py::test_what_would_hinder_backups_is_found_with_its_cure",
     ),
@@ -2107,6 +2107,24 @@ ROWS: Sequence[Row] = (
         "            for one in found_there:\n",
         "            for one in ():\n",
         "test_menu.py::test_a_date_whose_list_is_damaged_is_not_passed_over_in_silence",
+    ),
+    Row(
+        "doctor: a schedule by settings that are gone is found",
+        "zip(words, words[1:]) if word == \"--config\")]\n",
+        "zip(words, words[1:]) if word == \"\")]\n",
+        "test_doctor.py::test_what_would_hinder_backups_is_found_with_its_cure",
+    ),
+    Row(
+        "setup: no drive is missed before a copy is due on it",
+        "        remind_after=chosen.every if is_longer(chosen.every, drive.remind_after) else drive.remind_after,\n",
+        "",
+        "test_menu.py::test_no_drive_is_missed_before_a_copy_is_due_and_settings_are_for_nobody_else",
+    ),
+    Row(
+        "setup: settings, which may hold a password, are for nobody else",
+        "write_text(folder, new, text, \"setup\", 0o600)",
+        "write_text(folder, new, text, \"setup\")",
+        "test_menu.py::test_no_drive_is_missed_before_a_copy_is_due_and_settings_are_for_nobody_else",
     ),
     Row(
         "menu: Ctrl-C is an answer",

@@ -120,6 +120,10 @@ def entry_of_a_python_that_is_gone(anna: Person, _: pytest.MonkeyPatch) -> None:
     (anna.place / "crontab").write_text(f"{snapback.OWN_COMMENT}\n17 * * * * /opt/python3.7 -I {SNAPBACK} backup --if-due -q\n")
 
 
+def entry_of_settings_that_are_gone(anna: Person, _: pytest.MonkeyPatch) -> None:
+    (anna.place / "crontab").write_text(f"{snapback.OWN_COMMENT}\n{ENTRY} --config /gone.ini\n")
+
+
 def no_cron(anna: Person, patched: pytest.MonkeyPatch) -> None:
     patched.setattr(snapback, "running", lambda *_: False)
 
@@ -152,6 +156,7 @@ ILL: Dict[str, Tuple[Callable[[Person, pytest.MonkeyPatch], None], str, str]] = 
     "no schedule": (no_entry, "Schedule", "nothing makes copies by itself"),
     "a schedule of another file": (entry_of_another_file, "Schedule", "and not this file"),
     "a schedule with a Python that is gone": (entry_of_a_python_that_is_gone, "Schedule", "is to start /opt/python3.7, which is gone"),
+    "a schedule by settings that are gone": (entry_of_settings_that_are_gone, "Schedule", "is to read /gone.ini, which is gone"),
     "a cron that does not run": (no_cron, "Schedule", "no cron is running"),
     "no notices": (no_notices, "Notices", "there is no notify-send"),
     "folders that Windows guards": (guarded_folders, "Privacy", "Controlled Folder Access"),

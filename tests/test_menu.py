@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -89,7 +90,7 @@ SET_UP: Tuple[Tuple[str, str], ...] = (
     ("3 set up copies on this computer", "3"),
     ("2 {home}/Pictures Numbers or paths, with a comma between them [all of these]", ""),
     ("A number or a path (Enter: look again)", "{stick}"),
-    ("How often? 12h: twice a day, 1d: daily, 1w: weekly [1d]", ""),
+    ("How often? 12h: twice a day, 1d: daily, 7d: weekly [1d]", ""),
     ("1 the last 3, and one for each of 7 days, 5 weeks, 12 months and 10 years 2 all copies of the last year " + CHOOSE + " [1]", ""),
     ("Shall this computer make the copies by itself? (yes or no) [yes]", "yes"),
     ("Shall it? (yes or no) [yes]", ""),
@@ -413,6 +414,18 @@ def test_settings_that_are_written_say_what_was_chosen_or_are_not_written(anna: 
         assert (outcome.code, "cannot hold one of these" in outcome.err, settings_of(anna.home).read_text()) == (2, True, text), outcome
     assert (outcome.code == 0) == (name in (" [drive]", "100% #;="))
     assert [path.name for path in settings_of(anna.home).parent.iterdir() if path.name.endswith(".new")] == []
+
+
+def test_what_a_question_gives_as_examples_are_answers() -> None:
+    (question,) = re.findall(r'"(How often\?[^"]*)"', SNAPBACK.read_text(encoding="utf-8"))
+    words = re.findall(r"(\S+):", question)
+    assert (len(words), [str(snapback.parse_span(word)) for word in words]) == (3, words)
+
+
+def test_no_drive_is_missed_before_a_copy_is_due_and_settings_are_for_nobody_else(anna: Person) -> None:
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--every", "14d", "--yes").code == 0
+    assert str(snapback.load_settings(str(settings_of(anna.home))).drives[0].remind_after) == "14d"
+    assert settings_of(anna.home).stat().st_mode & 0o777 == 0o600
 
 
 def test_a_label_on_a_strange_drive_adds_nothing_to_the_settings(anna: Person) -> None:
