@@ -11404,7 +11404,7 @@ for name in python3 python; do
         case $try in /*) ;; *) continue ;; esac
         { [ -f "$try" ] && [ -x "$try" ]; } || continue
         # Where Apple's developer tools are missing, Apple's python3 only opens a window that offers them.
-        if [ "$try" = /usr/bin/python3 ] && command -v xcode-select > /dev/null && ! xcode-select -p > /dev/null 2>&1; then
+        if [ "$try" = /usr/bin/python3 ] && [ -x /usr/bin/xcode-select ] && ! /usr/bin/xcode-select -p > /dev/null 2>&1; then
             why='What this Mac has in its place only offers to install tools for developers.'
             continue
         fi

@@ -2242,8 +2242,14 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "launchers: Apple's offer of developer tools is not started",
-        "&& ! xcode-select -p > /dev/null 2>&1; then",
+        "&& ! /usr/bin/xcode-select -p > /dev/null 2>&1; then",
         "&& false; then",
+        "test_launchers.py::test_apples_offer_of_developer_tools_is_not_started",
+    ),
+    Row(
+        "launchers: no program on a drive is asked for Apple's tools",
+        "&& [ -x /usr/bin/xcode-select ] &&",
+        "&& { command -v xcode-select && ! xcode-select -p; } > /dev/null || [ -x /usr/bin/xcode-select ] &&",
         "test_launchers.py::test_apples_offer_of_developer_tools_is_not_started",
     ),
     Row(
