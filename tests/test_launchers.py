@@ -8,6 +8,7 @@ temporary folders: give it a WINEPREFIX of its own.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -290,8 +291,8 @@ def test_ctrl_c_ends_the_program_and_not_its_window(shell: str, computer: Comput
     launcher = place(tmp_path / "drive")
     computer.add({"python3": waits})
     with terminal() as (typing, reading), subprocess.Popen(
-            [*words_of(shell), str(launcher)], env=computer.world(), stdin=reading, stdout=subprocess.PIPE,
-            start_new_session=True) as process:
+            [*words_of(shell), str(launcher)], env=computer.world(), stdin=reading, stdout=subprocess.PIPE, start_new_session=True,
+            preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)) as process:  # tests in the background ignore it
         wait_for(process, b"ready")
         os.killpg(process.pid, signal.SIGINT)
         assert b"ended" in wait_for(process, PROMPT)
