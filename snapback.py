@@ -2817,6 +2817,10 @@ class Folder:
         """Tell, without opening a file, whether this user may read it."""
         return os.access(self.at(name), os.R_OK, dir_fd=self.fd, effective_ids=os.access in os.supports_effective_ids)
 
+    def can_write(self) -> bool:
+        """Tell whether this user may make something in this folder."""
+        return os.access(self.at("."), os.W_OK, dir_fd=self.fd, effective_ids=os.access in os.supports_effective_ids)
+
     def create_file(self, name: str, mode: int = 0o600) -> int:
         """Create a file that is not there yet; the descriptor is the caller's to close."""
         return os.open(self.at(name), CREATE_FLAGS, mode, dir_fd=self.fd)
@@ -4385,6 +4389,7 @@ def try_names(folder: Folder, hard_links: bool) -> Naming:
 
 def try_drive(folder: Folder) -> Abilities:
     """Find out what a drive can do by trying it in a new folder, which is removed again. Raises OSError."""
+    remove_unique(folder, "init")  # what a killed one left
     name = unique_name("trial", "init")
     trial = folder.make(name)
     try:
@@ -6135,17 +6140,38 @@ def leave_settings(drive: "Drive", set_name: str, settings: Settings) -> str:
     return ""
 
 
-def write_settings(path: str, text: str) -> str:
-    """Write this user's settings; earlier ones stay beside them under another name, which is given. Raises OSError, UsageError."""
-    parse_settings(text, str)  # what could not be read again must not be written
-    name, place = path_parts(path)[-1], parent_path(path)
+def words_of(settings: Settings) -> Tuple[object, ...]:
+    """Give what people wrote into settings in words of their own, which can hold any character."""
+    return (settings.sources, settings.patterns, settings.exclude_if_present, settings.set_name, settings.on_result,
+            [(one.id, one.label, one.path) for one in settings.drives])
+
+
+def write_settings(path: str, settings: Settings) -> str:
+    """Write this user's settings; earlier ones stay beside them under another name, which is given. Raises OSError, UsageError.
+
+    They take their place only when they are read as they are meant: no path there can begin with a blank, or hold a line break or `$`.
+    """
+    name, place, text = path_parts(path)[-1], parent_path(path), settings_text(settings, OWN_SETTINGS)
     if not is_real_folder(place):
         make_folders(place)
     folder, aside = Folder.top(place), ""
-    if folder.has(name) and read_text(folder, name, MIB) != text:
-        aside = free_name(folder, name, ".before")
-        folder.rename(name, folder, aside)
-    write_text(folder, name, text, "setup")
+    new = free_name(folder, name, ".new")
+    try:
+        write_text(folder, new, text, "setup", 0o600)  # a command there may hold a password
+        try:
+            found = load_settings(join_path(place, new))
+        except UsageError:
+            found = Settings(())
+        if words_of(found) != words_of(settings) or settings_text(found, OWN_SETTINGS) != text:
+            raise UsageError("a file of settings cannot hold one of these paths or names as it is (a line break, a blank at its end, a $, "
+                             "or letters that are no Unicode), so the settings were not changed; take a folder above it, or rename it")
+        if folder.has(name) and read_text(folder, name, MIB) != text:
+            aside = free_name(folder, name, ".before")
+            folder.rename(name, folder, aside)
+        folder.rename(new, folder, name)
+    finally:
+        if folder.has(new):
+            folder.unlink(new)
     return aside
 
 
@@ -8886,7 +8912,10 @@ def check_drive(one: DriveSettings, search: Search, set_name: str, now: datetime
         with drive.guarded():
             abilities = try_drive(drive.root)
             free, total = free_space(drive.path)
-            snapshots = survey(drive.root.child(set_name)) if set_name and drive.root.has(set_name) else []
+            set_folder = drive.root.child(set_name) if set_name and drive.root.has(set_name) else None
+            snapshots = survey(set_folder) if set_folder else []
+            if set_folder and not set_folder.can_write():
+                raise PermissionError(errno.EACCES, "Permission denied", set_folder.path)
     except (SnapbackError, OSError) as err:
         return [Checkup("Drive", str(err) if isinstance(err, SnapbackError) else f"{label} cannot be written to ({reason(err)})",
                         "attach it so that it can be written to, or check its file system")]
@@ -11024,7 +11053,7 @@ def remove_task() -> bool:
 def cron_entry() -> List[str]:
     """Give the command of our entry in this user's crontab. Raises ScheduleError, ValueError."""
     import shlex  # here, because few commands need it
-    own = [line for line in crontab_parts(read_crontab())[1] if not line.startswith("# ")]
+    own = [line for line in crontab_parts(read_crontab())[1] if not line.lstrip().startswith("#")]
     return [word for line in own[:1] for word in shlex.split(line)[5:]]
 
 
@@ -11121,24 +11150,37 @@ def scheduler_here() -> str:
 NO_SCHEDULE = "nothing makes copies by itself"
 
 
+INSTALL_AGAIN = "run: snapback.py schedule --install"
+
+
+def why_asleep(kind: str) -> Tuple[str, str]:
+    """Say why a scheduler starts nothing of what it has, and what helps; empty texts where nothing speaks for that."""
+    if kind == "cron" and running("cron", "crond", "fcron", "busybox") is False:
+        return "the entry is in the crontab, but no cron is running", "start it: sudo systemctl enable --now cron"
+    if kind == "systemd" and run_program(Call(["systemctl", "--user", "is-active", TIMER]), ASKING).out.strip() in ("inactive", "failed"):
+        return f"{TIMER} is there, but systemd does not heed it", INSTALL_AGAIN
+    return "", ""
+
+
 def check_schedule(kind: str) -> Checkup:
     """Look whether a scheduler starts this very program, and can."""
-    scheduler, again = SCHEDULERS[kind], "run: snapback.py schedule --install"
+    scheduler, again = SCHEDULERS[kind], INSTALL_AGAIN
     try:
         words = scheduler.entry()
     except (SnapbackError, OSError, ValueError) as err:
         return Checkup("Schedule", f"the entry in {scheduler.name} cannot be read ({reason(err)})", again)
     if not words:
         return Checkup("Schedule", NO_SCHEDULE, f"if you want that, {again}")
-    gone = next((word for word in words[:3:2] if stat_path(word) is None), "")
+    needed = [*words[:3:2], *(after for word, after in zip(words, words[1:]) if word == "--config")]
+    gone = next((word for word in needed if stat_path(word) is None), "")
     if gone:
-        return Checkup("Schedule", f"{scheduler.name} is to start {show(gone)}, which is gone", again)
+        return Checkup("Schedule", f"{scheduler.name} is to {'start' if gone in words[:3] else 'read'} {show(gone)}, which is gone", again)
     if len(words) < 3 or whole_path(words[2]) != script_path():
         return Checkup("Schedule", f"{scheduler.name} starts {show(' '.join(words[:3]))}, and not this file, {show(script_path())}",
                        f"if that is not what you want, {again}")
-    if kind == "cron" and running("cron", "crond", "fcron", "busybox") is False:
-        return Checkup("Schedule", "the entry is in the crontab, but no cron is running", "start it: sudo systemctl enable --now cron")
-    return Checkup("Schedule", f"{scheduler.name} starts this program every hour, which makes a copy when one is due")
+    asleep, cure = why_asleep(kind)
+    found = asleep or f"{scheduler.name} starts this program every hour, which makes a copy when one is due"
+    return Checkup("Schedule", found, cure)
 
 
 # -- telling people --
@@ -11394,7 +11436,7 @@ for name in python3 python; do
         case $try in /*) ;; *) continue ;; esac
         { [ -f "$try" ] && [ -x "$try" ]; } || continue
         # Where Apple's developer tools are missing, Apple's python3 only opens a window that offers them.
-        if [ "$try" = /usr/bin/python3 ] && command -v xcode-select > /dev/null && ! xcode-select -p > /dev/null 2>&1; then
+        if [ "$try" = /usr/bin/python3 ] && [ -x /usr/bin/xcode-select ] && ! /usr/bin/xcode-select -p > /dev/null 2>&1; then
             why='What this Mac has in its place only offers to install tools for developers.'
             continue
         fi
@@ -11504,6 +11546,15 @@ class Left(Exception):
 LEAVING = ("q", "quit", "exit")
 
 
+def number_in(said: str, last: int) -> int:
+    """Read a number from 1 to `last`; 0 for anything else.
+
+    >>> number_in("2", 2), number_in("3", 2), number_in("\u00b2", 2)
+    (2, 0, 0)
+    """
+    return int(said) if said.isdecimal() and len(said) < 10 and int(said) <= last else 0
+
+
 class Talk:
     """Asks the person at a terminal, and takes what is answered."""
 
@@ -11528,7 +11579,9 @@ class Talk:
         self.tell(question + (f" [{default}]" if default else ""))
         if not self.source or not self.out:
             raise Left
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # while it waits, Ctrl-C is an answer
+        # while it waits, Ctrl-C is an answer, and as nothing is being written, the system may end it at once
+        before = [(signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler)),
+                  (signal.SIGTERM, signal.signal(signal.SIGTERM, signal.SIG_DFL))]
         try:
             self.out.write("> ")
             self.out.flush()
@@ -11537,18 +11590,23 @@ class Talk:
             self.tell("")
             raise Left from err
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before:
+                signal.signal(number, handler)
         if not line or (not anything and line.strip().casefold() in LEAVING):
             raise Left
-        return line.strip() or default
+        said = line.strip()
+        if not re.search(r"[\0-\x1f\x7f]", said):
+            return said or default
+        self.tell("There were keys in that which write no letters, such as arrows. Please type it again.")
+        return self.ask(question, default, anything)
 
     def choose(self, question: str, options: Sequence[Tuple[str, str]], default: int = 1) -> str:
         """Let one of some (word, meaning) be chosen, by its number, the beginning of either, or a word of it. Raises Left."""
         self.tell("", question, *(f"  {nth}  {meaning}" for nth, (_, meaning) in enumerate(options, 1)))
         while True:
             said = self.ask("Which? A number, please", str(default) if default else "").casefold()
-            if said.isdigit() and 1 <= int(said) <= len(options):
-                return options[int(said) - 1][0]
+            if number_in(said, len(options)):
+                return options[number_in(said, len(options)) - 1][0]
             texts = [(option[0], text.casefold()) for option in options for text in option[said.isdigit():]]  # the word may be a number
             for fitting_words in ({word for word, text in texts if said and text.startswith(said)},
                                   {word for word, text in texts if said in re.findall(r"\w+", text)}):
@@ -12737,7 +12795,7 @@ def add_setup(parser: Parser) -> None:
     parser.add_argument("--drive", default="", metavar="DIR", help="where to copy to: usually the top of a disk")
     parser.add_argument("--label", default="", metavar="TEXT", help="what people call the drive (default: the folder's name)")
     parser.add_argument("--offline", action="store_true", help="the drive will be unplugged between copies")
-    parser.add_argument("--every", metavar="TIME", help="how old the newest copy may become: 12h, 1d, 1w")
+    parser.add_argument("--every", metavar="TIME", help="how old the newest copy may become: 12h, 1d, 7d")
     add_retention(parser)
     parser.add_argument("--install", action="store_true", help="let the computer make copies by itself")
     parser.add_argument("--first-copy", action="store_true", help="make the first copy at once")
@@ -12747,7 +12805,7 @@ def add_setup(parser: Parser) -> None:
 
 def has_applications_folder(place: str) -> bool:
     """Tell whether the program can stand among a person's applications: on Linux, unless it lies on the drive."""
-    return not (WINDOWS or MACOS or is_inside(script_path(), place))
+    return not (WINDOWS or MACOS or is_inside(script_path(), place) or marked_drive_of(script_path()))
 
 
 class Chosen(NamedTuple):
@@ -12755,7 +12813,7 @@ class Chosen(NamedTuple):
 
     words: Tuple[str, ...]
     place: str
-    offline: bool
+    offline: Optional[bool]
     every: Duration
     rotation: Rotation
     by_itself: bool
@@ -12777,7 +12835,8 @@ class Setup:
         """Learn all that is to be known, and whether it is to be done; `path` is that of the settings. Raises Left, SnapbackError."""
         words = self.sources()
         place = self.drive(read_sources(words))
-        chosen = Chosen(words, place, self.offline(place), self.every(self.known(place)), self.rotation(), self.schedule(place))
+        known = self.known(place)
+        chosen = Chosen(words, place, self.offline(place, known), self.every(known), self.rotation(known), self.schedule(place))
         if self.asks:
             self.talk.tell("", "THIS WILL BE DONE", *(f"  {line}" for line in self.plan(chosen, path)))
             if not self.talk.agrees("Shall it?", True):
@@ -12825,11 +12884,11 @@ class Setup:
         """Give the paths that somebody types, or means by numbers. Raises UsageError for a number that is none of these."""
         if not re.fullmatch(r"[\d\s,]+", said, re.ASCII):
             home, parts = user_path("~"), [part.strip() for part in said.split(",")]
-            numbers = [part for part in parts if part.isdigit() and 0 < int(part) <= len(usual)]
+            numbers = [part for part in parts if number_in(part, len(usual))]
             rest = ", ".join(part for part in parts if part not in numbers)
             return list(dict.fromkeys([*(usual[int(one) - 1] for one in numbers), *typed_paths(rest, home)]))
         numbers = re.findall(r"\d+", said)
-        wrong = [one for one in numbers if not 0 < int(one) <= len(usual)]
+        wrong = [one for one in numbers if not number_in(one, len(usual))]
         if wrong:
             raise UsageError(f"there is no number {wrong[0]} in the list")
         return list(dict.fromkeys(usual[int(one) - 1] for one in numbers))
@@ -12868,9 +12927,9 @@ class Setup:
             said = self.talk.ask(again, str(known[0]) if len(known) == 1 else "")
             try:
                 if said.isdigit():
-                    if not 0 < int(said) <= len(places):
+                    if not number_in(said, len(places)):
                         raise UsageError(f"there is no number {said} in the list")
-                    said = places[int(said) - 1][0]
+                    said = places[number_in(said, len(places)) - 1][0]
                 if said:
                     place = whole_path(typed_paths(said, user_path("~"), several=False)[0])
                     check_place(place, paths, self.args.offline, None)
@@ -12878,10 +12937,10 @@ class Setup:
             except SnapbackError as err:
                 self.talk.tell(f"That does not work: {err}")
 
-    def offline(self, place: str) -> bool:
-        """Learn whether the drive is unplugged between copies. Raises Left."""
+    def offline(self, place: str, before: Optional[DriveSettings]) -> Optional[bool]:
+        """Learn whether the drive is unplugged between copies; None: as its marker says. Raises Left."""
         if self.args.offline or not self.asks or disks_of(place) & system_disks():
-            return bool(self.args.offline)
+            return True if self.args.offline else before.offline if before else None
         return self.talk.agrees("Will you unplug it between copies? Ransomware reaches what stays attached", True)
 
     def every(self, before: Optional[DriveSettings]) -> Duration:
@@ -12892,16 +12951,17 @@ class Setup:
         options = [(word, text) for word, text in RHYTHMS.items() if word != usual]
         return parse_span(self.talk.choose("How often?", [(usual, rhythm_text(parse_span(usual))), *options]))
 
-    def rotation(self) -> Rotation:
-        """Learn how long copies are kept. Raises Left, UsageError."""
-        said = said_over(self.args, self.before.rotation)
-        if not self.asks or said != self.before.rotation:
+    def rotation(self, drive: Optional[DriveSettings]) -> Rotation:
+        """Learn how long copies are kept on a drive; what it has of its own stays, where nothing else is said. Raises Left, UsageError."""
+        before = drive.rotation if drive else self.before.rotation
+        said = said_over(self.args, before)
+        if not self.asks or said != before:
             return said
         options = [("usual", KEEP_AS_USUAL), ("year", KEEP_A_YEAR)]
-        if self.before.rotation != Rotation():
-            options.insert(0, ("before", "as before: " + rotation_text(self.before.rotation)))
+        if before != Rotation():
+            options.insert(0, ("before", "as before: " + rotation_text(before)))
         chosen = self.talk.choose("How long are copies kept?", options)
-        return {"usual": Rotation(), "year": A_YEAR}.get(chosen, self.before.rotation)
+        return {"usual": Rotation(), "year": A_YEAR}.get(chosen, before)
 
     def schedule(self, place: str) -> bool:
         """Learn whether the computer is to make copies by itself. Raises Left, and UsageError where what it would start goes away."""
@@ -12927,9 +12987,9 @@ def get_started(args: argparse.Namespace, chosen: Chosen, asked: bool) -> Tuple[
     """Let the computer start snapback: by itself, if so chosen, and for the person, on a Linux desktop; say what was done, what failed."""
     lines, problems = [], []
     if chosen.by_itself:
-        scheduler, words = SCHEDULERS[scheduler_here()], scheduled_words((), "", args.config)
         try:
-            scheduler.install(words)
+            scheduler = SCHEDULERS[scheduler_here()]
+            scheduler.install(scheduled_words((), "", args.config))
             lines.append("This computer looks every hour whether a copy is due" + ("." if asked else f". {scheduler.know}"))
         except (SnapbackError, OSError) as err:
             why = str(err) if isinstance(err, SnapbackError) else reason(err)
@@ -12968,15 +13028,18 @@ def run_setup(args: argparse.Namespace, scene: Scene) -> Answer:
     except Left:
         return Answer(Exit.FAILED, (), ["Nothing was changed."], {"changed": False})
     try:
-        marker = prepare_drive(chosen.place, args.label, chosen.offline, scene.now.isoformat(timespec="seconds"), write_papers).marker
+        marker = prepare_drive(chosen.place, args.label, bool(chosen.offline), scene.now.isoformat(timespec="seconds"), write_papers).marker
     except OSError as err:
         raise not_preparable(chosen.place, err) from err
     remember_drive(chosen.place, marker)
-    drive = (setup.known(chosen.place) or DriveSettings(marker.id))._replace(
-        label=marker.label, path=chosen.place, offline=chosen.offline or None, every=chosen.every, rotation=chosen.rotation)
+    drive = setup.known(chosen.place) or DriveSettings(marker.id)
+    drive = drive._replace(
+        remind_after=chosen.every if is_longer(chosen.every, drive.remind_after) else drive.remind_after,
+        label=" ".join(show(marker.label).split()), path=chosen.place, offline=chosen.offline, every=chosen.every, rotation=chosen.rotation)
     others = tuple(one for one in before.drives if one.id != drive.id)
-    settings = before._replace(sources=chosen.words, rotation=chosen.rotation, drives=(*others, drive))
-    aside = write_settings(path, settings_text(settings, OWN_SETTINGS))
+    general = before.rotation if before.drives else chosen.rotation  # each drive's own stands in its section
+    settings = before._replace(sources=chosen.words, rotation=general, drives=(*others, drive))
+    aside = write_settings(path, settings)
     started, problems = get_started(args, chosen, setup.asks)
     lines = [f"The drive {show(marker.label)} is ready.", f"The settings are in {show(path)}" + (
         f"; the earlier ones are beside them, in {aside}" if aside else ""), *started]
@@ -13218,6 +13281,7 @@ class Stage:
         scene = Scene(datetime.now(timezone.utc).astimezone(), time.monotonic, self.progress.expect, self.progress.shown, self._foretell,
                       Talk(sys.stdin, sys.stdout))
         facts: Mapping[str, Any] = {}
+        self.ending.asked = 0  # what was asked of an earlier command of the menu does not concern this one
         try:
             try:
                 answer, args = carry_out(words, scene)
@@ -13236,11 +13300,16 @@ class Stage:
         except KeyboardInterrupt:
             going_on = GOING_ON.get(split_command(words)[0], "every earlier dated copy is untouched")
             code, sentence = Exit.INTERRUPTED, f"interrupted; {going_on}"
-            self.ending.asked = 0
         if self.as_json:
             say(sys.stdout, [json.dumps({"error": sentence, "exit_code": int(code)})])
         self._report(sys.stderr, [f"snapback: {sentence}"])
         return Done(code, facts)
+
+
+def as_searched(name: str) -> str:
+    """Give a name as it is searched: without capitals, and its accents written in one way, as macOS writes them in another."""
+    import unicodedata  # here, because few commands need it
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 class Menu:
@@ -13296,16 +13365,33 @@ class Menu:
         return done
 
     def _where(self, one: Mapping[str, Any]) -> List[str]:
-        """Give the options that name a drive of the settings, where it is now."""
-        seen = seen_drives().get(str(one.get("id")), Seen())
-        return ["--drive", seen.path, *(["--set", seen.set_name] if seen.set_name else [])]
+        """Give the options that name a drive of the settings, where it is now; none where it is away, or has a double."""
+        drive_id = str(one.get("id"))
+        set_name = seen_drives().get(drive_id, Seen()).set_name
+        try:
+            drives = load_settings(find_settings("")).drives
+        except SnapbackError:  # they were changed meanwhile
+            return []
+        places = find_drives({drive.id: drive.path for drive in drives if drive.id == drive_id}).places.get(drive_id, ())
+        return [f"--drive={places[0]}", *([f"--set={set_name}"] if set_name else [])] if len(places) == 1 else []
+
+    def _let_go(self, words: Sequence[str], more: str = "-n") -> List[str]:
+        """Show what a rotation would delete, and give the dates."""
+        return [one["snapshot"] for one in self.perform([*words, "-n", more]).facts.get("remove", ())]
 
     def _make_room(self, one: Mapping[str, Any]) -> None:
-        strict = ["rotate", "--keep-last", "1", "--keep-monthly", "12", "--keep-yearly", "10", *self._where(one)]
-        self.talk.tell("", f"{one['label']} is full. Letting go of older copies makes room: of each month one would stay, and the newest. "
-                       "This is what that would come to:", "")
-        planned = self.perform([*strict, "-n"])
-        if planned.facts.get("remove") and self.talk.agrees("Let go of these for ever?", False):
+        where = self._where(one)
+        if not where:
+            self.talk.tell("", f"NOT OK - {one['label']} is full, and it is not attached any more")
+            return
+        strict = ["rotate", "--keep-last", "1", "--keep-monthly", "12", "--keep-yearly", "10", *where]
+        self.talk.tell("", f"{one['label']} is full. Letting go of older copies makes room: of each of the last twelve months one would "
+                       "stay, one of each year before, and the newest. This is what would be let go:", "")
+        dates = self._let_go(strict)
+        if dates and self.talk.agrees("Let go of these for ever?", False):
+            if self._where(one) != where or self._let_go(strict, "-q") != dates:  # the answer may have taken hours
+                self.talk.tell(f"NOT OK - {one['label']} is not as it was when that was shown, so nothing was let go")
+                return
             self.perform(strict)
             self._do(["backup"], "there is still no new copy; earlier copies are as they were")
         else:
@@ -13317,7 +13403,11 @@ class Menu:
                        "content. After a big tidying up that is right. If you know of none, it may be ransomware: then unplug the drive "
                        "now, and look for help before you attach it to this computer again.")
         if self.talk.agrees("Was it you who changed so much?", False):
-            self._do(["accept", *self._where(one)], "nothing was changed")
+            where = self._where(one)
+            if where:
+                self._do(["accept", *where], "nothing was changed")
+            else:
+                self.talk.tell(f"NOT OK - {one['label']} is not attached any more, so nothing was changed")
         else:
             self.talk.tell(f"NOT OK - find out what happened to your files; every earlier copy on {one['label']} is kept until then")
 
@@ -13335,9 +13425,9 @@ class Menu:
         path, wanted = find_settings(""), {}
         with contextlib.suppress(SnapbackError):  # spoiled settings must not be in the way of getting things back
             wanted = {one.id: one.path for one in load_settings(path).drives} if path else {}
-        mine = [places[0] for places in find_drives(wanted).places.values()]
+        mine = [place for places in find_drives(wanted).places.values() for place in places]
         found = {marked(place): place for place in mine or marked_places()}  # what is mounted in two places is one drive
-        return [open_drive(place) for seen, place in found.items() if seen]
+        return self._open([place for seen, place in found.items() if seen])
 
     def _drive(self) -> Optional[Tuple[Drive, str]]:
         """Choose the drive and, on it, the set, with which something is to be done; None where there is none."""
@@ -13361,13 +13451,23 @@ class Menu:
         self.talk.tell(f"These are the copies on {drive.label} ({show(drive.path)}).")
         return drive, sets[0] if len(sets) == 1 else self.talk.choose("Whose copies?", [(one, one) for one in sets])
 
+    def _open(self, places: Sequence[str]) -> List[Drive]:
+        """Open the drives that can be; one that cannot does not hide the others."""
+        drives = []
+        for place in places:
+            try:
+                drives.append(open_drive(place))
+            except SnapbackError as err:
+                self.talk.tell(f"NOT OK - {err}")
+        return drives
+
     def check(self) -> None:
         """Read copies again."""
         found = self._drive()
         if found:
             what = self.talk.choose("Every file is read again and compared with its checksum; nothing is changed.", [
                 ("newest", "the newest copy"), ("all", "all copies (this may take hours)"), ("nothing", "nothing now")])
-            words = ["verify", *(["latest"] if what == "newest" else []), "--drive", found[0].path, "--set", found[1]]
+            words = ["verify", *(["latest"] if what == "newest" else []), f"--drive={found[0].path}", f"--set={found[1]}"]
             if what == "nothing":
                 self.talk.tell("Nothing was read, and nothing was changed.")
             else:
@@ -13382,7 +13482,12 @@ class Menu:
         try:
             with drive.guarded():
                 set_folder = drive.root.child(set_name)
-                snapshots = [one for one in reversed(survey(set_folder)) if one.state is State.WHOLE]
+                found_there = survey(set_folder)
+            snapshots = [one for one in reversed(found_there) if one.state is State.WHOLE]
+            for one in found_there:
+                if one.state is State.DAMAGED:
+                    self.talk.tell(f"{one.name} is not offered, as its list is damaged; copy what you need from its folder by hand: "
+                                   f"{show(join_path(set_folder.path, one.name))}")
             if not snapshots:
                 self.talk.tell(f"NOT OK - there is no whole dated copy on {drive.label}")
                 return
@@ -13395,7 +13500,8 @@ class Menu:
             self.talk.tell(f"NOT OK - this date cannot be read ({err if isinstance(err, SnapbackError) else reason(err)}); try another")
             return
         if paths:
-            self._give_back(["restore", date, *filter(None, paths), "--drive", drive.path, "--set", set_name], date)
+            words = [f"./{path}" if path.startswith("-") else path for path in paths if path]  # a name is never an option
+            self._give_back(["restore", date, *words, f"--drive={drive.path}", f"--set={set_name}"], date, drive.path)
 
     def _date(self, snapshots: Sequence[Snapshot]) -> str:
         """Choose a dated copy, the newest first."""
@@ -13413,19 +13519,24 @@ class Menu:
 
     def _search(self, set_folder: Folder, date: str) -> List[str]:
         """Choose among what has a name that holds a text."""
-        text = self.talk.ask("What is in its name? (a part is enough)", anything=True).casefold()
+        text, count = "", 0
+        while not text:
+            text = as_searched(self.talk.ask("What is in its name? (a part is enough)", anything=True))
         hits: List[str] = []
         with load_manifest(set_folder, date) as manifest:
             for block in read_blocks(manifest.lines()):
-                if text in block.path.rpartition("/")[2].casefold() and block.path:
-                    hits.append(block.path)
-                hits += [f"{block.path}/{name}".lstrip("/") for name in block.entries if text in name.casefold()]
+                parent, _, own = block.path.rpartition("/")
+                paths = [(parent, own)] if own else []
+                found = [(place, name) for place, name in (*paths, *((block.path, name) for name in block.entries))
+                         if text in as_searched(name)]
+                hits += ["/".join(filter(None, one)) for one in found[:max(0, self.HITS - len(hits))]]
+                count += len(found)
         if not hits:
             self.talk.tell("NOT OK - nothing on that date has such a name; try a shorter part of it, or another date")
             return []
-        if len(hits) > self.HITS:
-            self.talk.tell(f"There are {len(hits):,}, and these are the first {self.HITS}; a longer part of the name finds fewer.")
-        chosen = self.talk.choose("Which one?", [(str(nth), show(path)) for nth, path in enumerate(hits[:self.HITS], 1)] + [
+        if count > self.HITS:
+            self.talk.tell(f"There are {count:,}, and these are the first {self.HITS}; a longer part of the name finds fewer.")
+        chosen = self.talk.choose("Which one?", [(str(nth), show(path)) for nth, path in enumerate(hits, 1)] + [
             ("none", "none of these")], 0)
         if chosen == "none":
             self.talk.tell("Nothing was brought back; try another part of the name, or another date.")
@@ -13482,10 +13593,10 @@ class Menu:
             else:
                 self.talk.tell(f"{show(where)} is there already, and no folder.")
 
-    def _give_back(self, words: Sequence[str], date: str) -> None:
+    def _give_back(self, words: Sequence[str], date: str, drive_path: str) -> None:
         self.talk.tell("", "What you get back is a copy in a new folder; nothing on this computer is overwritten.")
-        where = self._new_folder(usual_folders().get("Desktop") or expand_path("~", ""), date, words[words.index("--drive") + 1])
-        done = self._do([*words, "--to", where], "not everything came back; what is on the drive is as it was")
+        where = self._new_folder(usual_folders().get("Desktop") or expand_path("~", ""), date, drive_path)
+        done = self._do([*words, f"--to={where}"], "not everything came back; what is on the drive is as it was")
         if done.code in (Exit.DONE, Exit.ATTENTION) and open_folder(whole_path(where)):
             self.talk.tell("The folder is being opened.")
 

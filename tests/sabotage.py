@@ -2002,7 +2002,7 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "7 doctor: a schedule that starts what is gone is found",
-        "    gone = next((word for word in words[:3:2] if stat_path(word) is None), \"\")\n",
+        "    gone = next((word for word in needed if stat_path(word) is None), \"\")\n",
         "    gone = \"\"\n",
         "test_doctor.py::test_what_would_hinder_backups_is_found_with_its_cure",
     ),
@@ -2038,9 +2038,93 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "menu: nothing is let go unless a person says so",
-        ".facts.get(\"remove\") and self.talk.agrees(\"Let go of these for ever?\", False)",
-        ".facts.get(\"remove\")",
+        "        if dates and self.talk.agrees(\"Let go of these for ever?\", False):\n",
+        "        if dates:\n",
         "test_menu.py::test_a_full_stick",
+    ),
+    Row(
+        "menu: what is let go is what was shown, on the drive that was meant",
+        "            if self._where(one) != where or self._let_go(strict, \"-q\") != dates:",
+        "            if False:",
+        "test_menu.py::test_what_is_let_go_is_what_was_shown_on_the_drive_that_was_meant",
+    ),
+    Row(
+        "menu: a drive is found by its id, not where it was seen last",
+        "        return [f\"--drive={places[0]}\", *([f\"--set={set_name}\"] if set_name else [])] if len(places) == 1 else []\n",
+        "        return [f\"--drive={seen_drives()[drive_id].path}\", *([f\"--set={set_name}\"] if set_name else [])]\n",
+        "test_menu.py::test_what_is_let_go_is_what_was_shown_on_the_drive_that_was_meant",
+    ),
+    Row(
+        "menu: a name is never an option",
+        "            words = [f\"./{path}\" if path.startswith(\"-\") else path for path in paths if path]",
+        "            words = [path for path in paths if path]",
+        "test_menu.py::test_a_name_that_looks_like_an_option_is_a_name",
+    ),
+    Row(
+        "menu: what was interrupted does not interrupt what comes after it",
+        "        self.ending.asked = 0  # what",
+        "        pass  # what",
+        "test_menu.py::test_what_was_interrupted_does_not_interrupt_what_comes_after_it",
+    ),
+    Row(
+        "menu: the system may end it while a question waits",
+        "signal.signal(signal.SIGTERM, signal.SIG_DFL))]\n",
+        "signal.getsignal(signal.SIGTERM))]\n",
+        "test_menu.py::test_the_system_may_end_it_while_a_question_waits",
+    ),
+    Row(
+        "doctor: a timer that systemd does not heed is found",
+        ".out.strip() in (\"inactive\", \"failed\"):",
+        ".out.strip() in ():",
+        "test_doctor.py::test_an_entry_that_starts_nothing_is_no_schedule",
+    ),
+    Row(
+        "doctor: so is a line that was made a comment",
+        "if not line.lstrip().startswith(\"#\")]",
+        "if not line.startswith(\"# \")]",
+        "test_doctor.py::test_an_entry_that_starts_nothing_is_no_schedule",
+    ),
+    Row(
+        "doctor: so is a set that cannot be written to",
+        "            if set_folder and not set_folder.can_write():\n",
+        "            if False:\n",
+        "test_doctor.py::test_what_would_hinder_backups_is_found_with_its_cure",
+    ),
+    Row(
+        "doctor: what a killed trial left is removed",
+        "    remove_unique(folder, \"init\")  # what a killed one left\n",
+        "",
+        "test_doctor.py::test_what_a_killed_trial_left_on_a_drive_is_removed",
+    ),
+    Row(
+        "menu: keys that write no letters make no path",
+        "        if not re.search(r\"[\\0-\\x1f\\x7f]\", said):\n",
+        "        if True:\n",
+        "test_menu.py::test_keys_that_write_no_letters_make_no_path",
+    ),
+    Row(
+        "menu: a date whose list is damaged is not passed over in silence",
+        "            for one in found_there:\n",
+        "            for one in ():\n",
+        "test_menu.py::test_a_date_whose_list_is_damaged_is_not_passed_over_in_silence",
+    ),
+    Row(
+        "doctor: a schedule by settings that are gone is found",
+        "zip(words, words[1:]) if word == \"--config\")]\n",
+        "zip(words, words[1:]) if word == \"\")]\n",
+        "test_doctor.py::test_what_would_hinder_backups_is_found_with_its_cure",
+    ),
+    Row(
+        "setup: no drive is missed before a copy is due on it",
+        "        remind_after=chosen.every if is_longer(chosen.every, drive.remind_after) else drive.remind_after,\n",
+        "",
+        "test_menu.py::test_no_drive_is_missed_before_a_copy_is_due_and_settings_are_for_nobody_else",
+    ),
+    Row(
+        "setup: settings, which may hold a password, are for nobody else",
+        "write_text(folder, new, text, \"setup\", 0o600)",
+        "write_text(folder, new, text, \"setup\")",
+        "test_menu.py::test_no_drive_is_missed_before_a_copy_is_due_and_settings_are_for_nobody_else",
     ),
     Row(
         "menu: Ctrl-C is an answer",
@@ -2074,8 +2158,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "setup: where the scheduler fails all else is set up",
-        "        try:\n            scheduler.install(words)\n",
-        "        scheduler.install(words)\n        try:\n",
+        "            scheduler.install(scheduled_words((), \"\", args.config))\n",
+        "",
         "test_menu.py::test_where_the_scheduler_fails_all_else_is_set_up",
     ),
     Row(
@@ -2098,9 +2182,27 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "setup: earlier settings stay beside the new ones",
-        "        folder.rename(name, folder, aside)\n    write_text(folder, name, text, \"setup\")",
-        "        pass\n    write_text(folder, name, text, \"setup\")",
+        "            folder.rename(name, folder, aside)\n        folder.rename(new, folder, name)\n",
+        "            pass\n        folder.rename(new, folder, name)\n",
         "test_menu.py::test_setting_up_again_keeps_what_is_not_said_and_the_earlier_settings_beside_the_new_ones",
+    ),
+    Row(
+        "setup: settings are read as they are meant, or not written",
+        "        if words_of(found) != words_of(settings) or settings_text(found, OWN_SETTINGS) != text:\n",
+        "        if False:\n",
+        "test_menu.py::test_settings_that_are_written_say_what_was_chosen_or_are_not_written",
+    ),
+    Row(
+        "setup: what a drive keeps stays where nothing else is said",
+        "        before = drive.rotation if drive else self.before.rotation\n",
+        "        before = self.before.rotation\n",
+        "test_menu.py::test_setting_up_again_keeps_what_a_drive_has_of_its_own",
+    ),
+    Row(
+        "setup: a label on a drive adds nothing to the settings",
+        "label=\" \".join(show(marker.label).split()), path=chosen.place",
+        "label=marker.label, path=chosen.place",
+        "test_menu.py::test_a_label_on_a_strange_drive_adds_nothing_to_the_settings",
     ),
     Row(
         "setup: a synchronised folder is said to be no backup",
@@ -2170,8 +2272,14 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "launchers: Apple's offer of developer tools is not started",
-        "&& ! xcode-select -p > /dev/null 2>&1; then",
+        "&& ! /usr/bin/xcode-select -p > /dev/null 2>&1; then",
         "&& false; then",
+        "test_launchers.py::test_apples_offer_of_developer_tools_is_not_started",
+    ),
+    Row(
+        "launchers: no program on a drive is asked for Apple's tools",
+        "&& [ -x /usr/bin/xcode-select ] &&",
+        "&& { command -v xcode-select && ! xcode-select -p; } > /dev/null || [ -x /usr/bin/xcode-select ] &&",
         "test_launchers.py::test_apples_offer_of_developer_tools_is_not_started",
     ),
     Row(

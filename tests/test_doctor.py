@@ -89,6 +89,10 @@ def read_only_drive(anna: Person, patched: pytest.MonkeyPatch) -> None:
     patched.setattr(snapback, "try_drive", refuse)
 
 
+def closed_set(anna: Person, patched: pytest.MonkeyPatch) -> None:
+    patched.setattr(snapback.Folder, "can_write", lambda _: False)
+
+
 def full_drive(anna: Person, patched: pytest.MonkeyPatch) -> None:
     patched.setattr(snapback, "free_space", lambda _path: (1 << 30, 100 << 30))
 
@@ -116,6 +120,10 @@ def entry_of_a_python_that_is_gone(anna: Person, _: pytest.MonkeyPatch) -> None:
     (anna.place / "crontab").write_text(f"{snapback.OWN_COMMENT}\n17 * * * * /opt/python3.7 -I {SNAPBACK} backup --if-due -q\n")
 
 
+def entry_of_settings_that_are_gone(anna: Person, _: pytest.MonkeyPatch) -> None:
+    (anna.place / "crontab").write_text(f"{snapback.OWN_COMMENT}\n{ENTRY} --config /gone.ini\n")
+
+
 def no_cron(anna: Person, patched: pytest.MonkeyPatch) -> None:
     patched.setattr(snapback, "running", lambda *_: False)
 
@@ -141,12 +149,14 @@ ILL: Dict[str, Tuple[Callable[[Person, pytest.MonkeyPatch], None], str, str]] = 
     "a file that cannot be read": (closed_file, "Source", "1 file or folder cannot be read, as letter"),
     "a source that cannot be read": (closed_top, "Source", "cannot be read"),
     "a drive that cannot be written to": (read_only_drive, "Drive", "is read-only"),
+    "a set of another user": (closed_set, "Drive", "may not write on the drive BLUE"),
     "a drive that is nearly full": (full_drive, "Space", "only 1.1 GB of 107 GB are free on BLUE"),
     "a drive in a synchronised folder": (synchronised_drive, "Drive", "is synchronised by"),
     "a damaged marker": (damaged_marker, "Drive", "marker"),
     "no schedule": (no_entry, "Schedule", "nothing makes copies by itself"),
     "a schedule of another file": (entry_of_another_file, "Schedule", "and not this file"),
     "a schedule with a Python that is gone": (entry_of_a_python_that_is_gone, "Schedule", "is to start /opt/python3.7, which is gone"),
+    "a schedule by settings that are gone": (entry_of_settings_that_are_gone, "Schedule", "is to read /gone.ini, which is gone"),
     "a cron that does not run": (no_cron, "Schedule", "no cron is running"),
     "no notices": (no_notices, "Notices", "there is no notify-send"),
     "folders that Windows guards": (guarded_folders, "Privacy", "Controlled Folder Access"),
@@ -161,6 +171,12 @@ def test_what_would_hinder_backups_is_found_with_its_cure(well: Person, monkeypa
     found = findings(well)
     assert [one for one in found if one[0] == about and text in one[1]], found
     assert len(found) == 1, found
+
+
+def test_what_a_killed_trial_left_on_a_drive_is_removed(well: Person) -> None:
+    (well.place / "BLUE" / snapback.unique_name("trial", "init")).mkdir()
+    assert findings(well) == []
+    assert [path.name for path in (well.place / "BLUE").iterdir() if "trial" in path.name] == []
 
 
 def test_a_clock_that_is_wrong_is_found(well: Person) -> None:
@@ -197,6 +213,17 @@ def test_an_entry_that_cannot_be_read_is_said_to_be(well: Person, programs: Prog
     (finding,) = findings(well)
     assert finding[0] == "Schedule"
     assert "cannot be read" in finding[1]
+
+
+def test_an_entry_that_starts_nothing_is_no_schedule(well: Person, programs: Programs) -> None:
+    (well.place / "crontab").write_text(f"{snapback.OWN_COMMENT}\n#{ENTRY}\n")
+    programs.add("systemctl", "echo inactive; exit 3")
+    assert [about for about, _ in findings(well)] == ["Schedule"]
+    words = [os.sys.executable, "-I", str(SNAPBACK), "backup", "--if-due", "-q"]
+    snapback.put_entry(snapback.units_place(), snapback.systemd_units(words))
+    assert findings(well) == [("Schedule", f"{snapback.TIMER} is there, but systemd does not heed it")]
+    programs.add("systemctl", "echo active")
+    assert findings(well) == []
 
 
 def test_a_program_that_runs_is_found_among_the_processes() -> None:

@@ -214,7 +214,7 @@ ACTING = {
     "run_program", "ask_scheduler", "read_crontab", "write_crontab", "install_crontab", "remove_crontab", "put_entry", "own_entries",
     "take_entries", "units_place", "install_units", "remove_units", "install_agent", "remove_agent", "task_name", "install_task",
     "remove_task", "install_desktop_entry", "scheduler_here", "notify", "run_on_result", "why_not_eject", "unmount", "eject",
-    "cron_entry", "units_entry", "agent_entry", "task_entry", "check_schedule", "why_no_notices", "open_folder",
+    "cron_entry", "units_entry", "agent_entry", "task_entry", "why_asleep", "check_schedule", "why_no_notices", "open_folder",
 }
 
 

@@ -219,11 +219,17 @@ def test_apples_offer_of_developer_tools_is_not_started(shell: str, computer: Co
         pytest.skip("this /usr/bin is not like Apple's")
     launcher = place(tmp_path / "drive")
     (launcher.parent / "snapback.py").write_text("print('started')")
-    tools = computer.add({"xcode-select": "#!/bin/sh\necho 'xcode-select: error: no developer tools' >&2\nexit 2\n"})
-    computer.path.append(Path("/usr/bin/"))
+    for folder, text in ((launcher.parent, "echo obeyed >>told"), (tmp_path, "echo 'xcode-select: error: no developer tools' >&2\nexit 2")):
+        (folder / "xcode-select").write_text(f"#!/bin/sh\n{text}\n")
+        (folder / "xcode-select").chmod(0o755)
+    computer.path = [Path("."), Path("/usr/bin/")]
+    done = double_click([*words_of(shell), str(launcher)], computer.world(), launcher.parent)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "started\n", ""), done
+    assert not (launcher.parent / "told").exists()  # what a stranger's drive has for that
+    launcher.write_text(launcher.read_text().replace("/usr/bin/xcode-select", str(tmp_path / "xcode-select")))
     done = double_click([*words_of(shell), str(launcher)], computer.world(), tmp_path)
     assert (done.returncode, done.stdout, SENTENCES["shim"] in done.stderr) == (1, "", True), done
-    (tools / "xcode-select").write_text("#!/bin/sh\n[ \"$*\" = -p ] && echo /Library/Developer/CommandLineTools\n")
+    (tmp_path / "xcode-select").write_text("#!/bin/sh\n[ \"$*\" = -p ] && echo /Library/Developer/CommandLineTools\n")
     done = double_click([*words_of(shell), str(launcher)], computer.world(), tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "started\n", ""), done
 

@@ -6,20 +6,24 @@ Each story is told by answers; what stands before `> ` must be what the person n
 from __future__ import annotations
 
 import io
+import itertools
+import json
 import os
 import shlex
 import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
-from typing import Callable, Dict, List, Tuple
+from typing import Callable, Dict, List, Sequence, Tuple, Union
 
 import pexpect
 import pytest
 
 import snapback
 from conftest import SNAPBACK, Cli, Mount
-from test_unattended import Programs
-from trees import ask, dates
+from test_unattended import START, Programs
+from trees import Outcome, ask, dates, later
 
 pytestmark = pytest.mark.needs("linux")
 
@@ -354,6 +358,123 @@ def test_paths_are_read_as_people_type_and_drag_them(home: Path, text: str, path
     assert snapback.typed_paths(text.format(home=home), str(home)) == [path.format(home=home) for path in paths]
 
 
+class Script(snapback.Talk):
+    """A person whose answers are written down; each may do something first."""
+
+    def __init__(self, *answers: Union[str, Callable[[], str]]) -> None:
+        super().__init__(None, None)
+        self.answers, self.told = list(answers), []  # type: List[Union[str, Callable[[], str]]], List[str]
+
+    def tell(self, *lines: str) -> None:
+        self.told += lines
+
+    def ask(self, question: str, default: str = "") -> str:
+        self.told.append(question)
+        answer = self.answers.pop(0)
+        return (answer if isinstance(answer, str) else answer()) or default
+
+
+@pytest.mark.parametrize("meanwhile", ["another drive", "another copy", "nothing", "it was never there"])
+def test_what_is_let_go_is_what_was_shown_on_the_drive_that_was_meant(anna: Person, meanwhile: str) -> None:
+    other = anna.stick.parent / "other"
+    other.mkdir()
+    minutes = itertools.count()
+
+    def at_last(*words: object) -> Outcome:
+        with later(60 * next(minutes), START):
+            return ask(*words)
+    for drive in (other, anna.stick):
+        for command in ("setup", "backup"):
+            words = ["--first-copy", "--yes", "--drive"] if command == "setup" else []
+            assert at_last(command, anna.home / "Documents", *words, drive).code == 0
+    own = next(one.id for one in snapback.load_settings(str(settings_of(anna.home))).drives if one.path == str(anna.stick))
+
+    def all_dates() -> List[str]:
+        return sorted(date for drive in (anna.stick, other, anna.away) for path in drive.glob("*/manifests") for date in dates(path.parent))
+    before = all_dates()
+
+    def swap() -> str:
+        anna.stick.rename(anna.away)
+        other.rename(anna.stick)
+        return "yes"
+
+    def copy() -> str:
+        assert at_last("backup", anna.home / "Documents", anna.stick).code == 0
+        return "yes"
+
+    if meanwhile == "it was never there":
+        swap()
+    performed: List[List[str]] = []
+
+    def perform(words: Sequence[str]) -> snapback.Done:
+        performed.append(list(words))
+        outcome = at_last(*words, "--json")
+        return snapback.Done(snapback.Exit(outcome.code), json.loads(outcome.out) if outcome.out else {})
+    talk = Script({"another drive": swap, "another copy": copy}.get(meanwhile, "yes"))
+    menu = snapback.Menu(talk, perform)
+    menu._make_room({"id": own, "label": "BLUE STICK"})
+    lost = [date for date in before if date not in all_dates()]
+    assert (len(lost) > 0, len(before)) == (meanwhile == "nothing", 5)
+    assert (["backup"] in performed, "NOT OK" in talk.told[-1]) == ((True, False) if meanwhile == "nothing" else (False, True))
+    if meanwhile != "nothing":
+        menu.talk = Script("yes")
+        performed.clear()
+        menu._explain_hold({"id": own, "label": "BLUE STICK"})
+        assert [words[0] for words in performed] == (["accept"] if meanwhile == "another copy" else [])
+
+
+def test_a_name_that_looks_like_an_option_is_a_name(anna: Person) -> None:
+    target = anna.home / "back"
+    (anna.home / "--version").mkdir()
+    (anna.home / "--version" / "Lu\u0308cke").write_text("found")
+    assert ask("setup", f"{anna.home}/--version", "--drive", anna.stick, "--first-copy", "--yes").code == 0
+    anna.runs(("3 get something back", "3"), ("From which date? 1", "1"), ("1 search for a name", "1"), ("(a part is enough)", ""),
+              ("(a part is enough)", "ERSI"), ("1 --version 2 none of these", "1"), ("Into which new folder?", str(target)), (ON, ""), QUIT)
+    assert (target / "--version" / "Lu\u0308cke").read_text() == "found"
+    anna.runs(("3 get something back", "3"), ("From which date? 1", "1"), ("1 search for a name", "1"), ("(a part is enough)", "l\u00dcck"),
+              ("2 none of these", "1"), ("Into which new folder?", "-x"), (ON, ""), QUIT)
+    assert (anna.home / "-x" / "--version" / "Lu\u0308cke").read_text() == "found"
+
+
+def test_a_date_whose_list_is_damaged_is_not_passed_over_in_silence(anna: Person) -> None:
+    for hours in (0, 1):
+        with later(3600 * hours, START):
+            assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--first-copy", "--yes").code == 0
+    (a_set,) = [path for path in anna.stick.iterdir() if (path / "manifests").exists()]
+    newest = dates(a_set)[-1]
+    (a_set / newest / "SHA256SUMS").write_text("nothing")
+    (a_set / "manifests" / f"{newest}.gz").write_text("nothing")
+    talk = Script("1", "everything", str(anna.home / "back"))
+    snapback.Menu(talk, lambda words: snapback.Done(snapback.Exit(ask(*words).code), {})).get_back()
+    assert [line for line in talk.told if line.startswith(f"{newest} is not offered, as its list is damaged")]
+    assert (anna.home / "back" / "Documents" / "photo.jpg").exists()
+
+
+@pytest.mark.parametrize("key", ["\x1b[D", "\x16\0"])
+def test_keys_that_write_no_letters_make_no_path(anna: Person, key: str) -> None:
+    """An arrow, or Ctrl and the space bar: a frightened person strikes them."""
+    shown = anna.runs(("4 quit", "1" + key), ("Please type it again. " + CHOOSE, "4"))
+    assert "There were keys in that which write no letters" in " ".join(shown.split())
+
+
+def test_what_was_interrupted_does_not_interrupt_what_comes_after_it(anna: Person) -> None:
+    stage = snapback.Stage([])
+    stage.ending.ask(signal.SIGINT, None)
+    assert stage.perform(["list", "--drive", str(anna.stick)]).code is snapback.Exit.ABSENT
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--yes").code == 0
+    stage.ending.ask(signal.SIGINT, None)
+    assert stage.perform(["backup"]).code is snapback.Exit.DONE
+
+
+def test_the_system_may_end_it_while_a_question_waits(anna: Person) -> None:
+    child = pexpect.spawn(sys.executable, ["-I", str(SNAPBACK)], env={**os.environ, "HOME": str(anna.home)}, encoding="utf-8", timeout=20)
+    child.expect("\r\n> ")
+    child.kill(signal.SIGTERM)
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.signalstatus == signal.SIGTERM
+
+
 # --- Setting up by options ------
 
 
@@ -409,6 +530,65 @@ def test_setting_up_again_keeps_what_is_not_said_and_the_earlier_settings_beside
     assert settings_of(anna.home).with_name("snapback.ini.before").read_text() == text
 
 
+def test_setting_up_again_keeps_what_a_drive_has_of_its_own(anna: Person) -> None:
+    """What only this drive keeps must not be deleted there, as nobody said so; nor is it kept on others then."""
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--yes").code == 0
+    general, section, own = settings_of(anna.home).read_text().partition("[drive ")
+    own = "\n".join([line for line in own.split("\n") if not line.startswith(("keep-", "offline"))] + ["keep-daily = 365", "offline = yes"])
+    settings_of(anna.home).write_text(general + section + own)
+    before = snapback.load_settings(str(settings_of(anna.home)))
+    assert ask("setup", "--drive", anna.stick, "--every", "2d", "--yes").code == 0
+    settings = snapback.load_settings(str(settings_of(anna.home)))
+    assert settings.drives[0] == before.drives[0]._replace(every=snapback.parse_span("2d"))
+    (anna.stick.parent / "other").mkdir()
+    assert ask("setup", "--drive", anna.stick.parent / "other", "--keep-last", "2", "--yes").code == 0
+    settings = snapback.load_settings(str(settings_of(anna.home)))
+    assert settings.drives[0].rotation == before.drives[0].rotation
+    assert (settings.rotation, settings.drives[1].rotation.retention.last) == (before.rotation, 2)
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "a\rb", " [drive]", "100% #;=", "end ", "$HOME", "$5", b"\xff\xfe"])
+def test_settings_that_are_written_say_what_was_chosen_or_are_not_written(anna: Person, name: Union[str, bytes]) -> None:
+    folder = Path(os.fsdecode(bytes(anna.home) + b"/" + os.fsencode(name)))
+    folder.mkdir()
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--yes").code == 0
+    text = settings_of(anna.home).read_text()
+    outcome = ask("setup", anna.home / "Documents", f"x={folder}/.", "--drive", anna.stick, "--yes")
+    if outcome.code == 0:
+        assert snapback.load_settings(str(settings_of(anna.home))).sources == (f"{anna.home}/Documents", f"x={folder}")
+    else:
+        assert (outcome.code, "cannot hold one of these" in outcome.err, settings_of(anna.home).read_text()) == (2, True, text), outcome
+    assert (outcome.code == 0) == (name in (" [drive]", "100% #;="))
+    assert [path.name for path in settings_of(anna.home).parent.iterdir() if path.name.endswith(".new")] == []
+
+
+def test_what_a_question_offers_are_answers() -> None:
+    assert [str(snapback.parse_span(word)) for word in snapback.RHYTHMS] == list(snapback.RHYTHMS)
+
+
+def test_no_drive_is_missed_before_a_copy_is_due_and_settings_are_for_nobody_else(anna: Person) -> None:
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--every", "14d", "--yes").code == 0
+    assert str(snapback.load_settings(str(settings_of(anna.home))).drives[0].remind_after) == "14d"
+    assert settings_of(anna.home).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_label_on_a_strange_drive_adds_nothing_to_the_settings(anna: Person) -> None:
+    assert ask("init", anna.stick, "--label", "BLUE").code == 0
+    marker = anna.stick / "snapback-marker.txt"
+    marker.write_bytes(marker.read_bytes().replace(b"label: BLUE", b"label: BLUE\r[drive " + b"0" * 32 + b"]"))
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--yes").code == 0
+    assert len(snapback.load_settings(str(settings_of(anna.home))).drives) == 1
+
+
+def test_folders_may_be_named_from_where_one_stands_and_odd_digits_are_no_numbers(anna: Person) -> None:
+    answers = set_up(anna)
+    answers[0] = (answers[0][0], "\u00b2")
+    answers[1:2] = [("There is no '\u00b2' here. Please type a number from 1 to 4, or q to leave. " + CHOOSE, "3"),
+                    (answers[1][0], "\u00b2"), ("That does not work", "Documents")]
+    anna.runs(*answers, QUIT)
+    assert snapback.load_settings(str(settings_of(anna.home))).sources == (str(anna.home / "Documents"),)
+
+
 def test_what_is_often_left_out_stands_ready_to_be_chosen(anna: Person) -> None:
     assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--yes").code == 0
     text = settings_of(anna.home).read_text()
@@ -437,3 +617,16 @@ def test_an_answer_that_is_none_changes_nothing(anna: Person, words: List[str], 
 def test_without_a_terminal_and_a_command_it_says_how_the_drives_stand(anna: Person, cli: Cli) -> None:
     outcome = cli()
     assert (outcome.code, "NOT SAFE: no drive is known here yet; make the first dated copy" in outcome.err) == (1, True), outcome
+
+
+def test_what_lies_on_the_drive_is_not_scheduled_and_nothing_was_changed(anna: Person, cli: Cli) -> None:
+    shutil.copy(SNAPBACK, anna.stick / "snapback.py")
+    words = ["-I", str(anna.stick / "snapback.py"), "setup", str(anna.home / "Documents"), "--drive", str(anna.stick), "--yes"]
+    ran = subprocess.run([sys.executable, *words, "--install"], capture_output=True, text=True, check=False)
+    assert (ran.returncode, "first copy it to this computer" in ran.stderr) == (2, True), ran
+    assert (settings_of(anna.home).exists(), [path.name for path in anna.stick.iterdir()]) == (False, ["snapback.py"])
+    answers = set_up(anna)
+    del answers[5]
+    shown = anna.runs(*answers, QUIT, script=anna.stick / "snapback.py")
+    assert "This computer cannot make the copies by itself" in " ".join(shown.split())
+    assert not (anna.home / ".local" / "share" / "applications").exists()
