@@ -4387,6 +4387,21 @@ def try_names(folder: Folder, hard_links: bool) -> Naming:
     return naming if takes_names(folder, [as_names("\u65e5")]) else Naming.ASCII
 
 
+def can_link(trial: Folder) -> bool:
+    """Tell whether a drive has hard links, by linking "a" to "b". Raises OSError.
+
+    How a copy is laid out hangs on that, so a refusal counts when it comes twice: one alone may be a failure that passes.
+    """
+    for _ in range(2):
+        try:
+            trial.link("a", trial, "b")
+            return True
+        except OSError as err:
+            if not link_refused(err) or err.errno == errno.ENOENT:  # what was just made is gone: so is the drive
+                raise
+    return False
+
+
 def try_drive(folder: Folder) -> Abilities:
     """Find out what a drive can do by trying it in a new folder, which is removed again. Raises OSError."""
     remove_unique(folder, "init")  # what a killed one left
@@ -4394,13 +4409,7 @@ def try_drive(folder: Folder) -> Abilities:
     trial = folder.make(name)
     try:
         os.close(trial.create_file("a"))
-        links = True
-        try:
-            trial.link("a", trial, "b")
-        except OSError as err:
-            if not link_refused(err) or err.errno == errno.ENOENT:  # what was just made is gone: so is the drive
-                raise
-            links = False
+        links = can_link(trial)
         counts = links and trial.stat("b").st_nlink == 2
         modes = not WINDOWS
         if modes:
