@@ -13285,8 +13285,6 @@ class Stage:
 
     def perform(self, words: Sequence[str]) -> Done:
         """Carry out one command and say what came of it. Raises Finished."""
-        if self.reader:
-            self.ending.asked = 0  # who wanted to end the command before means no other
         scene = Scene(datetime.now(timezone.utc).astimezone(), time.monotonic, self.progress.expect, self.progress.shown, self._foretell,
                       Talk(sys.stdin, sys.stdout))
         facts: Mapping[str, Any] = {}

@@ -502,7 +502,7 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "3: a list is proved before its copy is deleted",
-        "        proved_manifest(manifest_file(set_folder.child(name))).file.close()\n",
+        "        proved_manifest(manifest_file(folder, MANIFEST if folder.has(MANIFEST) else EXPIRED)).file.close()\n",
         "",
         "test_rotation.py::test_a_list_that_is_damaged_in_its_middle_keeps_its_copy",
     ),
@@ -2170,8 +2170,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "menu: who ended one thing has not ended the next",
-        "            self.ending.asked = 0  # who wanted to end the command before means no other\n",
-        "            pass\n",
+        "        self.ending.asked = 0  # what was asked of an earlier command of the menu does not concern this one\n",
+        "",
         "test_menu.py::test_who_ended_one_thing_has_not_ended_the_next",
     ),
     Row(
