@@ -2819,7 +2819,8 @@ class Folder:
 
     def can_write(self) -> bool:
         """Tell whether this user may make something in this folder."""
-        return os.access(self.at("."), os.W_OK, dir_fd=self.fd, effective_ids=os.access in os.supports_effective_ids)
+        itself = self.whole if self.fd is None else "."
+        return os.access(itself, os.W_OK, dir_fd=self.fd, effective_ids=os.access in os.supports_effective_ids)
 
     def create_file(self, name: str, mode: int = 0o600) -> int:
         """Create a file that is not there yet; the descriptor is the caller's to close."""
@@ -6176,7 +6177,10 @@ def write_settings(path: str, settings: Settings) -> str:
                              "or letters that are no Unicode), so the settings were not changed; take a folder above it, or rename it")
         if folder.has(name) and read_text(folder, name, MIB) != text:
             aside = free_name(folder, name, ".before")
-            folder.rename(name, folder, aside)
+            try:
+                folder.link(name, folder, aside)  # so that there are settings at any moment
+            except OSError:
+                folder.rename(name, folder, aside)
         folder.rename(new, folder, name)
     finally:
         if folder.has(new):
@@ -6777,7 +6781,8 @@ class Rotating:
             needed = references(set_folder, kept, {*before, *dropped})
             self._expire(set_folder, dropped, needed)
         except ManifestDamaged as err:
-            return [*notes, Note("", f"{err}, so it is not known what that date needs: nothing was deleted; {letting_go('', present)}")]
+            why = f"{err}, so it is not known what that date needs: nothing more was deleted"
+            return [*notes, Note("", f"{why}; {letting_go('', present)}")]
         self._free(set_folder, [*before, *(name for name in dropped if name in self.expired)], needed, notes)
         return notes
 
@@ -7951,8 +7956,7 @@ class Entries:
             self.tally.toll.met(place.of(next(iter(present.files.values()))[1]), infos)
             for at, name, file, was in gone:
                 errand = place.put(self.comparison.errand(place, name, file, was))
-                result = self._shared(place, name, self.run.store.store(errand))
-                lines[at], lines[at + 1] = self.tally.stored(errand.path, result)  # counted as met
+                lines[at], lines[at + 1] = self.tally.stored(errand.path, self.run.store.store(errand))  # counted as met
         wanted = Wanted(present.before.set_folder, list(present.places.items()))
         self.run.workers.submit(wanted, then, (place.source, wanted.set_folder), LINK_COST * len(infos))
 
@@ -12733,8 +12737,8 @@ def check_settings(named: str) -> Tuple[Settings, Rules, Checkup]:
     """Look at the settings; none at all and bad ones are as if nothing stood there."""
     path = find_settings(named)
     if not path:
-        return Settings(()), Rules(), Checkup("Settings", f"there are none at {show(configuration_path())}", "write down what to copy and "
-                                              "where to, see README, \"From nothing to copies by themselves\"")
+        return Settings(()), Rules(), Checkup("Settings", f"there are none at {show(configuration_path())}",
+                                              "answer a few questions: snapback.py setup")
     try:
         settings = load_settings(path)
         rules = read_rules(argparse.Namespace(patterns=settings.patterns, exclude_caches=settings.exclude_caches,

@@ -2187,9 +2187,15 @@ ROWS: Sequence[Row] = (
         "test_menu.py::test_on_a_strange_computer_the_drive_is_found_wherever_the_program_lies",
     ),
     Row(
+        "setup: there are settings at any moment",
+        "                folder.link(name, folder, aside)  # so that there are settings at any moment\n",
+        "                folder.rename(name, folder, aside)\n",
+        "test_menu.py::test_there_are_settings_whichever_call_fails_when_new_ones_are_written",
+    ),
+    Row(
         "setup: earlier settings stay beside the new ones",
-        "            folder.rename(name, folder, aside)\n        folder.rename(new, folder, name)\n",
-        "            pass\n        folder.rename(new, folder, name)\n",
+        "                folder.link(name, folder, aside)  # so that there are settings at any moment\n",
+        "                pass\n",
         "test_menu.py::test_setting_up_again_keeps_what_is_not_said_and_the_earlier_settings_beside_the_new_ones",
     ),
     Row(

@@ -229,3 +229,12 @@ def test_an_entry_that_starts_nothing_is_no_schedule(well: Person, programs: Pro
 def test_a_program_that_runs_is_found_among_the_processes() -> None:
     own = Path("/proc/self/comm").read_text().strip()
     assert (snapback.running("no such program", own), snapback.running("no such program")) == (True, False)
+
+
+def test_whether_a_folder_can_be_written_to_is_known_on_windows_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in (snapback.Folder.top(str(tmp_path)), snapback.Folder(str(tmp_path), None)):  # there folders have no descriptors
+        assert folder.can_write()
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "access", lambda *_, **__: False)
+            patched.setattr(os, "supports_effective_ids", {os.access})
+            assert not folder.can_write()

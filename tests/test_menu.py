@@ -5,6 +5,8 @@ Each story is told by answers; what stands before `> ` must be what the person n
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import itertools
 import json
@@ -22,6 +24,7 @@ import pytest
 
 import snapback
 from conftest import SNAPBACK, Cli, Mount
+from faults import Fault, Hit, watched
 from test_unattended import START, Programs
 from trees import Outcome, ask, dates, later
 
@@ -630,3 +633,22 @@ def test_what_lies_on_the_drive_is_not_scheduled_and_nothing_was_changed(anna: P
     shown = anna.runs(*answers, QUIT, script=anna.stick / "snapback.py")
     assert "This computer cannot make the copies by itself" in " ".join(shown.split())
     assert not (anna.home / ".local" / "share" / "applications").exists()
+
+
+def test_there_are_settings_whichever_call_fails_when_new_ones_are_written(anna: Person) -> None:
+    folder = settings_of(anna.home).parent
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--yes").code == 0
+    old = snapback.load_settings(str(settings_of(anna.home)))
+    new = old._replace(sources=(str(anna.home / "Pictures"),))
+    for nth in range(1, 200):
+        hit = Hit(Fault(str(folder), nth, errno.EIO))
+        with watched(hit):
+            with contextlib.suppress(OSError, snapback.SnapbackError):
+                snapback.write_settings(str(settings_of(anna.home)), new)
+        assert snapback.load_settings(str(settings_of(anna.home))).sources in (old.sources, new.sources), nth
+        if not hit.calls:
+            break
+        for aside in folder.glob("*before*"):
+            aside.unlink()  # or looking for a free name takes one call more each time
+        snapback.write_settings(str(settings_of(anna.home)), old)
+    assert 10 < nth < 199
