@@ -25,7 +25,7 @@ import snapback
 from conftest import MIB, Mount, User, command, thinned
 from faults import Call, Fault, Hit, watched
 from test_rotation import deletions, nothing_changes, reseal, said
-from trees import Outcome, Twin, ask, awkward_tree, dates, differences, later, remove_tree, stock_check, twin, without
+from trees import Outcome, Twin, ask, ask_at, awkward_tree, dates, differences, remove_tree, stock_check, twin, without
 
 pytestmark = pytest.mark.needs("linux")
 
@@ -63,10 +63,7 @@ class Box:
         return self.drive / "box"
 
     def ask(self, day: float, *words: object) -> Outcome:
-        with later(0, since=START + timedelta(days=day)):
-            outcome = ask(words[0], "--jobs", "1", *words[1:])
-        gc.collect()  # what failed left its folders open, and locked, in the circle of its error and the error's frames
-        return outcome
+        return ask_at(START + timedelta(days=day), *words)
 
     def back_up(self, day: float, *words: object) -> Outcome:
         layout = [] if "--layout" in words else ["--layout", self.layout]

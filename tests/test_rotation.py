@@ -32,10 +32,10 @@ from trees import (
     Outcome,
     Twin,
     ask,
+    ask_at,
     awkward_tree,
     dates,
     differences,
-    later,
     opened_folder,
     remove_tree,
     stock_check,
@@ -66,12 +66,8 @@ class Box(NamedTuple):
         return self.drive / "box"
 
     def ask(self, day: float, *words: object) -> Outcome:
-        """Run a command on a day, with one worker unless another number is said."""
-        with later(0, since=START + timedelta(days=day)):
-            outcome = ask(words[0], "--jobs", "1", *words[1:])
-        if outcome.code != 0:
-            gc.collect()  # what failed left its folders open, and locked, in the circle of its error and the error's frames
-        return outcome
+        """Run a command on a day."""
+        return ask_at(START + timedelta(days=day), *words)
 
     def back_up(self, day: float, *words: object) -> Outcome:
         return self.ask(day, "backup", "--set", "box", *words, self.source, self.drive)

@@ -17,6 +17,7 @@ import contextlib
 import errno
 import fcntl
 import functools
+import gc
 import hashlib
 import io
 import os
@@ -1069,6 +1070,15 @@ def later(seconds: int, since: Optional[datetime] = None) -> Iterator[None]:
         yield
     finally:
         snapback.datetime = before  # type: ignore[misc]
+
+
+def ask_at(moment: datetime, *words: object) -> Outcome:
+    """Run a command of snapback at a moment, with one worker unless another number is said."""
+    with later(0, since=moment):
+        outcome = ask(words[0], "--jobs", "1", *words[1:])
+    if outcome.code != 0:
+        gc.collect()  # what failed left its folders open, and locked, in the circle of its error and the error's frames
+    return outcome
 
 
 def new_copy(drive: Path, *words: object, codes: Collection[int] = (0,)) -> Path:
