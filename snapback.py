@@ -8,7 +8,8 @@ dated copies in a separate place.  Each one is a plain folder that any file mana
   snapback.py backup SOURCE... DRIVE       make a dated copy; unchanged files cost no space
   snapback.py status                       am I safe? how each drive stands
   snapback.py list --drive DRIVE           show the dated copies
-  snapback.py verify [WHEN] --drive DRIVE  read everything again and compare the checksums
+  snapback.py verify [WHEN] --drive DRIVE  read everything again and compare the checksums;
+                                           --sample 10% reads the next tenth of it
   snapback.py restore WHEN [PATH...]       give files back, into a new folder
   snapback.py rotate --drive DRIVE         delete old dated copies by rule; -n only says which
   snapback.py accept --drive DRIVE         go on after a hold: the big change was yours
@@ -2166,6 +2167,158 @@ def damaged_text(findings: Iterable[Finding], found: str, seqs: Mapping[str, int
     return "\n".join([*lines, ""]) if lines else ""
 
 
+def added_damage(before: str, findings: Iterable[Finding], found: str, seqs: Mapping[str, int]) -> str:
+    """Add to damaged.txt what is not in it; `seqs` are the numbers of all dated copies, of which any may share a bad file."""
+    listed = set(before.split("\n"))
+    new = [one for one in findings if hash_line(one.digest, f"{one.snapshot}/{one.path}") not in listed]
+    return before + damaged_text(new, found, dict.fromkeys(seqs, max(seqs.values(), default=0)))
+
+
+# -- what was read again, and when --
+
+CIRCLE = 100_000             # thousandths of a percent: so shares such as 14.3% add up without a rest
+EVERY_PLACE = (1 << CIRCLE) - 1
+
+
+class Slice(NamedTuple):
+    """Stored files that a sample reads: those whose checksum, as a place on a circle, lies in so much of it, from here on."""
+
+    begins: int
+    size: int
+
+    @property
+    def ends(self) -> int:
+        """Give the place where the next one begins."""
+        return (self.begins + self.size) % CIRCLE
+
+    @property
+    def places(self) -> int:
+        """Give all places of it, each of them a bit."""
+        bits = ((1 << self.size) - 1) << self.begins
+        return (bits | bits >> CIRCLE) & EVERY_PLACE
+
+    def holds(self, digest: str) -> bool:
+        """Tell whether files with a checksum belong to it.
+
+        >>> [Slice(90_000, 20_000).holds(digest) for digest in ("f" * 64, "0" * 64, "7" * 64)]
+        [True, True, False]
+        """
+        return self.size == CIRCLE or ((int(digest[:13], 16) * CIRCLE >> 52) - self.begins) % CIRCLE < self.size
+
+    def facts(self) -> Dict[str, float]:
+        """Give it for JSON, in percent.
+
+        >>> Slice(71_500, 14_300).facts(), parse_slice(Slice(71_500, 14_300).facts()) == Slice(71_500, 14_300)
+        ({'from': 71.5, 'to': 85.8, 'percent': 14.3}, True)
+        """
+        return {"from": self.begins * 100 / CIRCLE, "to": self.ends * 100 / CIRCLE, "percent": self.size * 100 / CIRCLE}
+
+
+EVERYTHING = Slice(0, CIRCLE)
+
+
+def percent_text(size: int) -> str:
+    """Write a share of the circle.
+
+    >>> percent_text(14_300), percent_text(10_000)
+    ('14.3%', '10%')
+    """
+    return f"{size * 100 / CIRCLE:g}%"
+
+
+def parse_share(text: str) -> int:
+    """Read how much a sample is to read, in percent. Raises UsageError.
+
+    >>> parse_share("10%"), parse_share("2.5%")
+    (10000, 2500)
+    """
+    found = re.fullmatch(r"(\d{1,3}(?:\.\d{1,3})?)%", text.strip(), re.ASCII)
+    if not found or not 0 < float(found.group(1)) <= 100:
+        raise UsageError(f"{quoted(text)} is no share of the files; write it as 10% or 2.5%, at most 100%")
+    return round(float(found.group(1)) * CIRCLE / 100)
+
+
+def parse_slice(found: Any) -> Optional[Slice]:
+    """Read what `Slice.facts` gives; None for anything else, and where its numbers contradict each other."""
+    numbers: List[Any] = [found.get(word) for word in ("from", "to", "percent")] if isinstance(found, dict) else []
+    if not numbers or not all(type(one) in (int, float) and 0 <= one <= 100 for one in numbers):
+        return None
+    begins, ends, size = (round(one * CIRCLE / 100) for one in numbers)
+    one = Slice(begins, size)
+    return one if size and begins < CIRCLE and one.ends == ends else None
+
+
+class PastCheck(NamedTuple):
+    """A verification that came to its end: when, the sample it was if it was one, and whether it found damage."""
+
+    time: str
+    sample: Optional[Slice]
+    damaged: bool
+
+
+def past_checks(text: str) -> Iterator[PastCheck]:
+    """Read the verifications in history.jsonl, the newest first; what is torn, interrupted or read no file is passed over."""
+    for line in reversed(text.split("\n")):
+        if '"verify"' not in line:
+            continue
+        with contextlib.suppress(ValueError, AttributeError, RecursionError):
+            one = json.loads(line)
+            if one.get("what") != "verify" or one.get("quick") or one.get("interrupted") or not parse_time(str(one.get("time"))):
+                continue
+            sample = parse_slice(one["sample"]) if one.get("sample") is not None else None
+            if sample or one.get("sample") is None:
+                yield PastCheck(str(one["time"]), sample, bool(one.get("damaged")))
+
+
+def next_sample(text: str, size: int) -> Slice:
+    """Give the sample that follows the last one in history.jsonl."""
+    return Slice(next((one.sample.ends for one in past_checks(text) if one.sample), 0), size)
+
+
+def unread_damage(text: str, sample: Slice) -> str:
+    r"""Give what of damaged.txt a sample did not read again.
+
+    >>> text = "".join(f"# found=now seq={seq}\n{hash_line(str(seq) * 64, 'date/a')}\n" for seq in (1, 8))
+    >>> unread_damage(text, Slice(0, 50_000)) == "# found=now seq=8\n" + hash_line("8" * 64, "date/a") + "\n"
+    True
+    """
+    lines, heading = [], ""
+    for line in text.split("\n"):
+        if line.startswith("# "):
+            heading = line
+        with contextlib.suppress(ManifestDamaged):
+            if not sample.holds(parse_hash_line(line)[0]):
+                lines += [heading, line] if heading else [line]
+                heading = ""
+    return "\n".join([*lines, ""]) if lines else ""
+
+
+class ReadAgain(NamedTuple):
+    """How far the files of a set were read again."""
+
+    since: str = ""                  # everything was, then or later; empty: not everything
+    sampled: str = ""                # when the last sample was read, if samples were the last
+    share: int = 0                   # of everything
+    damaged: bool = False            # damage was found
+
+
+def read_again(text: str) -> ReadAgain:
+    """Add up in history.jsonl, backwards from the end, what was read, until that is everything.
+
+    >>> lines = [json.dumps({"what": "verify", "time": f"2026-11-0{day}T00:00:00+00:00", "sample": Slice(begins, 40_000).facts()})
+    ...          for day, begins in ((1, 0), (2, 40_000), (3, 80_000), (4, 20_000))]
+    >>> read_again(chr(10).join(lines[:2])).share, read_again(chr(10).join(lines)).since[:10]
+    (80000, '2026-11-02')
+    """
+    places, sampled, damaged = 0, "", False
+    for one in past_checks(text):
+        places |= (one.sample or EVERYTHING).places
+        sampled, damaged = sampled or (one.time if one.sample else ""), damaged or one.damaged
+        if places == EVERY_PLACE:
+            return ReadAgain(one.time, sampled, CIRCLE, damaged)
+    return ReadAgain("", sampled, bin(places).count("1"), damaged)
+
+
 class Seen(NamedTuple):
     """What this computer last saw of a drive; times as ISO 8601 text, empty where there is none."""
 
@@ -2174,7 +2327,10 @@ class Seen(NamedTuple):
     set_name: str = ""
     snapshot: str = ""                   # the newest whole dated copy
     taken: str = ""                      # when that was made
-    checked: str = ""                    # when the copies were last verified
+    checked: str = ""                    # when the copies were last verified: all was read then, or later in samples
+    sampled: str = ""                    # when the last sample was read, if samples were the last
+    share: int = 0                       # of all, that was read since they began, in thousandths of a percent
+    rotten: bool = False                 # what was read again was damaged
     hold: str = ""                       # why the set is on hold
     damaged: int = 0                     # files of the newest dated copy that a check found damaged
     skipped: int = 0                     # files and folders that could not be read or stored, and are not in it
@@ -2191,7 +2347,7 @@ class Seen(NamedTuple):
     told: Mapping[str, str] = {}         # for each kind of its trouble, by exit code, when a person was last told of it
 
 
-SEEN_TIMES = frozenset(("taken", "checked", "seen", "attached_since", "missed_since", "told"))
+SEEN_TIMES = frozenset(("taken", "checked", "sampled", "seen", "attached_since", "missed_since", "told"))
 
 
 def parse_seen(found: Any) -> Seen:
@@ -8818,15 +8974,9 @@ def standing_of(drive: Drive, order: Order) -> Standing:
     return Standing(set_name, parse_time(str(newest.header["taken"])), parse_time(shares_since(newest.header)))
 
 
-def last_check(set_folder: Folder) -> str:
-    """Give when all that was read of a set, at least its newest dated copies, was last verified; from its history."""
-    for line in reversed((read_text(set_folder, HISTORY, 64 * MIB) or "").split("\n")):
-        if '"verify"' in line:
-            with contextlib.suppress(ValueError, AttributeError, RecursionError):
-                one = json.loads(line)
-                if one.get("what") == "verify" and not one.get("quick") and not one.get("interrupted") and parse_time(str(one.get("time"))):
-                    return str(one["time"])
-    return ""
+def last_checks(set_folder: Folder) -> ReadAgain:
+    """Give how far what was read of a set, at least its newest dated copies, was read again; from its history."""
+    return read_again(read_text(set_folder, HISTORY, 64 * MIB) or "")
 
 
 def pace_of(snapshots: Sequence[Snapshot]) -> int:
@@ -8864,7 +9014,9 @@ def see_drive(drive: Drive, set_name: str, sources: Sequence[Source], before: Se
     snapshots = survey(folder)
     held, wanted = held_by(snapshots, read_accepted(folder)), {source.alias: source.path for source in sources}
     newest = newest_whole(one for one in snapshots if not wanted or one.sources == wanted)
-    seen = seen._replace(checked=last_check(folder), hold=held_text(held) if held else "", pace=pace_of(snapshots))
+    read = last_checks(folder)
+    seen = seen._replace(checked=read.since, sampled=read.sampled, share=read.share, rotten=read.damaged,
+                         hold=held_text(held) if held else "", pace=pace_of(snapshots))
     if newest:
         damaged = damaged_in(read_text(folder, DAMAGED_LIST, 64 * MIB) or "").get(newest.name, 0)
         seen = seen._replace(snapshot=newest.name, taken=str(newest.header["taken"]), damaged=damaged,
@@ -9104,8 +9256,8 @@ class Rereading:
 class Verification:
     """Reads dated copies of one set again; every stored file once, however many dates share it."""
 
-    def __init__(self, set_folder: Folder, workers: Workers, quick: bool, by_path: bool) -> None:
-        self.set_folder, self.workers, self.quick = set_folder, workers, quick
+    def __init__(self, set_folder: Folder, workers: Workers, quick: bool, by_path: bool, part: Slice = EVERYTHING) -> None:
+        self.set_folder, self.workers, self.quick, self.part = set_folder, workers, quick, part
         self.snapshot = ""
         self.rereading = Rereading(workers)
         self.findings = self.rereading.findings
@@ -9275,7 +9427,7 @@ class Verification:
             self._find(Found.DIFFERS, path, "it is no file any more", digest)
         elif info.st_size != size:
             self._find(Found.DIFFERS, path, f"it has {info.st_size:,} bytes instead of {size:,}", digest)
-        elif not self.quick:
+        elif not self.quick and self.part.holds(digest):
             return Suspect(name, path, digest, info.st_ino << 28 | int(digest[:7], 16), size + 64 * KIB)
         return None
 
@@ -9331,6 +9483,7 @@ class Check(NamedTuple):
     quick: bool
     jobs: int
     now: datetime
+    sample: Optional[Slice] = None   # read no more than this of them
 
 
 def verify(drive: Drive, order: Check, watch: Watch) -> Checked:
@@ -9343,7 +9496,7 @@ def verify(drive: Drive, order: Check, watch: Watch) -> Checked:
         pulse = new_pulse(watch, jobs)
         with Workers(jobs, pulse, Inspector(pulse).serve, far) as workers:
             by_path = need_each_other(survey(set_folder))
-            run, interrupted = Verification(set_folder, workers, order.quick, by_path), False
+            run, interrupted = Verification(set_folder, workers, order.quick, by_path, order.sample or EVERYTHING), False
             try:
                 for name in order.names:
                     run.check(name)
@@ -9362,12 +9515,13 @@ def list_damage(set_folder: Folder, order: Check, checked: Checked, seqs: Mappin
     """Bring damaged.txt up to date; `seqs` are the numbers of all dated copies. Raises OSError."""
     before = read_text(set_folder, DAMAGED_LIST, 64 * MIB)
     dated = {name for name in seqs if SNAPSHOT_NAME.fullmatch(name)}
-    if order.whole and not order.quick and not checked.interrupted and dated <= set(order.names):
+    if not order.whole or order.quick or checked.interrupted or not dated <= set(order.names):
+        # dates that were not read now may share the bad file: it counts for all of them
+        text = added_damage(before or "", checked.damage, time, seqs)
+    elif order.sample:
+        text = added_damage(unread_damage(before or "", order.sample), checked.damage, time, seqs)
+    else:
         text = damaged_text(checked.damage, time, seqs)
-    else:  # dates that were not read now may share the bad file: it counts for all of them
-        listed = set((before or "").split("\n"))
-        new = [one for one in checked.damage if hash_line(one.digest, f"{one.snapshot}/{one.path}") not in listed]
-        text = (before or "") + damaged_text(new, time, dict.fromkeys(seqs, max(seqs.values(), default=0)))
     if text and text != before:
         write_text(set_folder, DAMAGED_LIST, text, order.set_name)
     elif not text and before is not None:
@@ -9390,7 +9544,7 @@ def mend_twins(set_folder: Folder, checked: Checked) -> str:
 def note_check(drive: Drive, order: Check, checked: Checked) -> Tuple[bool, str]:
     """Note a verification on the drive, for the next run and for `list`; tell whether that was done, and what to say of it.
 
-    When every date was read, what is not damaged now is taken off the list.
+    When every date was read, what was read and is not damaged now is taken off the list.
     """
     if drive.marker is None:
         return False, "the drive has no marker, so the result was not noted on it"
@@ -9411,7 +9565,7 @@ def note_check(drive: Drive, order: Check, checked: Checked) -> Tuple[bool, str]
         append_line(set_folder, HISTORY, json.dumps({
             "what": "verify", "time": time, "snapshots": checked.snapshots, "quick": order.quick, "files": checked.files,
             "read": checked.read_files, "bytes": checked.read_bytes, "damaged": len(checked.damage),
-            "interrupted": checked.interrupted}))
+            "interrupted": checked.interrupted, **({"sample": order.sample.facts()} if order.sample else {})}))
         return True, mend_twins(set_folder, checked)
     except OSError as err:
         return False, f"the result could not be noted on the drive ({reason(err)})"
@@ -10489,6 +10643,15 @@ def space_text(seen: Seen) -> str:
     return f"{size_text(seen.free)} of {size_text(seen.total)} free{lasts}"
 
 
+def check_text(seen: Seen, now: datetime) -> str:
+    """Say when all that is on a drive was last read again, at once or in samples; empty where nothing was."""
+    whole, sample = (age_text(parse_time(text), now) if text else "" for text in (seen.checked, seen.sampled))
+    if not sample:
+        return whole
+    return f"{whole} or later (in samples, the last {sample})" if whole else (
+        f"{percent_text(seen.share)} in samples, the last {sample}; the rest never")
+
+
 def status_lines(one: DriveStatus, now: datetime) -> List[str]:
     """Show one drive."""
     seen = one.seen
@@ -10499,9 +10662,12 @@ def status_lines(one: DriveStatus, now: datetime) -> List[str]:
              ] if since and seen.offline and one.attached and not is_offline(one, now) else []
     newest = f"{seen.snapshot}, {age_text(parse_time(seen.taken), now)}" if seen.snapshot else "none that is known here"
     cure = f": run snapback.py verify --drive {shell_word(seen.path)}" if one.attached else ": attach it and run snapback.py verify"
-    checked = age_text(parse_time(seen.checked), now) if seen.checked else f"never{cure if seen.snapshot else ''}"
+    checked = check_text(seen, now) or f"never{cure if seen.snapshot else ''}"
+    more = [f"{'':15}damage was found: snapback.py list says in which dates"] if seen.rotten else []
+    more.append(f"  space        {space_text(seen)}")
+    more += ["  tripwire     off: much lost at once holds nothing"] if seen.unguarded else []
     return [f"{one.label}{' (offline)' if seen.offline else ''}: {where}", *stays, f"  newest copy  {newest}", f"  last check   {checked}",
-            f"  space        {space_text(seen)}", *(["  tripwire     off: much lost at once holds nothing"] if seen.unguarded else [])]
+            *more]
 
 
 def has_copy(one: DriveStatus) -> bool:
@@ -10582,11 +10748,23 @@ def verify_verdict(checked: Checked, order: Check) -> Tuple[Exit, str]:
         return Exit.INTERRUPTED, f"snapback: interrupted; not everything was read; {found}"
     if damage:
         unproved = any(one.kind is Found.MANIFEST for one in damage)
-        rest = "there" if order.quick else "good, as far as the lists tell" if unproved else "good"
+        rest = "there" if order.quick or order.sample else "good, as far as the lists tell" if unproved else "good"
         return Exit.DAMAGED, "; ".join([f"NOT OK - {number}", f"what was not named is {rest}", *after_damage(checked)])
     everything = "everything" if order.whole else "everything of this date"
+    if order.sample:
+        following = f"; the next sample begins at {percent_text(order.sample.ends)}" if checked.noted else ""
+        return Exit.DONE, f"OK - everything is there, and what was read has the bytes that were written{following}"
     how = " (names and sizes; no file was read)" if order.quick else " and has the bytes that were written"
     return Exit.DONE, f"OK - {everything} is there{how}"
+
+
+def sample_text(sample: Optional[Slice]) -> str:
+    """Say which part of all was read, if not all was.
+
+    >>> sample_text(Slice(90_000, 20_000))
+    ' (by checksum, from 90% on, 20% of all)'
+    """
+    return f" (by checksum, from {percent_text(sample.begins)} on, {percent_text(sample.size)} of all)" if sample else ""
 
 
 def verify_answer(checked: Checked, order: Check, others: Sequence[str], seconds: float, note: str) -> Answer:
@@ -10595,7 +10773,7 @@ def verify_answer(checked: Checked, order: Check, others: Sequence[str], seconds
     strays = [one for one in checked.findings if one.kind is Found.STRAY]
     damage = checked.damage
     what = f"{count_text(checked.files, 'file')} in {count_text(len(checked.snapshots), 'dated copy', 'dated copies')}"
-    read = "looked at, not read" if quick else f"{size_text(checked.read_bytes)} read"
+    read = "looked at, not read" if quick else f"{size_text(checked.read_bytes)} read{sample_text(order.sample)}"
     one = f"{checked.snapshots[0]} of " if len(checked.snapshots) == 1 else ""
     lines = [f"Checked {one}{set_name}: {what}, {read} in {span_text(seconds)}"]
     if others:
@@ -10615,7 +10793,7 @@ def verify_answer(checked: Checked, order: Check, others: Sequence[str], seconds
     return Answer(code, lines if code is not Exit.INTERRUPTED else (), problems, {
         "snapshots": checked.snapshots, "files": checked.files, "files_read": checked.read_files,
         "bytes_read": checked.read_bytes, "quick": quick, "damaged": len(damage), "strewn": checked.strewn,
-        "interrupted": checked.interrupted,
+        "interrupted": checked.interrupted, "sample": order.sample.facts() if order.sample else None,
         "findings": [{"kind": one.kind.value, "snapshot": one.snapshot, "path": one.path, "detail": one.detail}
                      for one in checked.findings]})
 
@@ -12444,12 +12622,18 @@ def run_status(args: argparse.Namespace, scene: Scene) -> Answer:
 def add_verify(parser: Parser) -> None:
     """Declare the options of `verify`."""
     parser.add_argument("when", nargs="?", default="", metavar="WHEN", help="latest, or a date or its beginning (default: all dates)")
-    parser.add_argument("--quick", action="store_true", help="look at names and sizes only; read no file")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--quick", action="store_true", help="look at names and sizes only; read no file")
+    how.add_argument("--sample", metavar="SHARE",
+                     help="read so much, such as 10%%, and go on there the next time: ten of these read every file once")
     add_drive_options(parser)
 
 
 def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `verify`."""
+    share = 0 if args.sample is None else parse_share(args.sample)
+    if share and args.when:
+        raise UsageError(f"a sample is taken of all dates; leave out {quoted(args.when)}, or --sample")
     drive, named = open_to_read(args)
     set_name, snapshots = copies_on(drive, named)
     chosen = [choose_snapshot(args.when, snapshots)] if args.when else [
@@ -12458,10 +12642,11 @@ def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
         raise UsageError(f"there is no dated copy on {drive.label} yet")
     with drive.guarded():
         others = [name for name in list_sets(drive.root)[0] if name != set_name]
+        sample = next_sample(read_text(drive.root.child(set_name), HISTORY, 64 * MIB) or "", share) if share else None
     began = scene.clock()
-    order = Check(set_name, tuple(one.name for one in chosen), not args.when, args.quick, args.jobs, scene.now)
+    order = Check(set_name, tuple(one.name for one in chosen), not args.when, args.quick, args.jobs, scene.now, sample)
     files, new = ([int(one.end.get(word, 0)) for one in chosen] for word in ("files", "added"))
-    size = int(chosen[0].end.get("bytes", 0)) + sum(new[1:])  # what several dates share is read once
+    size = (int(chosen[0].end.get("bytes", 0)) + sum(new[1:])) * (share or CIRCLE) // CIRCLE  # what several dates share is read once
     checked = verify(drive, order, scene.expect(sum(files) if args.quick else 0, 0 if args.quick else size))
     noted, note = note_check(drive, order, checked)
     look_after(drive, set_name, scene.now)
@@ -13099,8 +13284,8 @@ COMMANDS: Dict[str, Command] = {
     "doctor": Command("look at all that could make backups fail on this computer, and say what helps", add_doctor, run_doctor,
                       "snapback.py doctor"),
 }
-VALUE_OPTIONS = frozenset(("--set", "--drive", "--config", "--every", "--with", "--jobs", "--to", "--label", "--note", "--exclude",
-                           "--exclude-from", "--exclude-if-present", "--min-free", "--hold-at", "--layout",
+VALUE_OPTIONS = frozenset(("--set", "--drive", "--config", "--every", "--sample", "--with", "--jobs", "--to", "--label", "--note",
+                           "--exclude", "--exclude-from", "--exclude-if-present", "--min-free", "--hold-at", "--layout",
                            *(f"--keep-{rule}" for rule in Retention._fields)))
 
 

@@ -2660,6 +2660,78 @@ ROWS: Sequence[Row] = (
         "            while self.parcels > self.most_waiting:\n",
         "test_poor_drives.py::test_results_are_taken_in_order_also_when_they_bring_new_work",
     ),
+    Row(
+        "verify: a sample reads its part and no more",
+        "        elif not self.quick and self.part.holds(digest):\n",
+        "        elif not self.quick:\n",
+        "test_sample.py::test_samples_that_make_a_whole_read_every_stored_file_exactly_once",
+    ),
+    Row(
+        "verify: a sample goes on where the last one ended",
+        "one.sample.ends for one in past_checks(text)",
+        "0 for one in past_checks(text)",
+        "test_sample.py::test_a_sample_goes_on_where_the_last_one_ended_whatever_was_checked_and_copied_between",
+    ),
+    Row(
+        "verify: a sample that was interrupted is read again",
+        "one.get(\"quick\") or one.get(\"interrupted\") or not",
+        "one.get(\"quick\") or not",
+        "test_sample.py::test_a_sample_that_was_interrupted_is_read_again",
+    ),
+    Row(
+        "verify: a sample is noted with where it ended",
+        "**({\"sample\": order.sample.facts()} if order.sample else {})",
+        "\"sample\": None",
+        "test_sample.py::test_a_sample_goes_on_where_the_last_one_ended_whatever_was_checked_and_copied_between",
+    ),
+    Row(
+        "verify: an end that does not follow moves no series",
+        "if size and begins < CIRCLE and one.ends == ends else None",
+        "if size and begins < CIRCLE else None",
+        "test_sample.py::test_the_last_line_that_makes_sense_says_where_a_sample_goes_on",
+    ),
+    Row(
+        "verify: what a sample did not read stays listed as damaged",
+        "unread_damage(before or \"\", order.sample)",
+        "\"\"",
+        "test_sample.py::test_a_sample_takes_off_the_list_what_it_read_good_again_and_nothing_else",
+    ),
+    Row(
+        "verify: what a sample read good again is taken off the list",
+        "unread_damage(before or \"\", order.sample)",
+        "before or \"\"",
+        "test_sample.py::test_a_sample_takes_off_the_list_what_it_read_good_again_and_nothing_else",
+    ),
+    Row(
+        "verify: samples are everything when they hold every place",
+        "        if places == EVERY_PLACE:\n",
+        "        if places:\n",
+        "test_sample.py::test_status_says_since_when_everything_was_read",
+    ),
+    Row(
+        "verify: a sample over the end holds the beginning, too",
+        "return (bits | bits >> CIRCLE) & EVERY_PLACE",
+        "return bits & EVERY_PLACE",
+        "test_sample.py::test_status_says_since_when_everything_was_read",
+    ),
+    Row(
+        "verify: status says that a sample found damage",
+        "in which dates\"] if seen.rotten else []",
+        "in which dates\"] if False else []",
+        "test_sample.py::test_status_tells_of_samples_and_of_the_damage_that_one_found",
+    ),
+    Row(
+        "verify: a sample of one date is refused",
+        "    if share and args.when:\n",
+        "    if False:\n",
+        "test_sample.py::test_a_share_that_makes_no_sense_is_refused_in_one_sentence",
+    ),
+    Row(
+        "verify: no next sample is spoken of where none was noted",
+        "if checked.noted else \"\"\n        return Exit.DONE, f\"OK",
+        "if checked else \"\"\n        return Exit.DONE, f\"OK",
+        "test_sample.py::test_without_a_marker_a_sample_is_read_but_the_series_stays",
+    ),
 )
 
 

@@ -747,6 +747,8 @@ SCREENS: Dict[str, Tuple[Seen, Seen]] = {
     "old": (seen_days_ago(99), seen_days_ago(98.6)),
     "held": (seen_days_ago(0.9, hold=HELD, unguarded=True, checked=""), seen_days_ago(99, hold=HELD, unguarded=True, checked="")),
     "damaged": (seen_days_ago(0.9, damaged=78_579), seen_days_ago(6, damaged=78_579)),
+    "in samples": (seen_days_ago(29.9, sampled=days_ago(28.6), share=99_999, rotten=True),
+                   seen_days_ago(6, checked="", sampled=days_ago(28.6), share=99_999, rotten=True)),
     "full": (seen_days_ago(0.9, free=5 * 10**9), seen_days_ago(6, free=5 * 10**9)),
     "always attached": (seen_days_ago(0.9, offline=True, attached_since=days_ago(99.9)), seen_days_ago(0.9, offline=True)),
     "in the future": (seen_days_ago(-9), seen_days_ago(-9)),
