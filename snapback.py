@@ -182,6 +182,15 @@ class TooSmall(DriveError):
     """What is to be copied does not fit on the drive; nothing of it was."""
 
 
+class SharedDamage(DriveError):
+    """What older dated copies share with a new one is damaged; it is noted, so that a run from here on stores it anew."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(f"{found}; no new dated copy was made; the disk may be failing; run the same command again, which stores anew "
+                         "what the source still has")
+        self.found = found
+
+
 class DriveAbsent(SnapbackError):
     """There is no marked drive where one was named."""
 
@@ -2396,6 +2405,7 @@ class DriveSettings(NamedTuple):
     eject: bool = False
     fresh_every: Duration = Duration()   # none: never
     rotation: Rotation = Rotation()
+    reread: Optional[bool] = None        # None: as the general settings say
 
 
 class Settings(NamedTuple):
@@ -2413,6 +2423,7 @@ class Settings(NamedTuple):
     notify: bool = True
     on_result: Tuple[str, ...] = ()      # a command and its arguments; never from a drive
     drives: Tuple[DriveSettings, ...] = ()
+    reread: bool = False
 
 
 def parse_yes(text: str) -> bool:
@@ -2497,11 +2508,11 @@ RETENTION_KEYS: Dict[str, Callable[[str], Any]] = {
 # For each section its keys, and what reads their values. A key of [backup] is the option of that name.
 BACKUP_KEYS: Dict[str, Callable[[str], Any]] = {
     "sources": parse_lines, "exclude": parse_patterns, "exclude-from": parse_lines, "exclude-caches": parse_yes,
-    "exclude-if-present": parse_tag_name, "one-file-system": parse_yes, "checksum": parse_yes, "set": parse_set_name,
-    "hold-at": parse_hold_at, **RETENTION_KEYS, "notify": parse_yes, "on-result": parse_words}
+    "exclude-if-present": parse_tag_name, "one-file-system": parse_yes, "checksum": parse_yes, "reread": parse_yes,
+    "set": parse_set_name, "hold-at": parse_hold_at, **RETENTION_KEYS, "notify": parse_yes, "on-result": parse_words}
 DRIVE_KEYS: Dict[str, Callable[[str], Any]] = {
     "label": parse_line, "path": parse_line, "offline": parse_yes, "every": parse_span, "remind-after": parse_span, "eject": parse_yes,
-    "fresh-every": parse_span, **RETENTION_KEYS}
+    "reread": parse_yes, "fresh-every": parse_span, **RETENTION_KEYS}
 PATH_KEYS = frozenset(("sources", "exclude-from", "path"))   # `~` and variables in their values are expanded
 NAME_KEYS = frozenset(("exclude", "exclude-if-present"))     # anything can be a value of these, so also a setting by mistake
 BACKUP_SECTION, DRIVE_SECTION = "backup", re.compile(r"drive\s+([0-9a-f]{32})", re.ASCII | re.IGNORECASE)
@@ -2675,13 +2686,14 @@ def settings_text(settings: Settings, heading: str = LEFT_SETTINGS) -> str:
         # one word a line, or a single one in quotes
         lines.append("on-result = " + ("\n    ".join(settings.on_result) if len(settings.on_result) > 1 else f'"{settings.on_result[0]}"'))
     lines += [f"exclude-caches = {yes_text(settings.exclude_caches)}", f"one-file-system = {yes_text(settings.one_file_system)}",
-              f"checksum = {yes_text(settings.checksum)}", f"hold-at = {f'{settings.hold_at:g}' if settings.hold_at else 'off'}",
+              f"checksum = {yes_text(settings.checksum)}", f"reread = {yes_text(settings.reread)}",
+              f"hold-at = {f'{settings.hold_at:g}' if settings.hold_at else 'off'}",
               f"notify = {yes_text(settings.notify)}", *rotation_lines(settings.rotation)]
     lines += [OFTEN_LEFT_OUT] if heading != LEFT_SETTINGS and not settings.patterns else []
     for drive in settings.drives:
         words = {"label": drive.label, "path": drive.path, "every": str(drive.every), "remind-after": str(drive.remind_after),
                  "fresh-every": str(drive.fresh_every), "offline": "" if drive.offline is None else yes_text(drive.offline),
-                 "eject": yes_text(drive.eject)}
+                 "eject": yes_text(drive.eject), "reread": "" if drive.reread is None else yes_text(drive.reread)}
         lines += ["", f"[drive {drive.id}]", *(f"{key} = {value}" for key, value in words.items() if value)]
         lines += rotation_lines(drive.rotation)
     return heading + "\n".join([*lines, ""])
@@ -5123,9 +5135,11 @@ def open_manifest(file: BinaryIO, prove: bool = True) -> "Manifest":
     return Manifest(file, header, end, len(first), ends)
 
 
-def manifest_file(folder: Folder, name: str = MANIFEST) -> BinaryIO:
-    """Open a manifest for reading. Raises OSError, also where it is no regular file."""
+def manifest_file(folder: Folder, name: str = MANIFEST, from_disk: bool = False) -> BinaryIO:
+    """Open a manifest for reading, `from_disk` if possible. Raises OSError, also where it is no regular file."""
     fd = open_regular(folder, name)[0]
+    if from_disk:
+        forget_cached(fd)
     try:
         return open(fd, "rb")
     except OSError:
@@ -6996,6 +7010,19 @@ class Rotating:
 # -- taking a dated copy --
 
 
+class Unproved(NamedTuple):
+    """A dated copy that is finished, but is to be read back before it counts as one."""
+
+    set_folder: Folder
+    name: str
+    by_path: bool                    # stored files are shared by reference, not by links alone
+    jobs: int
+    far: bool
+
+
+ReadBack = Callable[[Unproved, Watch], Tuple[List[Finding], int]]    # gives the damage, and the bytes that were read
+
+
 class Order(NamedTuple):
     """What a person asked `backup` to do; `now` has its offset from UTC."""
 
@@ -7014,6 +7041,7 @@ class Order(NamedTuple):
     jobs: int = 1
     layout: Optional[Layout] = None  # None: what suits the drive
     foretell: Optional[Callable[[str], None]] = None     # says at once what a person should know before all is done
+    read_back: Optional[ReadBack] = None     # reads the new copy again before it counts as one
 
 
 def has_rested(words: Mapping[str, str], rested_ns: int) -> bool:
@@ -8437,6 +8465,7 @@ class Taken(NamedTuple):
     inside: Tuple[str, ...] = ()     # sources that the drive lies in
     same_disk: bool = False          # as a source: the drive cannot be unplugged without it
     full_size: bool = False          # as was asked for, unchanged files were copied again, since the drive has no hard links
+    read_back: Optional[int] = None  # bytes that were read again before it counted as a dated copy
 
 
 @contextlib.contextmanager
@@ -8653,6 +8682,16 @@ def shares_since(header: Mapping[str, Any]) -> str:
     return since if isinstance(since, str) and parse_time(since) else str(header["taken"])
 
 
+def reads_as(old: StoredFile, digest: str, pulse: Pulse) -> bool:
+    """Tell whether a stored file has the bytes of a checksum on the drive. Raises OSError for what is not the drive's fault."""
+    try:
+        return hash_file(old.folder, old.name, pulse, from_disk=True) == digest
+    except OSError as err:
+        if err.errno in OWN_LIMITS:
+            raise
+        return False
+
+
 class SetRun:
     """A run of `backup` on its locked set: what stands around the walk."""
 
@@ -8674,18 +8713,22 @@ class SetRun:
     def take(self, expect: Expect) -> Taken:
         """Take the dated copy, publish it, and tidy up after earlier interrupted runs.
 
-        What those left may be what fills the drive; then it is removed, and the run begins anew, once.
+        What those left may be what fills the drive; then it is removed, and the run begins anew, once. So it does where
+        older copies share damaged files, which it then stores anew.
         """
-        left_behind = [one.name for one in self.snapshots if one.state is State.INCOMPLETE]
+        left_behind, notes = [one.name for one in self.snapshots if one.state is State.INCOMPLETE], []  # type: List[str], Notes
         try:
             return self._take_beside(left_behind, expect)
+        except SharedDamage as err:
+            notes, left_behind = [Note("", f"{err.found}; a good copy is stored anew of what the source still has; the disk may be "
+                                       "failing: what else is damaged says: snapback.py verify")], []
         except DriveError as err:
             if not err.full or not left_behind:
                 raise
         with self.drive.guarded():
             self._remove_leftovers(left_behind)
             left_behind = [one.name for one in survey(self.set_folder) if one.state is State.INCOMPLETE]
-        self.notes = []
+        self.notes = notes
         return self._take_beside(left_behind, expect)
 
     def _take_beside(self, left_behind: Sequence[str], expect: Expect) -> Taken:
@@ -8720,7 +8763,9 @@ class SetRun:
                 tally = Tally(run)
                 Taking(run, tally, earlier, leftovers, self.suspects).take_sources()
             facts = {**end_facts(counts), **self._judge(tally.toll)}
-            self._publish(name, target, writer, facts, flush)
+            self._finish(target, writer, facts, flush)
+            read = self._read_back(name, earlier, store.refers, expect(0, counts.bytes)) if self.order.read_back else None
+            self._publish(name)
         except OSError as err:
             trouble = self.drive.trouble(err, look.bytes - counts.added)
             if trouble.full:
@@ -8733,7 +8778,7 @@ class SetRun:
         where = join_path(self.drive.path, self.set_name, name)
         inside = tuple(source.path for source in self.order.sources if is_inside(self.drive.path, source.path))
         return Taken(name, self.seq, self.set_name, counts, notes + late_notes, where, settled, None, self._hold(name, facts), inside,
-                     same_disk, store.layout is Layout.COMPLETE and not abilities.hard_links)
+                     same_disk, store.layout is Layout.COMPLETE and not abilities.hard_links, read)
 
     def _header(self, store: Store, earlier: Iterable[Earlier]) -> Dict[str, Any]:
         taken = self.order.now.isoformat(timespec="seconds")
@@ -8807,18 +8852,62 @@ class SetRun:
         return (f"; to delete {number}, first look and then run it without -n: snapback.py rotate -n --keep-last 1 --keep-monthly 12 "
                 f"--keep-yearly 10 --drive {shell_word(self.drive.path)} --set {self.set_name}")
 
-    def _publish(self, name: str, target: Folder, writer: ManifestWriter, facts: Mapping[str, Any],
-                 flush: Optional[Flushing]) -> None:
-        """Make the finished copy a dated copy: all bytes flushed, manifest last, then the rename, flushed too.
-
-        A failing disk may take a rename and forget it: until that is flushed there is no new dated copy to speak of.
-        """
+    def _finish(self, target: Folder, writer: ManifestWriter, facts: Mapping[str, Any], flush: Optional[Flushing]) -> None:
+        """Flush all bytes of a copy and then write the end of its manifest, flushed too."""
         writer.settle()
         if flush:
             flush.finish()
         writer.finish(facts)
         writer.close()  # Windows renames no folder with an open file in it
         target.flush()
+
+    def _read_back(self, name: str, earlier: Mapping[str, Earlier], refers: bool, watch: Watch) -> int:
+        """Read the finished copy back from the drive, and give its bytes. Raises DriveError where they are not what was written.
+
+        Of damage in what it shares, older dated copies are noted as damaged: whoever runs next stores that anew.
+        """
+        if self.order.read_back is None:
+            return 0
+        far = is_far(self.drive.path)
+        unproved = Unproved(self.set_folder, name + INCOMPLETE, refers or need_each_other(self.snapshots),
+                            worker_count(self.order.jobs, far), far)
+        damage, size = self.order.read_back(unproved, watch)
+        if not damage:
+            return size
+        self.drive.check()
+        shared = self._damage_in(earlier.values(), {one.digest for one in damage}, watch)
+        if shared:
+            before, seqs = read_text(self.set_folder, DAMAGED_LIST, 64 * MIB) or "", {one.name: one.seq for one in self.snapshots}
+            text = added_damage(before, shared, self.order.now.isoformat(timespec="seconds"), seqs)
+            write_text(self.set_folder, DAMAGED_LIST, text, self.set_name)
+            self.suspects = parse_damaged(text)
+        explained = {one.digest for one in shared}
+        spoilt = [one.path or MANIFEST for one in damage if one.digest not in explained]
+        if spoilt:
+            raise DriveError(f"what was just written on the drive {self.drive.where} does not read back as it was written, as "
+                             f"{first_of([show(path) for path in spoilt], 3)}: no new dated copy was made, and {self.drive.safe}; the disk "
+                             "or its cable may be failing: try another cable or socket, then run the same command again")
+        raise SharedDamage(f"{count_text(len(shared), 'file')} of {first_of(sorted({one.snapshot for one in shared}))} did not read back "
+                           f"as written, as {first_of([show(one.path) for one in shared], 3)}")
+
+    def _damage_in(self, earlier: Iterable[Earlier], digests: Collection[str], watch: Watch) -> List[Finding]:
+        """Read those files of earlier dated copies again that have one of these checksums; give those that are damaged."""
+        damage, pulse = [], new_pulse(watch, 1)
+        for before in sorted(set(earlier), key=lambda one: one.seq):
+            for block in read_blocks(before.manifest.lines()):
+                for name, known in block.entries.items():
+                    digest = parse_hash_line(known.hash_line)[0] if known.hash_line else ""
+                    old = before.stored(known) if digest in digests and digest else None
+                    if old and not reads_as(old, digest, pulse):
+                        path = f"{block.path}/{name}" if block.path else name
+                        damage.append(Finding(Found.DIFFERS, before.name, path, "", digest))
+        return damage
+
+    def _publish(self, name: str) -> None:
+        """Make the finished copy a dated copy by the rename, flushed too.
+
+        A failing disk may take a rename and forget it: until that is flushed there is no new dated copy to speak of.
+        """
         self.drive.check()
         self.set_folder.rename(name + INCOMPLETE, self.set_folder, name)
         try:
@@ -8839,6 +8928,7 @@ class SetRun:
             point_latest(self.set_folder, name, self.set_name)
             append_line(self.set_folder, HISTORY, json.dumps({
                 "what": "backup", "time": self.order.now.isoformat(timespec="seconds"), "snapshot": name, "seq": self.seq,
+                "read_back": self.order.read_back is not None,
                 **{word: fact for word, fact in facts.items() if word != "recent"}}))
             self._mend_twins()
             self._remove_leftovers(left_behind)
@@ -9277,7 +9367,7 @@ class Verification:
             self._find(Found.UNREADABLE if err.errno == errno.EACCES else Found.MISSING, "", "folder: " + reason(err))
             return
         try:
-            manifest = proved_manifest(manifest_file(folder))
+            manifest = proved_manifest(manifest_file(folder, from_disk=True))
         except (ManifestDamaged, OSError) as err:
             try:
                 manifest = load_manifest(self.set_folder, name)  # the twin still tells what should be there
@@ -9509,6 +9599,15 @@ def verify(drive: Drive, order: Check, watch: Watch) -> Checked:
         findings = sorted(set(run.findings), key=lambda one: (one.snapshot, name_bytes(one.path)))
         return Checked(list(order.names), run.files, run.rereading.files, run.rereading.bytes, findings, run.strewn, run.by_twin,
                        interrupted, by_path)
+
+
+def read_back(copy: Unproved, watch: Watch) -> Tuple[List[Finding], int]:
+    """Read from the drive all that a finished copy holds, before it counts as one; give the damage, and the bytes that were read."""
+    pulse = new_pulse(watch, copy.jobs)
+    with Workers(copy.jobs, pulse, Inspector(pulse).serve, copy.far) as workers:
+        run = Verification(copy.set_folder, workers, False, copy.by_path)
+        run.check(copy.name)
+    return [one for one in run.findings if one.kind is not Found.STRAY], run.rereading.bytes
 
 
 def list_damage(set_folder: Folder, order: Check, checked: Checked, seqs: Mapping[str, int], time: str) -> None:
@@ -10431,6 +10530,7 @@ def backup_facts(taken: Taken, seconds: float) -> Dict[str, Any]:
             **{f"dirs_{same.value}": counts.dirs[same] for same in (Same.NEW, Same.CHANGED, Same.UNCHANGED)},
             "data_added": counts.added, "total_files_processed": counts.total_files, "total_bytes_processed": counts.bytes,
             "total_duration": round(seconds, 3), "snapshot_id": taken.name, "dry_run": False, "set": taken.set_name,
+            "bytes_read_back": taken.read_back,
             "seq": taken.seq, "path": taken.path, "skipped": counts.skipped, "kept": counts.kept, "gone": counts.gone,
             "excluded": counts.excluded, "sockets": counts.sockets, "other": counts.other,
             "safe_to_unplug": is_settled(taken) and not taken.same_disk, "same_disk": taken.same_disk,
@@ -10450,6 +10550,7 @@ def backup_answer(taken: Taken, label: str, seconds: float, schedule: str, eject
               (counts.moved, "only moved or renamed")]
     if any(count for count, _ in asides):
         lines.append("; ".join(f"{count:,} {words}" for count, words in asides if count))
+    lines += [] if taken.read_back is None else [f"All {size_text(taken.read_back)} of it read back from {label} as written"]
     lines += [f"{label} lies inside {show(source)}: nothing that is on it was copied" for source in taken.inside]
     if taken.full_size:
         lines.append(f"{label} cannot share files between dates, so each whole copy takes its full size; without --layout complete only "
@@ -11915,6 +12016,7 @@ def add_backup(parser: Parser) -> None:
                         help="leave out what is in a folder that has an entry of this name")
     parser.add_argument("-x", "--one-file-system", action="store_true", help="do not enter other disks mounted in a source")
     parser.add_argument("--checksum", action="store_true", help="read every file, also those whose size and times are as before")
+    parser.add_argument("--reread", action="store_true", help="read all of the new copy back from the drive before it counts as one")
     parser.add_argument("--fresh", action="store_true", help="store every file anew, so that this copy shares nothing with earlier ones")
     parser.add_argument("--layout", choices=[layout.value for layout in Layout],
                         help="complete: every dated folder holds every file; changes: only what is new, and the list says where the rest "
@@ -12016,7 +12118,7 @@ def repeating_words(args: argparse.Namespace, sources: Sequence[Source], drive: 
         if getattr(args, option) is not None:
             words += ["--" + option.replace("_", "-"), getattr(args, option)]
     flags = (("--exclude-caches", args.exclude_caches), ("-x", args.one_file_system), ("--checksum", args.checksum),
-             ("--no-rotate", args.no_rotate))
+             ("--reread", args.reread), ("--no-rotate", args.no_rotate))
     return words + [flag for flag, wanted in flags if wanted]
 
 
@@ -12026,7 +12128,8 @@ def make_order(args: argparse.Namespace, sources: Tuple[Source, ...], scene: Sce
     rotation = read_rotation(args)
     return Order(sources, scene.now, write_papers, read_rules(args), set_name=args.set, adopt=args.adopt, checksum=args.checksum,
                  allow_empty=args.allow_empty, fresh=args.fresh, hold_at=hold_at, rotation=None if args.no_rotate else rotation,
-                 watched=scene.watched, jobs=args.jobs, foretell=scene.foretell, layout=Layout(args.layout) if args.layout else None)
+                 watched=scene.watched, jobs=args.jobs, foretell=scene.foretell, layout=Layout(args.layout) if args.layout else None,
+                 read_back=read_back if args.reread else None)
 
 
 def with_rotation_on(drive: Drive, order: Order, args: argparse.Namespace) -> Tuple[Order, str]:
@@ -12157,7 +12260,8 @@ def serve_drive(one: DriveSettings, where: str, order: Order, args: argparse.Nam
     if early:
         return early
     fresh = standing.shares_since is not None and is_fresh_due(standing.shares_since, one.fresh_every, scene.now) and not order.fresh
-    order = order._replace(fresh=order.fresh or fresh)
+    reread = args.reread or (settings.reread if one.reread is None else one.reread)
+    order = order._replace(fresh=order.fresh or fresh, read_back=read_back if reread else None)
     if args.dry_run:
         return try_out(drive, order)
     try:

@@ -1394,8 +1394,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "fresh-every: a copy is fresh when the last fresh one is older",
-        "    order = order._replace(fresh=order.fresh or fresh)\n",
-        "",
+        "fresh=order.fresh or fresh, read_back",
+        "fresh=order.fresh, read_back",
         "test_unattended.py::test_a_copy_is_fresh_when_the_last_fresh_one_is_older",
     ),
     Row(
@@ -2731,6 +2731,66 @@ ROWS: Sequence[Row] = (
         "if checked.noted else \"\"\n        return Exit.DONE, f\"OK",
         "if checked else \"\"\n        return Exit.DONE, f\"OK",
         "test_sample.py::test_without_a_marker_a_sample_is_read_but_the_series_stays",
+    ),
+    Row(
+        "reread: a copy is read back before it has its name",
+        "expect(0, counts.bytes)) if self.order.read_back else None\n            self._publish(name)\n",
+        "expect(0, counts.bytes)) if False else None\n            self._publish(name)\n",
+        "test_reread.py::test_a_copy_whose_new_part_does_not_read_back_is_none",
+    ),
+    Row(
+        "reread: its list is read from the drive, too",
+        "proved_manifest(manifest_file(folder, from_disk=True))",
+        "proved_manifest(manifest_file(folder))",
+        "test_reread.py::test_all_that_a_copy_holds_and_its_list_is_read_from_the_drive_before_it_has_its_name",
+    ),
+    Row(
+        "reread: a drive that went away is not called damaged",
+        "            return size\n        self.drive.check()\n",
+        "            return size\n",
+        "test_reread.py::test_a_drive_that_went_away_meanwhile_is_not_called_damaged",
+    ),
+    Row(
+        "reread: damage that dates share is noted",
+        "            write_text(self.set_folder, DAMAGED_LIST, text, self.set_name)\n            self.suspects",
+        "            self.suspects",
+        "test_reread.py::test_damage_that_older_dates_share_is_stored_anew_in_the_same_run",
+    ),
+    Row(
+        "reread: damage that dates share is stored anew at once",
+        "            self.suspects = parse_damaged(text)\n",
+        "",
+        "test_reread.py::test_damage_that_older_dates_share_is_stored_anew_in_the_same_run",
+    ),
+    Row(
+        "reread: only what an older date holds damaged is noted of it",
+        "if old and not reads_as(old, digest, pulse):",
+        "if old:",
+        "test_reread.py::test_a_new_file_with_the_bytes_of_an_old_one_is_no_reason_to_call_that_damaged",
+    ),
+    Row(
+        "reread: what is new and bad makes no copy, whatever dates share",
+        "        if spoilt:\n",
+        "        if False:\n",
+        "test_reread.py::test_damage_in_what_is_shared_and_in_what_is_new_makes_no_copy_and_both_are_remembered",
+    ),
+    Row(
+        "reread: a run that stored anew says so",
+        "        self.notes = notes\n",
+        "        self.notes = []\n",
+        "test_reread.py::test_damage_that_older_dates_share_is_stored_anew_in_the_same_run",
+    ),
+    Row(
+        "reread: a drive's own setting goes before the general one",
+        "(settings.reread if one.reread is None else one.reread)",
+        "settings.reread",
+        "test_reread.py::test_the_settings_say_whether_a_copy_is_read_back",
+    ),
+    Row(
+        "reread: the command to be scheduled reads back, too",
+        "(\"--reread\", args.reread), ",
+        "",
+        "test_reread.py::test_the_command_to_be_scheduled_reads_back_as_the_run_did",
     ),
 )
 

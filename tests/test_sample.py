@@ -1,4 +1,4 @@
-"""Reading again: a part of the drive at a time, and a new dated copy before it counts as one."""
+"""Reading a drive again a part at a time, and what status says of it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ import pytest
 import snapback
 from faults import Call, watched
 from snapback import Slice
+from test_changes import KilledError
+from test_verify import rot
 from trees import ask, dates, new_copy, text_of
 
 pytestmark = pytest.mark.needs("linux")
@@ -179,10 +181,6 @@ def test_a_sample_that_was_interrupted_is_read_again(source: Path, drive: Path) 
     assert sample(drive, "--sample", "30%").facts["sample"]["from"] == first.facts["sample"]["to"]
 
 
-class KilledError(BaseException):
-    """Stands for a process that is gone."""
-
-
 def killed_at(nth: int, folder: Path) -> Callable[[Call], None]:
     """Let the process end at the nth call that is about a file directly in a folder."""
     met = itertools.count(1)
@@ -241,13 +239,6 @@ def test_a_share_that_makes_no_sense_is_refused_in_one_sentence(source: Path, dr
 def place_of(path: Path) -> float:
     """Give where a file stands in the order of samples, in percent."""
     return int(hashlib.sha256(path.read_bytes()).hexdigest()[:13], 16) / 16**13 * 100
-
-
-def rot(path: Path) -> None:
-    """Put other bytes in a stored file, as a bad block does."""
-    seen = path.stat()
-    path.write_bytes(bytes(byte ^ 1 for byte in path.read_bytes()))
-    os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns))
 
 
 def listed(drive: Path) -> List[str]:

@@ -91,6 +91,7 @@ BACKUP: Dict[str, Tuple[str, str, object]] = {  # key -> value, field of Setting
     "exclude-if-present": ("\n  .nobackup\n  a b", "exclude_if_present", (".nobackup", "a b")),
     "one-file-system": ("On", "one_file_system", True),
     "checksum": ("TRUE", "checksum", True),
+    "reread": ("yes", "reread", True),
     "set": ("annas-laptop", "set_name", "annas-laptop"),
     "hold-at": ("33.5", "hold_at", 33.5),
     "notify": ("no", "notify", False),
@@ -104,6 +105,7 @@ DRIVE: Dict[str, Tuple[str, str, object]] = {
     "remind-after": ("14d", "remind_after", Duration(days=14)),
     "offline": ("no", "offline", False),
     "eject": ("1", "eject", True),
+    "reread": ("no", "reread", False),
     "fresh-every": ("3m", "fresh_every", Duration(months=3)),
     **{key: (value, "rotation", meant) for key, (value, meant) in RETENTION.items()},
 }
