@@ -9,7 +9,8 @@ dated copies in a separate place.  Each one is a plain folder that any file mana
   snapback.py status                       am I safe? how each drive stands
   snapback.py list --drive DRIVE           show the dated copies
   snapback.py verify [WHEN] --drive DRIVE  read everything again and compare the checksums
-  snapback.py restore WHEN [PATH...]       give files back, into a new folder
+  snapback.py restore WHEN [PATH...]       give files back, into a new folder; -n only says which
+  snapback.py find PATTERN --drive DRIVE   every version of a file, in all dated copies
   snapback.py rotate --drive DRIVE         delete old dated copies by rule; -n only says which
   snapback.py accept --drive DRIVE         go on after a hold: the big change was yours
   snapback.py pin WHEN --drive DRIVE       protect a dated copy from deletion
@@ -700,6 +701,17 @@ def folded(name: str) -> str:
     return name.casefold().rstrip(". ")
 
 
+def folders_above(path: str) -> Iterator[str]:
+    """Give the folders on the way to a path, from the innermost on.
+
+    >>> list(folders_above("a/b/c"))
+    ['a/b', 'a']
+    """
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
 def byte_order(names: Iterable[str]) -> Optional[Callable[[str], bytes]]:
     """Give the key that sorts names by their bytes; none where text sorts so by itself, which is three times as fast."""
     return None if "".join(names).isascii() else name_bytes
@@ -911,6 +923,69 @@ def excluded(path: str, is_folder: bool, patterns: Sequence[Pattern]) -> bool:
                 pattern.segments, names if pattern.whole_path else names[-1:]):
             return not pattern.includes
     return False
+
+
+class Sought(NamedTuple):
+    """What one word of a person seeks in a dated copy: a path as it is spelt or, by its pattern, whatever matches."""
+
+    word: str                    # as it was said
+    path: str                    # as in the copy
+    anywhere: bool               # a name at any depth, as it has no slash
+    pattern: Optional[Pattern]   # none where it makes no sense as one
+    hint: str                    # stands in every line of what is sought; empty where nothing is known to
+
+    @property
+    def is_wild(self) -> bool:
+        """Tell whether it can match more than one path."""
+        return self.pattern is not None and re.search(r"[*?\[]", self.word) is not None
+
+    def is_spelt(self, path: str) -> bool:
+        """Tell whether this very path is meant."""
+        return path == self.path or (self.anywhere and path.endswith("/" + self.path))
+
+    def matches(self, path: str, is_folder: bool) -> bool:
+        """Tell whether the pattern matches a path of the copy."""
+        if self.pattern is None or (self.pattern.folders_only and not is_folder):
+            return False
+        names = path.split("/")
+        return path_matches(self.pattern.segments, names if self.pattern.whole_path else names[-1:])
+
+
+# What ends such a piece: an escape, a class of characters and all behind it, a wildcard, what some lists write otherwise.
+NOT_PLAIN = re.compile("\\\\.|\\[.*|[*?\0-\x20\\\\\x7f-\xa0\ud800-\udfff]", re.DOTALL)
+
+
+def plain_part(glob: str) -> str:
+    """Give a long piece of a pattern, of its last name if possible, that stands for itself, and that every form of a list writes as it is.
+
+    >>> plain_part("Documents/**/report*.odt"), plain_part("Documents/*"), plain_part("[ab]c")
+    ('report', 'Documents', '')
+    """
+    def longest(text: str) -> str:
+        return max((piece.strip("/") for piece in NOT_PLAIN.split(text)), key=len)
+
+    name = longest(glob.rpartition("/")[2]) if "[" not in glob else ""
+    return name if len(name) > 2 else longest(glob)
+
+
+def sought(word: str, sources: Mapping[str, str], ignore_case: bool = False) -> Sought:
+    """Read a word (with slashes) of who seeks something: a path as in the copy or as it was on the computer, or a pattern.
+
+    Patterns are gitignore's; one with a slash is anchored at the top of the copy, where the sources are. Raises UsageError for nothing.
+
+    >>> one = sought("/home/anna/Documents/*.odt", {"Documents": "/home/anna/Documents"})
+    >>> one.path, one.matches("Documents/a.odt", False), one.matches("Documents/b/a.odt", False), one.hint
+    ('Documents/*.odt', True, False, '.odt')
+    """
+    path = path_in_copy(word, sources)
+    glob = path_in_copy(word, {re.sub(r"([*?\[\\])", r"\\\1", alias): origin for alias, origin in sources.items()})
+    anywhere = "/" not in (word[2:] if word.startswith("./") else word).rstrip("/")
+    folders_only = "/" if word.endswith("/") else ""
+    try:
+        pattern = parse_pattern((re.sub("^(?=[!#])", r"\\", glob) if anywhere else "/" + glob) + folders_only, ignore_case)
+    except UsageError:
+        pattern = None
+    return Sought(word, path, anywhere, pattern, "" if ignore_case else plain_part(glob))
 
 
 # --- 6. Policy: retention ----------------------------------------------------------------------
@@ -1878,6 +1953,37 @@ def stored_paths(entries: str, wanted: "re.Pattern[str]") -> Iterator[str]:
     """
     for escaped, line in wanted.findall(entries):
         yield parse_hash_line(escaped + line)[1] if escaped else line[66:]
+
+
+ENTRY = re.compile(r"^# type=file .*\n.*$|^# type=(?!file ).*$", re.MULTILINE)
+
+
+def entries_with(text: str, hint: str) -> Iterator[str]:
+    r"""Give the entries of a piece of a manifest that hold a text, each with all its lines; all entries for an empty one.
+
+    >>> list(entries_with("# type=dir path=a\n# type=file size=0\n" + "0" * 64 + "  a/b\n# type=fifo path=a/c", "a/b"))[0][-5:]
+    '  a/b'
+    """
+    at = text.find(hint) if hint else -1
+    if not hint:
+        yield from (found.group() for found in ENTRY.finditer(text))
+    while at >= 0:
+        line = begins = text.rfind("\n", 0, at) + 1
+        ends = text.find("\n", at)
+        if not text.startswith("# ", line) and line:  # a line of checksums, which stands below its metadata
+            begins = text.rfind("\n", 0, line - 1) + 1
+        elif ends >= 0 and text.startswith(FILE_LINE, line):
+            ends = text.find("\n", ends + 1)
+        yield text[begins:ends if ends >= 0 else len(text)]
+        at = text.find(hint, ends) if ends >= 0 else -1
+
+
+def known_of(entry: str) -> Known:
+    """Split the lines of an entry; raise ManifestDamaged where they are none that `backup` writes."""
+    line, _, hashed = entry.partition("\n")
+    if not line.startswith("# type=") or bool(hashed) != line.startswith(FILE_LINE):
+        raise ManifestDamaged(f"unknown line {quoted(line[:60])}")
+    return Known(line, hashed)
 
 
 def split_folder(text: str) -> Tuple[str, str]:
@@ -2963,6 +3069,11 @@ def way_to(path: str) -> List[str]:
     """Give the folders on the way to an absolute path, from the top down to itself, each with a separator at its end."""
     whole = path.rstrip(os.sep) + os.sep
     return [whole[:at + 1] for at, letter in enumerate(whole) if letter == os.sep]
+
+
+def existing_folder(path: str) -> str:
+    """Give the innermost folder on the way to an absolute path that is there."""
+    return next((place for place in reversed(way_to(path)) if os.path.isdir(place)), path)
 
 
 def path_parts(path: str) -> Tuple[str, ...]:
@@ -4225,6 +4336,11 @@ def largest_file(path: str) -> int:
         with contextlib.suppress(OSError, ValueError):
             return FAT_FILE if os.pathconf(path, "PC_FILESIZEBITS") <= 33 else 0
     return FAT_FILE if (volume_kind(path) if WINDOWS else mount_kind(path)) in ("vfat", "msdos", "FAT32", "FAT") else 0
+
+
+def takes_portable_names(path: str) -> bool:
+    """Tell whether the disk that holds `path` is known to take no other names than Windows does."""
+    return WINDOWS or mount_kind(path) in ("exfat", "msdos", "vfat")
 
 
 def is_far(path: str) -> bool:
@@ -9538,17 +9654,48 @@ def give_back(pulse: Pulse, piece: Piece) -> Outcome:
         close_read(fd)
 
 
-class Landing:
+class Caveats:
+    """Notes what of a dated copy is older than that, or not in it."""
+
+    def __init__(self) -> None:
+        self.notes: Notes = []
+        self.kept_folder = ""            # with a slash behind it: all that is in it is older, which has been said
+
+    def note_skipped(self, path: str, line: str) -> None:
+        """Note what the dated copy does not have."""
+        why = unescape(parse_keywords(line).get("why", ""))
+        self.notes.append(Note(path, f"it is not in this copy: it could not be read then ({show(why)})"))
+
+    def note_kept(self, path: str, words: Mapping[str, str]) -> None:
+        """Note what is older than the dated copy; of a whole folder that is said once."""
+        if "kept" in words and not (self.kept_folder and path.startswith(self.kept_folder)):
+            self.notes.append(Note(path, f"it is as it was on {show(words['kept'])}, as it could not be read on the date of this copy"))
+
+    def enter_kept(self, path: str, words: Mapping[str, str]) -> None:
+        """Note a folder that is older than the dated copy, with all that is in it."""
+        self.note_kept(path, words)
+        if "kept" in words and not (self.kept_folder and path.startswith(self.kept_folder)):
+            self.kept_folder = path + "/"
+
+
+def link_key(words: Mapping[str, str], known: Known) -> Tuple[str, ...]:
+    """Give what the names of one hard-linked file have in common; empty for a file with one name."""
+    if "nlink" not in words:
+        return ()
+    digest = parse_hash_line(known.hash_line)[0] if known.hash_line else words["type"]
+    return words.get("resdevice", ""), words.get("ino", ""), words.get("kept", ""), digest, words.get("size", "")
+
+
+class Landing(Caveats):
     """Puts what is not a folder in its place in the target; a file gets its own name only if its bytes are right."""
 
     def __init__(self, set_folder: Folder, target: Folder, wish: Wish, workers: Workers) -> None:
+        super().__init__()
         self.set_folder, self.target, self.wish, self.workers = set_folder, target, wish, workers
         self.stored: Dict[str, Trail] = {}
         self.first_of: Dict[Tuple[str, ...], str] = {}     # of each hard-linked file the path of its first name
         self.spoilt: Set[str] = set()
-        self.kept_folder = ""            # with a slash behind it: all that is in it is older, which has been said
         self.findings: List[Finding] = []
-        self.notes: Notes = []
         self.set_aside: List[str] = []
         self.files = self.bytes = 0
 
@@ -9559,7 +9706,7 @@ class Landing:
             return
         words = parse_keywords(known.line)
         self.note_kept(path, words)
-        key = self._link_key(words, known)
+        key = link_key(words, known)
         if key in self.first_of:
             self.workers.after(functools.partial(self._link, self.first_of[key], folder, path, known, neighbours), keeps=1)
             return
@@ -9583,29 +9730,6 @@ class Landing:
                     self.notes.append(Note(path, "it could not be made here; its description is in the list of the dated copy"))
         except NameRefused:
             self.refuse(path)
-
-    def note_skipped(self, path: str, line: str) -> None:
-        """Note what the dated copy does not have."""
-        why = unescape(parse_keywords(line).get("why", ""))
-        self.notes.append(Note(path, f"it is not in this copy: it could not be read then ({show(why)})"))
-
-    def note_kept(self, path: str, words: Mapping[str, str]) -> None:
-        """Note what is older than the dated copy; of a whole folder that is said once."""
-        if "kept" in words and not (self.kept_folder and path.startswith(self.kept_folder)):
-            self.notes.append(Note(path, f"it is as it was on {show(words['kept'])}, as it could not be read on the date of this copy"))
-
-    def enter_kept(self, path: str, words: Mapping[str, str]) -> None:
-        """Note a folder that is older than the dated copy, with all that is in it."""
-        self.note_kept(path, words)
-        if "kept" in words and not (self.kept_folder and path.startswith(self.kept_folder)):
-            self.kept_folder = path + "/"
-
-    def _link_key(self, words: Mapping[str, str], known: Known) -> Tuple[str, ...]:
-        """Give what the names of one hard-linked file have in common; empty for a file with one name."""
-        if "nlink" not in words:
-            return ()
-        digest = parse_hash_line(known.hash_line)[0] if known.hash_line else words["type"]
-        return words.get("resdevice", ""), words.get("ino", ""), words.get("kept", ""), digest, words.get("size", "")
 
     def _link(self, first: str, folder: Folder, path: str, known: Known, neighbours: Mapping[str, Known]) -> None:
         """Make a further name of a file that is restored already; where that cannot be, restore it once more."""
@@ -9689,11 +9813,41 @@ class Landing:
         self.spoilt.add(path)
 
 
+class Selection:
+    """Tells what of a dated copy is wanted, while its folders are gone through in the order of the list.
+
+    `ways` are the folders that lead to what patterns match: no others are made.
+    """
+
+    def __init__(self, paths: Collection[str], patterns: Sequence[Sought] = (), ways: Collection[str] = ()) -> None:
+        self.paths, self.patterns = frozenset(paths), patterns
+        self.ways = {*ways, *(folder for path in paths for folder in folders_above(path))}
+        self.everything = not paths and not patterns
+        self.whole = ""          # with a slash behind it: a folder that is wanted with all that is in it
+
+    def picks(self, path: str, is_folder: bool) -> bool:
+        """Tell whether an entry is wanted for its own sake."""
+        return path in self.paths or any(one.matches(path, is_folder) for one in self.patterns)
+
+    def enters(self, folder: str) -> bool:
+        """Tell whether a folder is wanted, or leads to what is; it is the one at hand from now on."""
+        if self.everything or not folder or (self.whole and folder.startswith(self.whole)):
+            return True
+        if self.picks(folder, True):
+            self.whole = folder + "/"
+            return True
+        return folder in self.ways
+
+    def wants(self, path: str) -> bool:
+        """Tell whether what is no folder is wanted, in the folder at hand."""
+        return self.everything or bool(self.whole and path.startswith(self.whole)) or self.picks(path, False)
+
+
 class Restoration:
     """Writes files of one dated copy below a target folder; the manifest decides, the drive is believed in nothing."""
 
-    def __init__(self, set_folder: Folder, target: Folder, wish: Wish, workers: Workers) -> None:
-        self.wish, self.workers = wish, workers
+    def __init__(self, set_folder: Folder, target: Folder, wish: Wish, selection: Selection, workers: Workers) -> None:
+        self.wish, self.selection, self.workers = wish, selection, workers
         self.new, self.finished = Trail(target), Trail(target)
         self.landing = Landing(set_folder, target, wish, workers)
         self.passed_over = ""
@@ -9705,7 +9859,7 @@ class Restoration:
         for block in read_blocks(manifest.lines()):
             while inside and not block.path.startswith(inside[-1][0] + "/"):
                 self._leave(*inside.pop())
-            if block.path and not self._leads_to(block.path):
+            if not self.selection.enters(block.path):
                 continue
             if self.passed_over and block.path.startswith(self.passed_over):
                 continue
@@ -9721,18 +9875,12 @@ class Restoration:
                 self.landing.enter_kept(block.path, words)
             for name, known in block.entries.items():
                 path = f"{block.path}/{name}" if block.path else name
-                if self._wants(path):
+                if self.selection.wants(path):
                     self.landing.put(folder, path, known, block.entries)
             self.workers.pulse.tell()
         while inside:
             self._leave(*inside.pop())
         self.workers.drain()
-
-    def _wants(self, path: str) -> bool:
-        return not self.wish.paths or any(path == one or path.startswith(one + "/") for one in self.wish.paths)
-
-    def _leads_to(self, path: str) -> bool:
-        return self._wants(path) or any(one.startswith(path + "/") for one in self.wish.paths)
 
     def _open(self, path: str) -> Optional[Folder]:
         """Make and open a folder of the target; None where it refuses such a name, and then all below is passed over."""
@@ -9767,6 +9915,12 @@ class Restoration:
         self.workers.after(finish)
 
 
+def no_list_readable(drive: Drive, set_name: str) -> DamagedCopy:
+    """Say that nothing in a set can be proved."""
+    return DamagedCopy(f"no dated copy in {set_name} on the drive {drive.where} has a list that can be read; the drive may be failing: "
+                       "attach it again and run the same command, or copy files from its folders by hand")
+
+
 def newest_with(set_folder: Folder, path: str) -> str:
     """Find the newest dated copy that has a path; empty where none has it."""
     wanted = hash_line("0" * 64, path)
@@ -9780,42 +9934,92 @@ def newest_with(set_folder: Folder, path: str) -> str:
     return ""
 
 
-def check_wishes(manifest: Manifest, wanted: Sequence[str], said: Sequence[str], set_folder: Folder) -> None:
-    """Raise UsageError for a path that the dated copy does not have, before anything is made."""
-    missing = set(wanted)
-    for block in read_blocks(manifest.lines()) if missing else ():
-        missing.discard(block.path)
-        missing -= {f"{block.path}/{name}" if block.path else name for name in block.entries} if missing else set()
-    for wish, word in zip(wanted, said):
-        if wish in missing:
-            other = newest_with(set_folder, wish)
-            raise UsageError(f"there is no {show(word)} in that dated copy; " + (
-                f"the newest that has it is {other}: restore {other} {shell_word(word)}" if other else
-                f"it has: {', '.join(sorted(map(show, manifest.header['sources'])))}; no other has it, either"))
+def not_in_copy(one: Sought, word: str, manifest: Manifest, set_folder: Folder) -> str:
+    """Say that a dated copy has nothing of that name, and where it is."""
+    if one.is_wild:
+        return f"nothing in that dated copy matches {quoted(word)}; to look for it in all of them: find {shell_word(word)}"
+    other = newest_with(set_folder, one.path)
+    return f"there is no {show(word)} in that dated copy; " + (
+        f"the newest that has it is {other}: restore {other} {shell_word(word)}" if other else
+        f"it has: {', '.join(sorted(map(show, manifest.header['sources'])))}; no other has it, either")
 
 
-def make_target(wish: Wish, drive: Drive, set_name: str) -> "Folder":
-    """Make the folder that files are restored to; it must be new or empty unless merging. Raises UsageError, TargetError."""
+def select(manifest: Manifest, words: Sequence[str], set_folder: Folder) -> Selection:
+    """Read which paths and patterns a person wants. Raises UsageError for one that nothing matches, before anything is made.
+
+    A word that is the path of something is no pattern.
+    """
+    wishes = [sought(slashes(word), manifest.header["sources"], IGNORE_CASE) for word in words]
+    spelt, matched = {one.path: False for one in wishes}, {one.path: set() for one in wishes}  # type: Dict[str, bool], Dict[str, Set[str]]
+    wild = [one for one in wishes if one.is_wild]
+    for block in read_blocks(manifest.lines()) if wishes else ():
+        for path, is_folder in itertools.chain([(block.path, True)], (
+                (f"{block.path}/{name}" if block.path else name, False) for name in block.entries)):
+            if path in spelt:
+                spelt[path] = True
+            for one in wild:
+                if one.matches(path, is_folder):
+                    matched[one.path].add(path if is_folder else block.path)
+    for one, word in zip(wishes, words):
+        if not spelt[one.path] and not matched[one.path]:
+            raise UsageError(not_in_copy(one, word, manifest, set_folder))
+    patterns = [one for one in wild if not spelt[one.path]]
+    ways = {way for one in patterns for folder in matched[one.path] for way in (folder, *folders_above(folder))}
+    return Selection([one.path for one in wishes if spelt[one.path]], patterns, ways)
+
+
+@contextlib.contextmanager
+def opening_target(said: str) -> Iterator[None]:
+    """Turn a failure to make or open the folder that files are restored to into a sentence."""
+    try:
+        yield
+    except OSError as err:
+        cure = refusal_cure(err)
+        raise TargetError(f"{said} cannot be made or opened ({reason(err)}); {cure + ', or ' if cure else ''}take another place "
+                          "with --to") from err
+
+
+def find_target(wish: Wish, drive: Drive, set_name: str) -> Optional[Folder]:
+    """Open the folder that files are restored to; None where it is still to be made. It must be new or empty unless merging.
+
+    Raises UsageError, TargetError.
+    """
     where, said = whole_path(wish.target), show(wish.target)
     sets = {set_name, *list_sets(drive.root)[0]}
     if where == drive.path or any(is_inside(where, join_path(drive.path, one)) for one in sets):
         raise UsageError(f"{said} lies among the dated copies, which must stay as they are; take another place with --to")
     if leads_nowhere(wish.target):
         raise TargetError(f"{said} is a link that leads nowhere; take another place with --to")
-    try:
+    with opening_target(said):
         info = stat_path(where)
         if info is not None and not is_folder(info):
             raise UsageError(f"{said} is a file; name a folder with --to")
-        if info is None:
-            make_folders(where)
-        elif not wish.merge and Folder.top(where).names():
+        if info is not None and not wish.merge and Folder.top(where).names():
             raise UsageError(f"{said} is not empty; take a new folder with --to, or add --merge to restore into this one "
                              "(what differs there is set aside under a dated name)")
-        return Folder.top(where)
-    except OSError as err:
-        cure = refusal_cure(err)
-        raise TargetError(f"{said} cannot be made or opened ({reason(err)}); {cure + ', or ' if cure else ''}take another place "
-                          "with --to") from err
+        return None if info is None else Folder.top(where)
+
+
+def make_target(wish: Wish, drive: Drive, set_name: str) -> "Folder":
+    """Open the folder that files are restored to, and make it where it is not there. Raises UsageError, TargetError."""
+    target = find_target(wish, drive, set_name)
+    if target is None:
+        with opening_target(show(wish.target)):
+            make_folders(whole_path(wish.target))
+            target = Folder.top(whole_path(wish.target))
+    return target
+
+
+@contextlib.contextmanager
+def proved_list(drive: Drive, set_folder: Folder, name: str) -> Iterator[Manifest]:
+    """Open the list of a dated copy; one that is damaged becomes a sentence, unless the drive went away. Raises DamagedCopy."""
+    try:
+        with load_manifest(set_folder, name) as manifest:
+            yield manifest
+    except ManifestDamaged as err:
+        drive.check()
+        raise DamagedCopy(f"the list of {name} is damaged ({err}) and so is its second list: nothing can be proved; take "
+                          "another date or, to have the files as they lie there, copy the folder itself") from err
 
 
 def restore(drive: Drive, set_name: str, wish: Wish, expect: Expect) -> Restored:
@@ -9826,26 +10030,255 @@ def restore(drive: Drive, set_name: str, wish: Wish, expect: Expect) -> Restored
     with drive.guarded():
         set_folder = drive.root.child(set_name)
         lock_for_reading(set_folder)
-        try:
-            with contextlib.ExitStack() as opened:
-                manifest = opened.enter_context(load_manifest(set_folder, wish.snapshot))
-                far = is_far(drive.path) or is_far(wish.target)
-                jobs = worker_count(wish.jobs, far)
-                pulse = new_pulse(expect(0, 0 if wish.paths else int(manifest.end["bytes"])), jobs)
-                paths = tuple(path_in_copy(slashes(path), manifest.header["sources"]) for path in wish.paths)
-                check_wishes(manifest, paths, wish.paths, set_folder)
-                target = make_target(wish, drive, set_name)
-                workers = opened.enter_context(Workers(jobs, pulse, functools.partial(give_back, pulse), far))
-                run = Restoration(set_folder, target, wish._replace(paths=paths), workers)
-                run.run(manifest)
-        except ManifestDamaged as err:
-            drive.check()
-            raise DamagedCopy(f"the list of {wish.snapshot} is damaged ({err}) and so is its second list: nothing can be proved; take "
-                              "another date or, to have the files as they lie there, copy the folder itself") from err
+        with contextlib.ExitStack() as opened:
+            manifest = opened.enter_context(proved_list(drive, set_folder, wish.snapshot))
+            far = is_far(drive.path) or is_far(wish.target)
+            jobs = worker_count(wish.jobs, far)
+            pulse = new_pulse(expect(0, 0 if wish.paths else int(manifest.end["bytes"])), jobs)
+            selection = select(manifest, wish.paths, set_folder)
+            target = make_target(wish, drive, set_name)
+            workers = opened.enter_context(Workers(jobs, pulse, functools.partial(give_back, pulse), far))
+            run = Restoration(set_folder, target, wish, selection, workers)
+            run.run(manifest)
         if run.landing.findings:
             drive.check()
         done = run.landing
         return Restored(wish.target, done.files, done.bytes, done.findings, done.notes, done.set_aside)
+
+
+class Planned(NamedTuple):
+    """What a restore would do: files and bytes of each source, what is there already or would be set aside, the room that it has."""
+
+    path: str
+    sources: Mapping[str, Tuple[int, int]]
+    there: int
+    set_aside: Sequence[str]
+    room: int                        # bytes that would be written
+    free: int
+    notes: Notes
+
+
+class Foresight(Caveats):
+    """Goes through what a restore would write, and looks at what is in the target; writes nothing."""
+
+    def __init__(self, wish: Wish, target: Optional[Folder], pulse: Pulse) -> None:
+        super().__init__()
+        self.wish, self.pulse = wish, pulse
+        self.trail = Trail(target) if target and wish.merge else None
+        self.absent = ""                 # with a slash behind it: a folder that the target does not have
+        self.sources: Dict[str, Tuple[int, int]] = {}
+        self.there = self.room = 0
+        self.set_aside: List[str] = []
+        self.groups: Set[Tuple[str, ...]] = set()
+        self.place = existing_folder(whole_path(wish.target))
+        self.largest, self.portable = largest_file(self.place), takes_portable_names(self.place)
+
+    def run(self, manifest: Manifest, selection: Selection) -> None:
+        """Go through everything that is wanted. Raises ManifestDamaged, TargetError."""
+        for block in read_blocks(manifest.lines()):
+            if not selection.enters(block.path):
+                continue
+            if block.line.startswith(SKIPPED_DIR_LINE):
+                self.note_skipped(block.path, block.line)
+                continue
+            if block.path:
+                self.enter_kept(block.path, parse_keywords(block.line))
+                self._try_name(block.path)
+            with opening_target(show(join_path(self.wish.target, block.path))):
+                here = self._here(block.path)
+                for name, known in block.entries.items():
+                    path = f"{block.path}/{name}" if block.path else name
+                    if selection.wants(path):
+                        self._look(here, path, known)
+            self.pulse.tell()
+
+    def _here(self, path: str) -> Optional[Folder]:
+        """Open a folder of the target; None where it is not there, and if something else is in its place, that would be set aside."""
+        if self.trail is None or (self.absent and path.startswith(self.absent)):
+            return None
+        *above, name = path.split("/")
+        try:
+            return self.trail.at([*above, name] if path else ())
+        except (FileNotFoundError, NotADirectoryError):
+            self.absent = path + "/"
+            if self.trail.at(above).has(name):
+                self.set_aside.append(path)
+            return None
+
+    def _look(self, here: Optional[Folder], path: str, known: Known) -> None:
+        """Look at what is not a folder."""
+        if known.line.startswith("# type=skipped "):
+            self.note_skipped(path, known.line)
+            return
+        words, name = parse_keywords(known.line), path.rpartition("/")[2]
+        self.note_kept(path, words)
+        self._try_name(path)
+        size = number(words, "size") if known.hash_line else 0
+        if known.hash_line:
+            files, total = self.sources.get(path.partition("/")[0], (0, 0))
+            self.sources[path.partition("/")[0]] = files + 1, total + size
+        if self.largest and size > self.largest:
+            self.notes.append(Note(path, "the disk that files are restored to holds no file of this size; take another place with --to"))
+        if here and here.has(name):
+            if self._is_same(here, name, words, known):
+                self.there += 1
+                return
+            self.set_aside.append(path)
+        key = link_key(words, known)
+        self.room += 0 if key in self.groups else size
+        self.groups.update([key] if key else ())
+
+    def _is_same(self, here: Folder, name: str, words: Mapping[str, str], known: Known) -> bool:
+        """Tell whether what is there is what the dated copy has; only what has the same size is read."""
+        if not known.hash_line:
+            return same_entry(here, name, words)
+        return here.stat(name).st_size == number(words, "size") and same_content(
+            here, name, parse_hash_line(known.hash_line)[0], self.pulse)
+
+    def _try_name(self, path: str) -> None:
+        """Note a name that the target is known to refuse."""
+        name = path.rpartition("/")[2]
+        if storable(name, Naming.PORTABLE if self.portable else Naming.BYTES) != name:
+            self.notes.append(Note(path, NO_SUCH_NAME_HERE))
+
+
+def plan_restore(drive: Drive, set_name: str, wish: Wish, expect: Expect) -> Planned:
+    """Say what a restore would do, and write nothing. Raises UsageError, TargetError, DriveError."""
+    with drive.guarded():
+        set_folder = drive.root.child(set_name)
+        lock_for_reading(set_folder)
+        with proved_list(drive, set_folder, wish.snapshot) as manifest:
+            selection = select(manifest, wish.paths, set_folder)
+            look = Foresight(wish, find_target(wish, drive, set_name), new_pulse(expect(0, 0), 1))
+            look.run(manifest, selection)
+        return Planned(wish.target, look.sources, look.there, look.set_aside, look.room, free_space(look.place)[0], look.notes)
+
+
+# -- finding things --
+
+
+class Version:
+    """One content that a path had: what it is, in which of the dated copies looked through it is (a bit for each), its newest entry."""
+
+    __slots__ = ("dates", "entry", "kind", "what")
+
+    def __init__(self, kind: str, what: str) -> None:
+        self.kind, self.what = kind, what        # of a file its checksum, of a link where it leads, of what was skipped why
+        self.dates, self.entry = 0, ""
+
+    @property
+    def last(self) -> int:
+        """Give the number of the newest dated copy that has it."""
+        return self.dates.bit_length() - 1
+
+    @property
+    def first(self) -> int:
+        """Give the number of the oldest dated copy that has it."""
+        return (self.dates & -self.dates).bit_length() - 1
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        """Give its metadata, as its newest dated copy has it."""
+        return parse_keywords(self.entry.partition("\n")[0])
+
+
+class Hunt:
+    """Looks for what a person seeks in one dated copy after the other; memory holds what was found.
+
+    Most entries of a dated copy are those of the one before, letter by letter: they are looked up, not read.
+    """
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+        self.found: Dict[str, Dict[Tuple[str, str], Version]] = {}       # of each path, by kind and content
+        self.by_entry: Dict[str, Version] = {}
+
+    def search(self, manifest: Manifest, number: int, watch: Callable[[], None]) -> None:
+        """Look through the dated copy of that number. Raises UsageError and, before anything is noted, ManifestDamaged."""
+        seeks, met = sought(self.word, manifest.header["sources"], IGNORE_CASE), []  # type: Sought, List[Tuple[Version, str]]
+        for piece in manifest.entries(MIB):
+            watch()
+            for entry in entries_with(piece, seeks.hint):
+                version = self.by_entry.get(entry) or self._meet(entry, seeks)
+                if version:
+                    met.append((version, entry))
+        for version, entry in met:
+            version.dates |= 1 << number
+            version.entry = entry
+
+    def _meet(self, entry: str, seeks: Sought) -> Optional[Version]:
+        """Read an entry that was not met before; None where it is not what is sought."""
+        known = known_of(entry)
+        path = original_path(known)
+        if not seeks.is_spelt(path) and not seeks.matches(path, entry.startswith((DIR_LINE, SKIPPED_DIR_LINE))):
+            return None
+        plain_parts(path)
+        words = parse_keywords(known.line)
+        kind, what = words["type"], unescape(words.get("link", words.get("why", "")))
+        if kind != "skipped":
+            meta_of(words)
+        if known.hash_line:
+            what, _place = parse_hash_line(known.hash_line)
+            number(words, "size")
+        version = self.found.setdefault(path, {}).setdefault((kind, what), Version(kind, what))
+        self.by_entry[entry] = version
+        return version
+
+
+class Searched(NamedTuple):
+    """What was found in a set: the dated copies that were looked through, by their numbers, and what each path was in them."""
+
+    set_name: str
+    snapshots: Sequence[Snapshot]
+    found: Mapping[str, Sequence[Version]]
+    unreadable: Mapping[str, str]    # dated copies whose lists could not be read, and why
+    bad: Mapping[str, int]           # checksums that are known to be damaged, as parse_damaged has them
+
+    def is_gone(self, path: str) -> bool:
+        """Tell whether the newest dated copy of the same source does not have a path any more."""
+        last = max(one.last for one in self.found[path])
+        alias = path.partition("/")[0]
+        return any(one.sources.get(alias) == self.snapshots[last].sources.get(alias) for one in self.snapshots[last + 1:])
+
+    def is_damaged(self, version: Version) -> bool:
+        """Tell whether a check found the content damaged in the newest dated copy that has it."""
+        return version.kind == "file" and self.bad.get(version.what, 0) >= self.snapshots[version.last].seq
+
+    def place(self, version: Version) -> str:
+        """Say where below the drive the newest copy of a file lies."""
+        stored = parse_hash_line(known_of(version.entry).hash_line)[1]
+        snapshot, parts = stored_place(stored, self.snapshots[version.last].name)
+        return "/".join((self.set_name, snapshot, *parts))
+
+
+def find_in_set(drive: Drive, set_name: str, word: str, expect: Expect) -> Searched:
+    """Look through the lists of all dated copies of a set, within `drive.guarded()`.
+
+    Raises UsageError, DamagedCopy where no list can be read, DriveError where the drive goes away meanwhile.
+    """
+    set_folder = drive.root.child(set_name)
+    lock_for_reading(set_folder)
+    there = survey(set_folder)
+    bad = parse_damaged(read_text(set_folder, DAMAGED_LIST, 64 * MIB) or "")
+    unreadable = {one.name: "its list and its second list are damaged" for one in there if one.state is State.DAMAGED}
+    whole = [one for one in there if one.state is State.WHOLE]
+    hunt, snapshots, done = Hunt(word), [], 0  # type: Hunt, List[Snapshot], int
+    watch = expect(sum(int(one.end["files"]) for one in whole), 0)
+    for one in whole:
+        try:
+            with load_manifest(set_folder, one.name) as manifest:
+                hunt.search(manifest, len(snapshots), functools.partial(watch, done, 0))
+            snapshots.append(one)
+        except ManifestDamaged as err:
+            unreadable[one.name] = str(err)
+        done += int(one.end["files"])
+    drive.check()  # one that went away meanwhile may look empty, or damaged
+    if unreadable and not snapshots:
+        raise no_list_readable(drive, set_name)
+    versions = {path: sorted((one for one in found.values() if one.dates), key=lambda one: (one.first, one.last))
+                for path, found in hunt.found.items()}
+    return Searched(set_name, snapshots, {path: versions[path] for path in sorted(versions, key=name_bytes) if versions[path]},
+                    unreadable, bad)
 
 
 # --- 11. Reports -------------------------------------------------------------------------------
@@ -10663,6 +11096,134 @@ def doctor_answer(checkups: Sequence[Checkup]) -> Answer:
     verdict = f"NOT OK - {count_text(len(ill), 'thing')} would hinder backups: see above"
     return Answer(Exit.ATTENTION if ill else Exit.DONE, lines if ill else [*lines, "OK - nothing here would hinder backups"],
                   [verdict] if ill else [], {"findings": [one._asdict() for one in ill], "checked": [one._asdict() for one in checkups]})
+
+
+def restore_plan_answer(plan: Planned, snapshot: str, asides: Sequence[str]) -> Answer:
+    """Report what a restore would do."""
+    files, size = (sum(numbers) for numbers in zip((0, 0), *plan.sources.values()))
+    lines = [*asides, f"Would restore {count_text(files, 'file')} ({size_text(size)}) from {snapshot} to {show(plan.path)}:"]
+    sources = sorted(plan.sources.items())
+    lines += [f"  {show(alias)}: {count_text(number, 'file')}, {size_text(total)}" for alias, (number, total) in sources]
+    lines += [f"{plan.there:,} of them are there already, with the same bytes"] if plan.there else []
+    lines += [f"would be set aside, because it differs: {show(path)}" for path in plan.set_aside[:NOTES_SHOWN]]
+    if len(plan.set_aside) > NOTES_SHOWN:
+        lines.append(f"... and {len(plan.set_aside) - NOTES_SHOWN:,} more that would be set aside; {ALL_IN_JSON}")
+    lines.append(f"{size_text(plan.room)} would be written, and {size_text(plan.free)} are free there. Nothing was written.")
+    problems = note_lines(plan.notes, ALL_IN_JSON)
+    if plan.room > plan.free:
+        problems.append(f"this would not fit: it needs {size_text(plan.room)}, and {size_text(plan.free)} are free; take another place "
+                        "with --to")
+    return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
+        "dry_run": True, "snapshot": snapshot, "target": plan.path, "files": files, "bytes": size, "there": plan.there,
+        "sources": [{"source": alias, "files": number, "bytes": total} for alias, (number, total) in sources],
+        "set_aside": list(plan.set_aside), "room": plan.room, "free": plan.free, "notes": [note._asdict() for note in plan.notes]})
+
+
+# -- what is found --
+
+
+def moment_text(ns: int, for_machines: bool = False) -> str:
+    """Write a time in nanoseconds since 1970 for people, by the local clock, or for machines; '?' where no calendar reaches.
+
+    >>> moment_text(0, True), moment_text(10**30)
+    ('1970-01-01T00:00:00+00:00', '?')
+    """
+    try:
+        moment = datetime.fromtimestamp(ns // 10**9, timezone.utc)
+        return moment.isoformat() if for_machines else f"{moment.astimezone():%Y-%m-%d %H:%M}"
+    except (OverflowError, ValueError, OSError):
+        return "?"
+
+
+def restoring_words(date: str, path: str, drive: str, set_name: str = "") -> List[str]:
+    """Write the command that gives a path of a dated copy back; a path is never an option."""
+    return ["restore", date, f"./{path}" if path.startswith("-") else path, "--drive", drive, *(["--set", set_name] if set_name else [])]
+
+
+def command_text(words: Iterable[str]) -> str:
+    """Write a command of snapback as a line to be typed."""
+    return " ".join([TOOL, *map(shell_word, words)])
+
+
+SHORT_DIGEST = 12            # letters of a checksum that are enough for people
+
+
+def version_text(version: Version) -> str:
+    """Say what a version is, but not of when."""
+    what = show(version.what)
+    kinds = {"dir": "folder", "link": f"link to {what}", "skipped": f"not in it, as it could not be read then ({what})"}
+    if version.kind == "file":
+        words = version.words
+        text = f"{size_text(number(words, 'size')):>8}  changed {moment_text(time_ns(words['time']))}  {version.what[:SHORT_DIGEST]}"
+        return text + (f"; kept from {show(words['kept'])}, as it could not be read then" if "kept" in words else "")
+    return kinds.get(version.kind, f"special file ({show(version.kind)})")
+
+
+class Whereabouts(NamedTuple):
+    """A drive and a set on it, as commands name them: its label, its path, the set where there are several."""
+
+    label: str
+    path: str
+    set_word: str = ""
+
+
+def version_facts(searched: Searched, path: str, version: Version, where: Whereabouts) -> Dict[str, Any]:
+    """Give a version for machines."""
+    words, is_file = version.words, version.kind == "file"
+    last = searched.snapshots[version.last].name
+    return {"type": version.kind, "first": searched.snapshots[version.first].name, "last": last,
+            "dates": bin(version.dates).count("1"), "size": number(words, "size") if is_file else None,
+            "mtime": moment_text(time_ns(words['time']), True) if version.kind != "skipped" else None,
+            "sha256": version.what if is_file else None, "link": version.what if version.kind == "link" else None,
+            "why": version.what if version.kind == "skipped" else None, "kept": words.get("kept"),
+            "damaged": searched.is_damaged(version), "stored": searched.place(version) if is_file else None,
+            "restore": None if version.kind == "skipped" else restoring_words(last, path, where.path, where.set_word)}
+
+
+def version_lines(searched: Searched, path: str, version: Version, where: Whereabouts) -> List[str]:
+    """Show a version: from when to when, what it is, and the command that gives it back."""
+    first, last = (searched.snapshots[number].name for number in (version.first, version.last))
+    dates = first if first == last else f"{first} to {last}"
+    damage = "; FOUND DAMAGED by a check" if searched.is_damaged(version) else ""
+    lines = [f"    {dates:<38}  {version_text(version)}{damage}"]
+    if version.kind != "skipped":
+        lines.append(f"      {command_text(restoring_words(last, path, where.path, where.set_word))}")
+    return lines
+
+
+def dates_text(names: Sequence[str]) -> str:
+    """Say which dated copies were looked through."""
+    if len(names) < 2:
+        return f"the one dated copy, {names[0]}" if names else "no dated copy"
+    return f"{len(names):,} dated copies, {names[0]} to {names[-1]}"
+
+
+def found_answer(searched: Sequence[Searched], word: str, where: Whereabouts, closed: Sequence[str]) -> Answer:
+    """Report what was found on a drive; that nothing was is an answer, too."""
+    lines: List[str] = []
+    files: List[Dict[str, Any]] = []
+    for one in searched:
+        here = where if len(searched) + len(closed) > 1 else where._replace(set_word="")
+        here = here._replace(set_word=here.set_word and one.set_name)
+        looked = dates_text([snapshot.name for snapshot in one.snapshots])
+        number = count_text(len(one.found), "path") if one.found else "nothing"
+        lines.append(f"{one.set_name} on {where.label}: {number} found for {quoted(word)} in {looked}")
+        for path, versions in one.found.items():
+            gone = one.is_gone(path)
+            lines.append(f"  {show(path)}{'; not in the newest date' if gone else ''}")
+            lines += [line for version in versions for line in version_lines(one, path, version, here)]
+            files.append({"drive": where.path, "set": one.set_name, "path": path, "gone": gone,
+                          "versions": [version_facts(one, path, version, here) for version in versions]})
+    if not searched and not closed:
+        lines.append(f"There is no dated copy on {where.label} yet.")
+    problems = [f"{one.set_name}/{name} could not be looked through: {why}; copy by hand what you need of it"
+                for one in searched for name, why in one.unreadable.items()]
+    return Answer(Exit.ATTENTION if problems or closed else Exit.DONE, lines, [*problems, *closed_lines(closed)], {
+        "files": files,
+        "searched": [{"drive": where.path, "set": one.set_name, "snapshots": [snapshot.name for snapshot in one.snapshots]}
+                     for one in searched],
+        "unreadable": [{"drive": where.path, "set": one.set_name, "snapshot": name, "why": why}
+                       for one in searched for name, why in one.unreadable.items()]})
 
 
 # --- 12. Outside world -------------------------------------------------------------------------
@@ -12298,13 +12859,18 @@ def sets_on(drive: Drive) -> Tuple[List[str], List[str]]:
     return sets, closed
 
 
+def sets_named(drive: Drive, named: str) -> Tuple[List[str], List[str]]:
+    """Give the set that was named, or all on a drive, and those that this user may not read. Raises UsageError, DriveError, OSError."""
+    sets, closed = sets_on(drive)
+    if named and named not in sets:
+        raise UsageError(no_set(drive, named, sets, closed))
+    return ([named], []) if named else (sets, closed)
+
+
 def list_drive(drive: Drive, named: str, now: datetime) -> Answer:
     """List the dated copies on one drive."""
     with drive.guarded():
-        sets, closed = sets_on(drive)
-        wanted = [one for one in sets if not named or one == named]
-        if named and not wanted:
-            raise UsageError(no_set(drive, named, sets, closed))
+        wanted, closed = sets_named(drive, named)
         found = {}
         for name in wanted:
             folder = drive.root.child(name)
@@ -12314,25 +12880,28 @@ def list_drive(drive: Drive, named: str, now: datetime) -> Answer:
             found[name] = Listed(snapshots, {date: count for date, count in bad.items() if folder.has(date)}, read_pins(folder),
                                  hold_lines(held_text(held), folder.path) if held else ())
         drive.check()
-        return list_answer(found, closed if not named else (), drive.label, now)
+        return list_answer(found, closed, drive.label, now)
 
 
-def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
-    """Carry out `list`: of several drives, one that cannot be used does not hide the others."""
+def of_each_drive(args: argparse.Namespace, look: Callable[[Drive, str], Answer], *lists: str) -> Answer:
+    """Look at the drive at hand or at all attached ones: of several, one that cannot be used does not hide the others.
+
+    `lists` are the facts of which each drive has its part.
+    """
     found = drive_at_hand(args)
     if found:
-        return list_drive(*found, scene.now)
+        return look(*found)
     drives = drives_attached(args)
     places: List[str] = []
     answers: List[Answer] = []
     for label, tops in drives:
         try:
             drive = open_drive(the_only_place(label, tops))
-            answer = list_drive(drive, args.set, scene.now)
+            answer = look(drive, args.set)
         except SnapbackError as err:
             if len(drives) == 1:
                 raise
-            answer = Answer(err.code, (), [str(err)], {"snapshots": []})
+            answer = Answer(err.code, (), [str(err)], {key: [] for key in lists})
         if len(drives) == 1:
             return answer
         places.append(tops[0])
@@ -12340,7 +12909,13 @@ def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
     return Answer(min((answer.code for answer in answers), key=WORST_FIRST.index),
                   [line for answer in answers for line in answer.lines],
                   [line for answer in answers for line in answer.problems],
-                  {"snapshots": [{"drive": place, **one} for place, answer in zip(places, answers) for one in answer.facts["snapshots"]]})
+                  {name: [{"drive": place, **one} for place, answer in zip(places, answers) for one in answer.facts[name]]
+                   for name in lists})
+
+
+def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `list`."""
+    return of_each_drive(args, lambda drive, named: list_drive(drive, named, scene.now), "snapshots")
 
 
 def choose_set(drive: Drive, named: str) -> str:
@@ -12472,7 +13047,9 @@ def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
 def add_restore(parser: Parser) -> None:
     """Declare the options of `restore`."""
     parser.add_argument("when", metavar="WHEN", help="latest, or a date or its beginning")
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="what to give back, as in the copy or as it was on the computer")
+    parser.add_argument("paths", nargs="*", metavar="PATH",
+                        help="what to give back: a path as in the copy or as it was on the computer, or a pattern as in .gitignore")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be restored, and where to; write nothing")
     parser.add_argument("--to", default="", metavar="DIR", help="a new folder for it (default: restored-DATE in the current folder)")
     parser.add_argument("--merge", action="store_true",
                         help="restore into a folder that exists; what differs there is set aside under a dated name")
@@ -12499,23 +13076,45 @@ def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
     drive, named = open_to_read(args)
     set_name, snapshots = copies_on(drive, named)
     if newest_whole(snapshots) is None and any(one.state is State.DAMAGED for one in snapshots):
-        raise DamagedCopy(f"no dated copy in {set_name} on the drive {drive.where} has a list that can be read; the drive may be failing: "
-                          "attach it again and run the same command, or copy files from its folders by hand")
+        raise no_list_readable(drive, set_name)
     exact = any(one.name == args.when for one in snapshots)
     chosen = choose_snapshot(args.when, snapshots if exact else holding([slashes(path) for path in args.paths], snapshots))
     wish = Wish(chosen.name, tuple(args.paths), args.to or default_target(chosen.name, args.merge),
                 scene.now.strftime("%Y-%m-%d_%H%M%S") if args.merge else "", args.jobs)
     began = scene.clock()
-    done = restore(drive, set_name, wish, scene.expect)
     lost = [one.name for one in snapshots if one.state is State.DAMAGED and one.name > chosen.name]
-    done.notes.extend(Note("", f"{name} is newer, but its list is damaged, so it was passed over; copy what you need from "
-                           f"its folder by hand: {show(join_path(drive.path, set_name, name))}") for name in lost)
+    notes = [Note("", f"{name} is newer, but its list is damaged, so it was passed over; copy what you need from "
+                  f"its folder by hand: {show(join_path(drive.path, set_name, name))}") for name in lost]
     if not args.paths and not exact:
-        done.notes.extend(Note("", line) for line in elsewhere_lines(chosen, held_elsewhere(chosen, snapshots)))
+        notes += [Note("", line) for line in elsewhere_lines(chosen, held_elsewhere(chosen, snapshots))]
     asides = passed_over(args.when, chosen.name)
     if chosen != choose_snapshot(args.when, snapshots):
         asides.append(f"{chosen.name} is the newest dated copy that holds {', '.join(map(show, args.paths))}")
-    return restore_answer(done, chosen.name, asides, scene.clock() - began)
+    if args.dry_run:
+        plan = plan_restore(drive, set_name, wish, scene.expect)
+        return restore_plan_answer(plan._replace(notes=plan.notes + notes), chosen.name, asides)
+    done = restore(drive, set_name, wish, scene.expect)
+    return restore_answer(done._replace(notes=done.notes + notes), chosen.name, asides, scene.clock() - began)
+
+
+def add_find(parser: Parser) -> None:
+    """Declare the options of `find`."""
+    parser.add_argument("pattern", metavar="PATTERN", help="a name, a pattern as in .gitignore, or a path")
+    add_drive_options(parser)
+
+
+def find_on_drive(drive: Drive, named: str, word: str, expect: Expect) -> Answer:
+    """Look for something in all dated copies on a drive, or in those of the set that was named."""
+    with drive.guarded():
+        sets, closed = sets_named(drive, named)
+        searched = [find_in_set(drive, name, word, expect) for name in sets]
+    return found_answer(searched, word, Whereabouts(drive.label, drive.path, "all"), closed)
+
+
+def run_find(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `find`."""
+    word = slashes(args.pattern)
+    return of_each_drive(args, lambda drive, named: find_on_drive(drive, named, word, scene.expect), "files", "searched", "unreadable")
 
 
 def open_to_tend(args: argparse.Namespace) -> Tuple[Drive, str]:
@@ -13085,6 +13684,8 @@ COMMANDS: Dict[str, Command] = {
                       "snapback.py verify latest --drive /media/usb"),
     "restore": Command("give files back, into a new folder", add_restore, run_restore,
                        "snapback.py restore 2026-11-20 Documents/letter.odt --drive /media/usb"),
+    "find": Command("find every version of files, in all dated copies", add_find, run_find,
+                    "snapback.py find 'letter*.odt' --drive /media/usb"),
     "rotate": Command("delete old dated copies by rule, the newest never", add_rotate, run_rotate,
                       "snapback.py rotate -n --keep-daily 7 --keep-monthly 12 --drive /media/usb"),
     "accept": Command("end a hold: the big change was yours, and old dated copies may go by rule again", add_accept, run_accept,
