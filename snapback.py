@@ -11,6 +11,7 @@ dated copies in a separate place.  Each one is a plain folder that any file mana
   snapback.py verify [WHEN] --drive DRIVE  read everything again and compare the checksums
   snapback.py restore WHEN [PATH...]       give files back, into a new folder; -n only says which
   snapback.py find PATTERN --drive DRIVE   every version of a file, in all dated copies
+  snapback.py diff WHEN [WHEN]             what changed between two dates, or since one
   snapback.py rotate --drive DRIVE         delete old dated copies by rule; -n only says which
   snapback.py accept --drive DRIVE         go on after a hold: the big change was yours
   snapback.py pin WHEN --drive DRIVE       protect a dated copy from deletion
@@ -130,6 +131,7 @@ DELETING = ".deleting"
 # Names that stand at the top of a drive, in the set's way or on Windows' list of devices.
 TOP_NAMES = frozenset(name.casefold() for name in (
     MARKER, RECOVERY, TOOL, "GET-FILES-BACK.html", RESTORER, WINDOWS_LAUNCHER, UNIX_LAUNCHER, "python"))
+SOURCE_WORD = "source"       # stands where a date could: the folders as they are now
 DEVICE_NAMES = frozenset(["con", "prn", "aux", "nul", "conin$", "conout$", *(
     port + digit for port in ("com", "lpt") for digit in "123456789\u00b9\u00b2\u00b3")])
 
@@ -343,6 +345,32 @@ class Finding(NamedTuple):
     path: str
     detail: str = ""
     digest: str = ""
+
+
+class Kind(Enum):
+    """What can become of a path between two dated copies, or since one."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    CHANGED = "changed"
+    MOVED = "moved"
+    RETYPED = "other type"       # a file that is a folder now, and the like
+    METADATA = "metadata"        # the same content, with another time, mode, owner or attribute
+    DOUBTFUL = "perhaps"         # only reading it would tell
+    UNREAD = "not read"          # on one side it could not be read
+
+
+class Change(NamedTuple):
+    """One difference: sizes in bytes, before and after; of a whole folder the number of files, and their sizes added up."""
+
+    kind: Kind
+    path: str
+    before: int = 0
+    after: int = 0
+    detail: str = ""
+    origin: str = ""             # of what was moved: its earlier path
+    files: int = 1
+    is_folder: bool = False
 
 
 class Abilities(NamedTuple):
@@ -2062,6 +2090,64 @@ def meta_of(words: Mapping[str, str]) -> Meta:
     """Read the metadata of a '#' line; raise ManifestDamaged where something is missing or impossible."""
     return Meta(number(words, "mode", 8) & 0o7777, number(words, "uid"), number(words, "gid"),
                 time_ns(words.get("time", "")), parse_xattrs(words))
+
+
+def metadata_differences(old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    """Say which metadata of an entry are other ones; the time of a folder counts for nothing, as it changes with what is in it.
+
+    >>> metadata_differences({"mode": "0644", "time": "1.0"}, {"mode": "0600", "time": "2.0", "xattr.user.a": ""})
+    'mode 0644 to 0600, time, attributes'
+    """
+    said = [f"{word} {show(old[word])} to {show(new[word])}" for word in ("mode", "uid", "gid")
+            if word in old and word in new and old[word] != new[word]]
+    said += ["time"] if new.get("type") != "dir" and old.get("time") != new.get("time") else []
+    attributes = [{word: value for word, value in one.items() if word.startswith("xattr.")} for one in (old, new)]
+    return ", ".join([*said, *(["attributes"] if attributes[0] != attributes[1] else [])])
+
+
+def compare_entries(old: Known, new: Known) -> Optional[Tuple[Kind, str]]:
+    """Say how an entry differs from what an earlier list says of it; None where it does not.
+
+    >>> compare_entries(Known("# type=link link=a path=x"), Known("# type=link link=b path=x"))
+    (<Kind.CHANGED: 'changed'>, 'leads to b')
+    """
+    then, now = parse_keywords(old.line), parse_keywords(new.line)
+    if then.get("type") != now.get("type"):
+        return Kind.RETYPED, f"{show(then.get('type', ''))} then, {show(now.get('type', ''))} now"
+    if old.hash_line and parse_hash_line(old.hash_line)[0] != parse_hash_line(new.hash_line)[0]:
+        return Kind.CHANGED, ""
+    if then.get("link") != now.get("link"):
+        return Kind.CHANGED, f"leads to {show(unescape(now.get('link', '')))}"
+    if then.get("device") != now.get("device"):
+        return Kind.CHANGED, "another device"
+    differences = metadata_differences(then, now)
+    if differences:
+        return Kind.METADATA, differences
+    return (Kind.UNREAD, f"could not be read now, and is as on {show(now['kept'])}") if "kept" in now and "kept" not in then else None
+
+
+def as_seen(line: str) -> str:
+    """Leave of a line what is seen without reading: neither attributes nor what a run noted.
+
+    >>> as_seen("# type=dir mode=0755 xattr.user.a=MQ== kept=2026-11-22_231507 path=a")
+    '# type=dir mode=0755 path=a'
+    """
+    return " ".join(word for word in line.split(" ") if not word.startswith(("xattr.", "kept=", "changing", "stored=", "optional")))
+
+
+def side_by_side(old: Iterator[Block], new: Iterator[Block]) -> Iterator[Tuple[Optional[Block], Optional[Block]]]:
+    """Go through two lists at the same time, folder by folder; None where one of them does not have it."""
+    one, other = next(old, None), next(new, None)
+    while one or other:
+        if one and other and one.path == other.path:
+            yield one, other
+            one, other = next(old, None), next(new, None)
+        elif other is None or (one and folder_key(one.path) < folder_key(other.path)):
+            yield one, None
+            one = next(old, None)
+        else:
+            yield None, other
+            other = next(new, None)
 
 
 def refer(hash_text: str, snapshot: str) -> str:
@@ -10281,6 +10367,349 @@ def find_in_set(drive: Drive, set_name: str, word: str, expect: Expect) -> Searc
                     unreadable, bad)
 
 
+# -- comparing --
+
+
+class Side(NamedTuple):
+    """One of two sides that are compared: its folders, as often as wanted, and the key of what is only moved (0: it cannot be)."""
+
+    blocks: Callable[[], Iterator[Block]]
+    key: Callable[[Known], int]
+
+
+Compare = Callable[[Known, Known], Optional[Tuple[Kind, str]]]
+
+
+def content_key(known: Known) -> int:
+    """Give a number for what stays of a file when it is moved: its content and, as many small ones are alike by chance, its time."""
+    words = parse_keywords(known.line)
+    return hash((parse_hash_line(known.hash_line)[0], "" if number(words, "size") >= MIB else words.get("time"))) or 1
+
+
+def unread_key(known: Known) -> int:
+    """Give a number for what stays of a file when it is moved within its disk, as far as is known without reading it."""
+    words = parse_keywords(known.line)
+    return hash((words.get("size"), words.get("time"), words["ino"])) or 1 if "ino" in words else 0
+
+
+def size_of(known: Optional[Known]) -> int:
+    """Give the size of a file by its line; 0 for anything else."""
+    return number(parse_keywords(known.line), "size") if known and known.line.startswith(FILE_LINE) else 0
+
+
+def folders_between(old: str, old_whole: str, new: str, new_whole: str) -> Tuple[str, str]:
+    """Give the outermost folders that a file shows to have been moved with all that is in them: one is gone, the other new.
+
+    >>> folders_between("a/b/c/x", "a/b", "d/c/x", "d")
+    ('a/b', 'd')
+    """
+    found = "", ""
+    while old_whole and new_whole and old.rpartition("/")[2] == new.rpartition("/")[2]:
+        old, new = old.rpartition("/")[0], new.rpartition("/")[0]
+        if not (old + "/").startswith(old_whole + "/") or not (new + "/").startswith(new_whole + "/"):
+            break
+        found = old, new
+    return found
+
+
+class MovedFiles:
+    """Finds files that only one side has under their names, and the other under others, in 8 bytes for each that may be one."""
+
+    def __init__(self, sides: Tuple[Side, Side], aliases: Collection[str], watch: Callable[[], None]) -> None:
+        """Look through both sides."""
+        self.sides = sides
+        keys = array("q"), array("q")
+        for pair in side_by_side(sides[0].blocks(), sides[1].blocks()):
+            watch()
+            for side, (mine, other) in enumerate((pair, pair[::-1])):
+                if mine and mine.path.partition("/")[0] in (*aliases, ""):
+                    alone = mine.entries.keys() - other.entries.keys() if other else mine.entries
+                    keys[side].extend(self.key(side, mine.entries[name]) for name in alone if mine.path or name in aliases)
+        gone, come = (array("q", sorted(side)) for side in keys)
+        self.left: Tuple[Dict[int, int], Dict[int, int]] = {}, {}    # of each key how many files are still to be met
+        for key in come:
+            at = bisect.bisect_left(gone, key)
+            if key and at < len(gone) and gone[at] == key:
+                count = min(bisect.bisect_right(side, key) - bisect.bisect_left(side, key) for side in (gone, come))
+                self.left[0][key] = self.left[1][key] = count
+        self.met: Tuple[Dict[int, List[Tuple[str, str, int]]], Dict[int, List[Tuple[str, str, int]]]] = {}, {}
+
+    def key(self, side: int, known: Known) -> int:
+        """Give the key of a file; 0 for anything else."""
+        return self.sides[side].key(known) if known.line.startswith(FILE_LINE) else 0
+
+    def take(self, side: int, known: Known, path: str, whole: str, size: int) -> bool:
+        """Tell whether a file that one side alone has was moved; `whole` is the outermost folder around it that is gone, or new."""
+        key = self.key(side, known)
+        if not self.left[side].get(key):
+            return False
+        self.left[side][key] -= 1
+        self.met[side].setdefault(key, []).append((path, whole, size))
+        return True
+
+    def changes(self, each: bool) -> Iterator[Change]:
+        """Tell what was moved; a folder that was moved with all its files in one line, unless `each` file is wanted."""
+        folders: Dict[Tuple[str, str], List[Change]] = {}
+        for key in self.met[0].keys() | self.met[1].keys():
+            gone, come = (side.get(key, []) for side in self.met)
+            for (old, old_whole, _), (new, new_whole, size) in zip(gone, come):
+                between = ("", "") if each else folders_between(old, old_whole, new, new_whole)
+                folders.setdefault(between, []).append(Change(Kind.MOVED, new, size, size, origin=old))
+            # a source may change between two looks
+            yield from (Change(Kind.REMOVED, path, size) for path, _, size in gone[len(come):])
+            yield from (Change(Kind.ADDED, path, 0, size) for path, _, size in come[len(gone):])
+        for (old, new), files in folders.items():
+            if old and len(files) > 1:
+                size = sum(one.after for one in files)
+                yield Change(Kind.MOVED, new, size, size, "", old, len(files), True)
+            else:
+                yield from files
+
+
+class OneSided:
+    """A folder that only one side has, with what was met in it so far: files and bytes that are not moved, and whether others are."""
+
+    def __init__(self, path: str, kind: Kind) -> None:
+        self.path, self.kind, self.files, self.bytes, self.moved = path, kind, 0, 0, False
+
+    def change(self) -> Optional[Change]:
+        """Tell of the folder; None where all its files were moved."""
+        if self.moved and not self.files:
+            return None
+        sizes = (self.bytes, 0) if self.kind is Kind.REMOVED else (0, self.bytes)
+        return Change(self.kind, self.path, *sizes, files=self.files, is_folder=True)
+
+
+class Differences:
+    """Compares two sides, folder by folder; memory holds a folder of each, and what differs.
+
+    What is new or gone as a whole folder is one change, unless `each` file is wanted.
+    """
+
+    def __init__(self, sides: Tuple[Side, Side], aliases: Collection[str], compare: Compare, each: bool) -> None:
+        self.sides, self.aliases, self.compare, self.each = sides, frozenset(aliases), compare, each
+        self.changes: List[Change] = []
+        self.whole: Optional[OneSided] = None
+        self.alone: List[Tuple[str, Dict[str, int]]] = [("", {})]    # of the folders on the way: which names one side alone has
+        self.unread: Set[str] = set()
+        self.unread_folder = self.kept_folder = ""                   # with a slash behind it
+
+    def run(self, watch: Callable[[], None]) -> List[Change]:
+        """Find all that differs. Raises ManifestDamaged."""
+        moved = MovedFiles(self.sides, self.aliases, watch)
+        for old, new in side_by_side(self.sides[0].blocks(), self.sides[1].blocks()):
+            watch()
+            path = (old or new or Block("", "", {})).path
+            if path.partition("/")[0] not in self.aliases and path:
+                continue
+            self._leave(path)
+            if path and not (self.unread_folder and path.startswith(self.unread_folder)):
+                self._folder(path, old, new)
+            if self.unread_folder and (path + "/").startswith(self.unread_folder):
+                continue
+            before, after = (one.entries if one else {} for one in (old, new))
+            for name in before.keys() | after.keys() if before != after else ():
+                if path or name in self.aliases:
+                    self._entry(f"{path}/{name}" if path else name, before.get(name), after.get(name), moved)
+        self._leave("")
+        self.changes += moved.changes(self.each)
+        return sorted(self.changes, key=lambda one: (folder_key(one.path), one.kind.value))
+
+    def _leave(self, path: str) -> None:
+        """End with the folders in which a path does not lie."""
+        while self.alone[-1][0] and not path.startswith(self.alone[-1][0] + "/"):
+            self.alone.pop()
+        self.unread_folder = self.unread_folder if path.startswith(self.unread_folder) else ""
+        self.kept_folder = self.kept_folder if path.startswith(self.kept_folder) else ""
+        if self.whole and not path.startswith(self.whole.path + "/"):
+            self.changes += filter(None, [self.whole.change()])
+            self.whole = None
+
+    def _folder(self, path: str, old: Optional[Block], new: Optional[Block]) -> None:
+        """Compare a folder itself."""
+        lines = [one.line if one else "" for one in (old, new)]
+        if any(line.startswith(SKIPPED_DIR_LINE) for line in lines) or path in self.unread:
+            self.unread_folder = path + "/"
+            if path not in self.unread:
+                self._unread(path, lines)
+        elif not old or not new:
+            self._one_sided(path, Kind.REMOVED if old else Kind.ADDED)
+        else:
+            found = self.compare(Known(lines[0]), Known(lines[1])) if lines[0] != lines[1] else None
+            if found and not (found[0] is Kind.UNREAD and self.kept_folder):
+                self.changes.append(Change(found[0], path, detail=found[1], files=0, is_folder=True))
+            if not self.kept_folder and " kept=" in lines[1]:
+                self.kept_folder = path + "/"
+        self.alone.append((path, {}))
+
+    def _one_sided(self, path: str, kind: Kind) -> None:
+        """Begin with a folder that the other side does not have, or has as something else."""
+        parent, _, name = path.rpartition("/")
+        at = self.alone[-1][1].get(name) if self.alone[-1][0] == parent else None
+        if at is not None:
+            self.changes[at] = self.changes[at]._replace(
+                kind=Kind.RETYPED, detail="a folder then" if kind is Kind.REMOVED else "a folder now")
+        if self.each:
+            self.changes.append(Change(kind, path, files=0, is_folder=True))
+        elif not self.whole:
+            self.whole = OneSided(path, kind)
+
+    def _unread(self, path: str, lines: Sequence[str]) -> None:
+        """Note what could not be read on one side, by the lines of both."""
+        skipped = [line.startswith("# type=skipped ") for line in lines]
+        self.unread.add(path)
+        if skipped != [True, True]:
+            why = unescape(parse_keywords(lines[skipped.index(True)]).get("why", ""))
+            self.changes.append(Change(Kind.UNREAD, path, detail=f"could not be read {'then' if skipped[0] else 'now'}: {show(why)}"))
+
+    def _entry(self, path: str, was: Optional[Known], now: Optional[Known], moved: MovedFiles) -> None:
+        """Compare what is no folder; one side may not have it."""
+        lines, sizes = [one.line if one else "" for one in (was, now)], (size_of(was), size_of(now))
+        if any(line.startswith("# type=skipped ") for line in lines):
+            self._unread(path, lines)
+        elif was and now:
+            found = self.compare(was, now)
+            if found and not (found[0] is Kind.UNREAD and self.kept_folder):
+                self.changes.append(Change(found[0], path, *sizes, detail=found[1]))
+        elif moved.take(int(was is None), was or now or Known(""), path, self.whole.path if self.whole else "", sum(sizes)):
+            if self.whole:
+                self.whole.moved = True
+        elif self.whole:
+            self.whole.files, self.whole.bytes = self.whole.files + 1, self.whole.bytes + sum(sizes)
+        else:
+            self.alone[-1][1][path.rpartition("/")[2]] = len(self.changes)
+            self.changes.append(Change(Kind.REMOVED if was else Kind.ADDED, path, *sizes))
+
+
+class Compared(NamedTuple):
+    """The result of `diff`: what differs of the sources that both sides have, those that only one has, and what was not looked at."""
+
+    changes: Sequence[Change]
+    only_old: Sequence[str]
+    only_new: Sequence[str]
+
+
+def manifest_side(manifest: Manifest) -> Side:
+    """Give a dated copy as one side of a comparison."""
+    return Side(lambda: read_blocks(manifest.lines()), content_key)
+
+
+def compare_dates(drive: Drive, set_name: str, names: Tuple[str, str], each: bool, expect: Expect) -> Compared:
+    """Compare two dated copies of a set by their lists; no file is read. Raises UsageError, DamagedCopy, DriveError."""
+    with drive.guarded():
+        set_folder = drive.root.child(set_name)
+        lock_for_reading(set_folder)
+        with proved_list(drive, set_folder, names[0]) as old, proved_list(drive, set_folder, names[1]) as new:
+            before, after = old.header["sources"].keys(), new.header["sources"].keys()
+            if not before & after:
+                raise UsageError(f"{names[0]} and {names[1]} have no source in common: {', '.join(map(show, sorted(before)))} here, "
+                                 f"{', '.join(map(show, sorted(after)))} there")
+            run = Differences((manifest_side(old), manifest_side(new)), before & after, compare_entries, each)
+            watch = expect(0, 0)
+            changes = run.run(lambda: watch(0, 0))
+        return Compared(changes, sorted(before - after), sorted(after - before))
+
+
+class Origins(NamedTuple):
+    """The sources that a dated copy is compared with, what of them is left out, and whether their files are to be read."""
+
+    sources: Sequence[Source]
+    rules: Rules
+    checksum: bool = False
+
+
+class SourcesNow:
+    """The sources as they are now, in the form of a list's folders; `pulse` is for files that are read."""
+
+    def __init__(self, origins: Origins, closed: Collection[Stamp], racy_after_ns: int, pulse: Pulse) -> None:
+        self.sources, self.rules, self.checksum = origins
+        self.closed, self.racy_after_ns, self.pulse = closed, racy_after_ns, pulse
+        self.singles: Dict[str, Tuple[Folder, str]] = {}     # of sources that are files where they are
+        self.folder: Optional[Folder] = None                 # of the block that was given last
+
+    def blocks(self) -> Iterator[Block]:
+        """Go through the sources. Raises SourceGone."""
+        for source in (one for one in self.sources if not one.is_folder):
+            self.singles[source.alias] = from_top(source, Folder.top, parent_path(source.path)), path_parts(source.path)[-1]
+        found = {source.alias: self._entry(*self.singles[source.alias], source.alias, from_top(source, stat_path, source.path))
+                 for source in self.sources if not source.is_folder}
+        yield Block("", "", {alias: known for alias, known in found.items() if known})
+        for source in sorted((one for one in self.sources if one.is_folder), key=lambda one: name_bytes(one.alias)):
+            try:
+                yield from self._folders(source)
+            except OSError as err:
+                raise SourceGone(unreadable_source(source.path, err)) from err
+
+    def _folders(self, source: Source) -> Iterator[Block]:
+        """Go through a source that is a folder. Raises SourceGone, OSError."""
+        unseen: Set[str] = set()
+        for visit in walk(Folder.top(source.path), self.rules, self.closed):
+            path = "/".join((source.alias, *visit.parts))
+            if visit.error and not visit.parts:
+                raise SourceGone(f"the source {show(source.path)} cannot be read ({visit.error.why}); run as a user who may read it")
+            if visit.error and path not in unseen:
+                yield Block(path, f"{SKIPPED_DIR_LINE}why={escape(visit.error.why)} path={escape(path)}", {})
+            elif visit.folder:
+                unseen.update(f"{path}/{name}" for name in visit.unreadable)
+                entries = {name: self._entry(visit.folder, name, f"{path}/{name}", info, visit.unreadable.get(name))
+                           for name, info in visit.files}
+                self.folder = visit.folder
+                yield Block(path, dir_line(path, visit.info, {}), {name: known for name, known in entries.items() if known})
+
+    def _entry(self, folder: Folder, name: str, path: str, info: Optional[os.stat_result], why: Optional[OSError] = None
+               ) -> Optional[Known]:
+        """Give the line of what is no folder; None for a socket, and for what vanished."""
+        if info is None:
+            return Known(f"# type=skipped why={escape(reason(why))} path={escape(path)}") if why else None
+        if stat.S_ISREG(info.st_mode):
+            return Known(file_line(info))
+        kind = kind_of_special(info)
+        try:
+            words = f" link={escape(read_link(folder, name))}" if kind == "link" else ""
+        except OSError as err:
+            return Known(f"# type=skipped why={escape(reason(err))} path={escape(path)}")
+        words = device_words(info) if kind in ("char", "block") else words
+        return Known(special_line(kind, path, info, words)) if kind else None
+
+    def compare(self, old: Known, new: Known) -> Optional[Tuple[Kind, str]]:
+        """Say how an entry of a source differs from that of a dated copy; None where it does not."""
+        if not old.line.startswith(FILE_LINE) or not new.line.startswith(FILE_LINE):
+            return compare_entries(Known(as_seen(old.line)), new)
+        then, now = parse_keywords(as_seen(old.line)), parse_keywords(new.line)
+        differences = metadata_differences(then, now)
+        same = compare_file(new.line, old, self.racy_after_ns)
+        if then.get("size") != now["size"]:
+            return Kind.CHANGED, ""
+        if self.checksum:
+            try:
+                same = Same.UNCHANGED if self._digest(original_path(old)) == parse_hash_line(old.hash_line)[0] else Same.CHANGED
+            except OSError as err:
+                return Kind.UNREAD, f"could not be read now: {reason(err)}"
+        if same is Same.UNCHANGED or (same is Same.DOUBTFUL and then.get("time") == now["time"] and differences):
+            return (Kind.METADATA, differences) if differences else None
+        return (Kind.DOUBTFUL, "only reading would tell: --checksum") if same is Same.DOUBTFUL else (Kind.CHANGED, "")
+
+    def _digest(self, path: str) -> str:
+        """Read a file of the folder at hand, or a source that is a file. Raises OSError."""
+        folder, name = self.singles.get(path, (self.folder, path.rpartition("/")[2]))
+        return hash_file(folder, name, self.pulse) if folder else ""
+
+
+def compare_with_sources(drive: Drive, set_name: str, name: str, origins: Origins, each: bool, expect: Expect) -> Compared:
+    """Compare a dated copy with its sources as they are now. Raises SourceGone, UsageError, DamagedCopy, DriveError."""
+    with drive.guarded():
+        set_folder = drive.root.child(set_name)
+        lock_for_reading(set_folder)
+        with proved_list(drive, set_folder, name) as manifest:
+            taken = parse_time(manifest.header["taken"])
+            pulse = new_pulse(expect(0, 0), 1)
+            racy_after_ns = int(taken.timestamp()) * 10**9 - RACY_NS if taken else 0
+            here, aliases = SourcesNow(origins, closed_to_walks(drive), racy_after_ns, pulse), {one.alias for one in origins.sources}
+            old = manifest_side(manifest)._replace(key=unread_key)
+            changes = Differences((old, Side(here.blocks, unread_key)), aliases, here.compare, each).run(pulse.tell)
+        return Compared(changes, sorted(manifest.header["sources"].keys() - aliases), ())
+
+
 # --- 11. Reports -------------------------------------------------------------------------------
 
 
@@ -11117,6 +11546,49 @@ def restore_plan_answer(plan: Planned, snapshot: str, asides: Sequence[str]) -> 
         "dry_run": True, "snapshot": snapshot, "target": plan.path, "files": files, "bytes": size, "there": plan.there,
         "sources": [{"source": alias, "files": number, "bytes": total} for alias, (number, total) in sources],
         "set_aside": list(plan.set_aside), "room": plan.room, "free": plan.free, "notes": [note._asdict() for note in plan.notes]})
+
+
+# -- what differs --
+
+
+def change_line(one: Change) -> str:
+    """Write a change for people."""
+    folder = "/" if one.is_folder else ""
+    path = f"{show(one.origin)}{folder} -> {show(one.path)}{folder}" if one.origin else show(one.path) + folder
+    said = [count_text(one.files, "file")] if one.is_folder and (one.files or one.kind in (Kind.ADDED, Kind.REMOVED)) else []
+    said += [f"was {size_text(one.before)}"] if one.kind is Kind.CHANGED and one.before != one.after else []
+    said += [one.detail] if one.detail else []
+    size = size_text(one.before if one.kind is Kind.REMOVED else one.after)
+    shows_size = one.kind in (Kind.ADDED, Kind.REMOVED, Kind.CHANGED, Kind.MOVED)
+    return f"{one.kind.value:<10} {size if shows_size else '':>8}  {path}{' (' + '; '.join(said) + ')' if said else ''}"
+
+
+def totals_of(changes: Iterable[Change]) -> Dict[str, Dict[str, int]]:
+    """Count each kind of change, and add up the bytes: of what was removed as they were, else as they are."""
+    totals: Dict[str, Dict[str, int]] = {}
+    for one in changes:
+        total = totals.setdefault(one.kind.value, {"files": 0, "folders": 0, "bytes": 0})
+        total["files"] += one.files
+        total["folders"] += one.is_folder
+        total["bytes"] += one.before if one.kind is Kind.REMOVED else one.after
+    return totals
+
+
+def diff_answer(compared: Compared, old: str, new: str, asides: Sequence[str]) -> Answer:
+    """Report what differs between two dates, or since one."""
+    totals = totals_of(compared.changes)
+    counts = ", ".join(f"{total['files']:,} {kind.value}" + (f" ({size_text(total['bytes'])})" if total["bytes"] else "")
+                       for kind in Kind for total in [totals.get(kind.value)] if total)
+    lines = [*asides, *map(change_line, compared.changes)]
+    lines += [f"not compared, as only {name} has it: {show(alias)}"
+              for name, aliases in ((old, compared.only_old), (new, compared.only_new)) for alias in aliases]
+    lines.append(f"From {old} to {new}: {counts}" if counts else f"Nothing differs between {old} and {new}.")
+    unread = [one for one in compared.changes if one.kind is Kind.UNREAD and new == SOURCE_WORD]
+    problems = [f"{count_text(len(unread), 'entry', 'entries')} could not be read, so this is not all"] if unread else []
+    return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
+        "old": old, "new": new, "totals": totals, "only_old": list(compared.only_old), "only_new": list(compared.only_new),
+        "changes": [{"kind": one.kind.value, "path": one.path, "folder": one.is_folder, "before": one.before,
+                     "after": one.after, "detail": one.detail, "origin": one.origin or None} for one in compared.changes]})
 
 
 # -- what is found --
@@ -12332,6 +12804,23 @@ def read_rules(args: argparse.Namespace) -> Rules:
     return Rules(tuple(patterns), args.exclude_caches, tuple(args.exclude_if_present), args.one_file_system)
 
 
+def rules_of_settings(settings: Settings) -> Rules:
+    """Read what settings leave out. Raises UsageError."""
+    return read_rules(argparse.Namespace(patterns=settings.patterns, exclude_caches=settings.exclude_caches,
+                                         one_file_system=settings.one_file_system, exclude_if_present=settings.exclude_if_present))
+
+
+def rules_of_copy(snapshot: Snapshot) -> Rules:
+    """Read what a dated copy left out, as far as its list tells; what is of another form counts as nothing."""
+    texts, tags = ([text for text in found if isinstance(text, str)] if isinstance(found, list) else []
+                   for found in (snapshot.header.get("excludes"), snapshot.header.get("tags")))
+    patterns = []
+    for text in texts:
+        with contextlib.suppress(UsageError):
+            patterns.append(parse_pattern(text, IGNORE_CASE))
+    return Rules(tuple(filter(None, patterns)), CACHE_TAG in tags, tuple(tag for tag in tags if tag != CACHE_TAG))
+
+
 def read_sources(words: Sequence[str]) -> Tuple[Source, ...]:
     """Read the words before the drive: paths, or NAME=PATH. Raises UsageError, SourceGone."""
     pairs, all_mounts = [split_alias(word, "") for word in words], mounts()
@@ -13117,6 +13606,55 @@ def run_find(args: argparse.Namespace, scene: Scene) -> Answer:
     return of_each_drive(args, lambda drive, named: find_on_drive(drive, named, word, scene.expect), "files", "searched", "unreadable")
 
 
+def add_diff(parser: Parser) -> None:
+    """Declare the options of `diff`."""
+    parser.add_argument("when", metavar="WHEN", help="the earlier dated copy: latest, or a date or its beginning")
+    parser.add_argument("other", nargs="?", default="", metavar="WHEN|source",
+                        help="the later one, or source: the folders as they are now (default: the newest; for the newest: source)")
+    parser.add_argument("--checksum", action="store_true", help="read every file, also those whose size and times are as before")
+    add_drive_options(parser)
+
+
+def origins_of(args: argparse.Namespace, chosen: Snapshot) -> Origins:
+    """Say which folders of this computer a dated copy can be compared with, and what of them is left out. Raises UsageError.
+
+    The settings tell; without any, a dated copy of this computer does: nothing is written there.
+    """
+    if chosen.header.get("machine") != machine_id():
+        raise UsageError(f"{chosen.name} was made on another computer ({show(str(chosen.header.get('host', '?')))}), so it cannot be "
+                         "compared with the folders of this one; say another date: diff OLDER NEWER")
+    path = find_settings(args.config)
+    settings = load_settings(path) if path else None
+    rules = rules_of_settings(settings) if settings else rules_of_copy(chosen)
+    sources = {one.alias: one for one in (read_sources(settings.sources) if settings else ())}
+    wanted = [sources[alias] for alias in chosen.sources if alias in sources] if settings else [
+        Source(alias, origin) for alias, origin in chosen.sources.items()]
+    if not wanted:
+        raise UsageError(f"the settings name none of the sources of {chosen.name}: {', '.join(map(show, chosen.sources))}")
+    check_sources(wanted)
+    there = [one._replace(is_folder=is_folder(info)) for one in wanted for info in [stat_path(one.path)] if info]
+    return Origins(there, rules, args.checksum)
+
+
+def run_diff(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `diff`."""
+    drive, named = open_to_read(args)
+    set_name, snapshots = copies_on(drive, named)
+    old = choose_snapshot(args.when, snapshots)
+    shared = [one for one in snapshots if one.state is State.WHOLE and one.sources.keys() & old.sources.keys()]
+    newest, asides = newest_whole(shared) or old, passed_over(args.when, old.name)
+    if args.other != SOURCE_WORD and (args.other or newest.seq > old.seq):
+        if args.checksum:
+            raise UsageError("--checksum reads the folders as they are now; dates are compared by their checksums anyway: leave it out, or "
+                             f"add {SOURCE_WORD}")
+        new = choose_snapshot(args.other, snapshots) if args.other else newest
+        asides += passed_over(args.other, new.name)
+        compared = compare_dates(drive, set_name, (old.name, new.name), args.json, scene.expect)
+        return diff_answer(compared, old.name, new.name, asides)
+    compared = compare_with_sources(drive, set_name, old.name, origins_of(args, old), args.json, scene.expect)
+    return diff_answer(compared, old.name, SOURCE_WORD, asides)
+
+
 def open_to_tend(args: argparse.Namespace) -> Tuple[Drive, str]:
     """Find the drive and the set that a command changes. Raises DriveAbsent without a marker, UsageError for another computer's set."""
     drive, named = open_to_read(args)
@@ -13340,8 +13878,7 @@ def check_settings(named: str) -> Tuple[Settings, Rules, Checkup]:
                                               "answer a few questions: snapback.py setup")
     try:
         settings = load_settings(path)
-        rules = read_rules(argparse.Namespace(patterns=settings.patterns, exclude_caches=settings.exclude_caches,
-                                              one_file_system=settings.one_file_system, exclude_if_present=settings.exclude_if_present))
+        rules = rules_of_settings(settings)
     except SnapbackError as err:
         return Settings(()), Rules(), Checkup("Settings", str(err), "mend that, then run: snapback.py doctor")
     return settings, rules, Checkup("Settings", show(path))
@@ -13686,6 +14223,8 @@ COMMANDS: Dict[str, Command] = {
                        "snapback.py restore 2026-11-20 Documents/letter.odt --drive /media/usb"),
     "find": Command("find every version of files, in all dated copies", add_find, run_find,
                     "snapback.py find 'letter*.odt' --drive /media/usb"),
+    "diff": Command("show what changed between two dated copies, or since one", add_diff, run_diff,
+                    "snapback.py diff 2026-11-20 latest --drive /media/usb"),
     "rotate": Command("delete old dated copies by rule, the newest never", add_rotate, run_rotate,
                       "snapback.py rotate -n --keep-daily 7 --keep-monthly 12 --drive /media/usb"),
     "accept": Command("end a hold: the big change was yours, and old dated copies may go by rule again", add_accept, run_accept,
