@@ -12,6 +12,7 @@ dated copies in a separate place.  Each one is a plain folder that any file mana
   snapback.py restore WHEN [PATH...]       give files back, into a new folder; -n only says which
   snapback.py find PATTERN --drive DRIVE   every version of a file, in all dated copies
   snapback.py diff WHEN [WHEN]             what changed between two dates, or since one
+  snapback.py why PATH                     which rule lets it be copied, or leaves it out
   snapback.py rotate --drive DRIVE         delete old dated copies by rule; -n only says which
   snapback.py accept --drive DRIVE         go on after a hold: the big change was yours
   snapback.py pin WHEN --drive DRIVE       protect a dated copy from deletion
@@ -804,6 +805,7 @@ class Pattern(NamedTuple):
     folders_only: bool
     includes: bool               # "!": takes back an earlier exclusion
     text: str
+    where: str = ""              # which file and line, or option, it comes from
 
 
 NAMED_CLASSES = {
@@ -894,8 +896,10 @@ def parse_glob(glob: str) -> Tuple[Segment, ...]:
     return tuple(segments)
 
 
-def parse_pattern(text: str, ignore_case: bool = False) -> Optional[Pattern]:
+def parse_pattern(text: str, ignore_case: bool = False, where: str = "") -> Optional[Pattern]:
     """Read one line of gitignore; None for a blank line or a comment. Raises UsageError for one that makes no sense.
+
+    `where` says where it stands.
 
     >>> parse_pattern("!/build/").includes, parse_pattern("# no") is None
     (True, True)
@@ -914,7 +918,7 @@ def parse_pattern(text: str, ignore_case: bool = False) -> Optional[Pattern]:
     segments = parse_glob(glob)
     if ignore_case:
         segments = tuple(one and re.compile(one.pattern, re.DOTALL | re.IGNORECASE) for one in segments)
-    return Pattern(segments, whole_path, folders_only, includes, text)
+    return Pattern(segments, whole_path, folders_only, includes, text, where)
 
 
 NOTHING = re.compile("(?!)")
@@ -951,6 +955,15 @@ def excluded(path: str, is_folder: bool, patterns: Sequence[Pattern]) -> bool:
                 pattern.segments, names if pattern.whole_path else names[-1:]):
             return not pattern.includes
     return False
+
+
+def deciding(path: str, is_folder: bool, patterns: Sequence[Pattern]) -> Optional[Pattern]:
+    """Give the pattern that decides about a path below its source: the last that matches; None where none does.
+
+    >>> deciding("a/keep.o", False, [parse_pattern("*.o"), parse_pattern("!keep.o"), parse_pattern("*.c")]).text
+    '!keep.o'
+    """
+    return next((one for one in reversed(patterns) if excluded(path, is_folder, [one._replace(includes=False)])), None)
 
 
 class Sought(NamedTuple):
@@ -2564,6 +2577,18 @@ def ini_lines(text: str) -> Iterator[Tuple[int, str, str, str]]:
 def line_of(text: str, section: str, key: str = "") -> int:
     """Find the line of a section, or of a key in it, in a settings file that was read."""
     return next((number for number, *names, _rest in ini_lines(text) if names == [section, key.lower()]), 1)
+
+
+def value_lines(text: str, key: str) -> List[int]:
+    """Give the lines of a settings file on which the values of a key of [backup] stand, one for each that `parse_lines` gives.
+
+    >>> value_lines(chr(10).join(("[backup]", "exclude =", "    *.tmp", "    # no", "    *.o", "set = a")), "exclude")
+    [3, 5]
+    """
+    lines, begins = text.split("\n"), line_of(text, BACKUP_SECTION, key)
+    ends = next((number for number, *_ in ini_lines(text) if number > begins), len(lines) + 1)
+    words = [lines[begins - 1].partition("=")[2].strip(), *(re.sub(r"^#.*", "", line.strip()) for line in lines[begins:ends - 1])]
+    return [number for number, word in enumerate(words, begins) if word]
 
 
 def meant(word: str, words: Iterable[str]) -> str:
@@ -10710,6 +10735,133 @@ def compare_with_sources(drive: Drive, set_name: str, name: str, origins: Origin
         return Compared(changes, sorted(manifest.header["sources"].keys() - aliases), ())
 
 
+# -- why something is copied, or is not --
+
+
+class Ruling(NamedTuple):
+    """What the rules make of a path of a source: whether it is copied, why, and where the rule stands that decides."""
+
+    source: Source
+    path: str                    # as in the copy
+    included: bool
+    why: str
+    where: str = ""
+    is_there: bool = True
+
+
+RULE_KEYS = ("exclude-caches", "exclude-if-present", "one-file-system")
+
+
+def rule_of_folder(folder: Folder, name: str, top: os.stat_result, rules: Rules, where: Mapping[str, str]) -> Tuple[str, str]:
+    """Say why something is left out because of the folder that it lies in, and by which rule; nothing where it is not. Raises OSError."""
+    if rules.one_file_system and folder.own_stat().st_dev != top.st_dev:
+        return f"{show(folder.path)} is on another disk than the source", where["one-file-system"]
+    found = folder.scan()
+    tags = tags_in(folder, found, rules)
+    if not tags or (name in tags and not any(one == name and is_folder(info) for one, info in found)):
+        return "", ""
+    key = "exclude-if-present" if tags[0] in rules.if_present else "exclude-caches"
+    return f"{show(folder.path)} has an entry {quoted(tags[0])}, and what is in such a folder is left out", where[key]
+
+
+def rule_of_entry(folder: Folder, name: str, info: Optional[os.stat_result], is_last: bool, closed: Collection[Stamp]) -> str:
+    """Say why something is not copied for what it is, or that lies behind it; nothing where it is."""
+    if info is None:
+        return ""
+    path = show(join_path(folder.path, name))
+    if is_folder(info):
+        return f"{path} is the drive, or holds dated copies" if stamp(info) in closed else ""
+    if not stat.S_ISREG(info.st_mode) and kind_of_special(info) is None:
+        return f"{path} is a socket, which holds nothing"
+    if is_last:
+        return ""
+    return f"{path} is a symbolic link: it is copied as such, and what it leads to is not" if stat.S_ISLNK(info.st_mode) else (
+        f"{path} is no folder")
+
+
+class Descent:
+    """Goes down to a path of a source, folder by folder, and asks the rules at each step, as `walk` does."""
+
+    def __init__(self, source: Source, rules: Rules, where: Mapping[str, str], closed: Collection[Stamp]) -> None:
+        """Begin at the top; `where` says where the rules but the patterns stand. Raises SourceGone."""
+        self.source, self.rules, self.where, self.closed = source, rules, where, closed
+        self.folder: Optional[Folder] = from_top(source, Folder.top, source.path)    # None: it is not there
+        self.top = from_top(source, Folder.own_stat, self.folder)
+        self.info: Optional[os.stat_result] = self.top
+
+    def why_not(self, parts: Sequence[str], is_last: bool) -> Tuple[str, str]:
+        """Say why the next step is not copied, and where that rule stands; nothing where it is."""
+        name, folder, self.info = parts[-1], self.folder, None
+        if folder:
+            try:
+                with contextlib.suppress(FileNotFoundError):
+                    self.info = folder.stat(name)
+                why = rule_of_folder(folder, name, self.top, self.rules, self.where)
+            except OSError as err:
+                return f"{show(folder.path)} cannot be read ({reason(err)})", ""
+            if why[0]:
+                return why
+        is_dir = is_folder(self.info) if self.info else not is_last
+        pattern = deciding("/".join(parts), is_dir, self.rules.patterns)
+        if pattern and not pattern.includes:
+            what = "" if is_last else f" {show('/'.join(parts))}, and all that is in that is left out"
+            return f"the pattern {quoted(pattern.text)} matches{what}", pattern.where
+        self.folder = folder.child(name) if folder and self.info and is_dir and not is_last else None
+        return rule_of_entry(folder, name, self.info, is_last, self.closed) if folder else "", ""
+
+
+def rule_on(source: Source, parts: Sequence[str], rules: Rules, where: Mapping[str, str], closed: Collection[Stamp]) -> Ruling:
+    """Say what becomes of a path of a source; `where` says where the rules but the patterns stand. Raises SourceGone."""
+    path = "/".join((source.alias, *parts))
+    if not source.is_folder or not parts:
+        return Ruling(source, path, True, "it is a source itself, and no rule leaves out a source", "", stat_path(source.path) is not None)
+    steps = Descent(source, rules, where, closed)
+    for at in range(1, len(parts) + 1):
+        why, place = steps.why_not(parts[:at], at == len(parts))
+        if why:
+            return Ruling(source, path, False, why, place, steps.info is not None)
+    pattern = deciding("/".join(parts), steps.info is not None and is_folder(steps.info), rules.patterns)
+    why, place = (f"the pattern {quoted(pattern.text)} takes it in", pattern.where) if pattern else ("no rule leaves it out", "")
+    return Ruling(source, path, True, why, place, steps.info is not None)
+
+
+class Holding(NamedTuple):
+    """Whether the last dated copy on a drive has a path: its entry, or why it could not be read then."""
+
+    label: str
+    set_name: str
+    snapshot: str
+    entry: Optional[Known]
+    skipped: str = ""
+
+
+def entry_of(manifest: Manifest, path: str) -> Tuple[Optional[Known], str]:
+    """Give the entry of a path, and why it, or a folder around it, could not be read at that time. Raises ManifestDamaged."""
+    skipped, folders, hint = "", {path, *folders_above(path)}, plain_part(path)
+    for piece in manifest.entries(MIB):
+        for entry in itertools.chain(entries_with(piece, hint), entries_with(piece, SKIPPED_DIR_LINE) if folders else ()):
+            known = known_of(entry)
+            found = original_path(known)
+            if found in folders and known.line.startswith("# type=skipped ") and (found == path or " of=dir " in known.line):
+                skipped = unescape(parse_keywords(known.line).get("why", ""))
+            elif found == path:
+                return known, ""
+    return None, skipped
+
+
+def last_holding(drive: Drive, set_name: str, path: str) -> Optional[Holding]:
+    """Look whether the newest dated copy of a source has a path; None where there is no copy of it. Raises DamagedCopy, DriveError."""
+    with drive.guarded():
+        set_folder = drive.root.child(set_name)
+        lock_for_reading(set_folder)
+        newest = newest_whole(one for one in survey(set_folder) if path.partition("/")[0] in one.sources)
+        drive.check()
+        if newest is None:
+            return None
+        with proved_list(drive, set_folder, newest.name) as manifest:
+            return Holding(drive.label, set_name, newest.name, *entry_of(manifest, path))
+
+
 # --- 11. Reports -------------------------------------------------------------------------------
 
 
@@ -11696,6 +11848,42 @@ def found_answer(searched: Sequence[Searched], word: str, where: Whereabouts, cl
                      for one in searched],
         "unreadable": [{"drive": where.path, "set": one.set_name, "snapshot": name, "why": why}
                        for one in searched for name, why in one.unreadable.items()]})
+
+
+# -- why something is copied, or is not --
+
+
+def ruling_lines(one: Ruling) -> List[str]:
+    """Say what the rules make of a path."""
+    verdict = ("is copied" if one.included else "is left out") if one.is_there else (
+        "would be copied, if it were there" if one.included else "would be left out, if it were there")
+    return [f"{show(one.path)}, of the source {show(one.source.path)}, {verdict}: {one.why}" + (f" ({one.where})" if one.where else "")]
+
+
+def holding_line(one: Holding) -> str:
+    """Say whether a dated copy has a path."""
+    last = f"the last copy on {one.label}, {one.set_name}/{one.snapshot}"
+    if one.entry is None:
+        return f"{last}, does not have it" + (f", as it could not be read then ({show(one.skipped)})" if one.skipped else "")
+    words = parse_keywords(one.entry.line)
+    size = f" ({size_text(number(words, 'size'))}, changed {moment_text(time_ns(words['time']))})" if one.entry.hash_line else ""
+    return f"{last}, has it{size}" + (f", as it was on {show(words['kept'])}: it could not be read then" if "kept" in words else "")
+
+
+def why_answer(rulings: Sequence[Ruling], sources: Sequence[Source], holdings: Sequence[Holding], word: str, absent: str) -> Answer:
+    """Report what the rules make of a path, and whether the last dated copies have it; `absent` says why none could be asked."""
+    lines = [line for one in rulings for line in ruling_lines(one)]
+    if not rulings:
+        lines.append(f"{show(word)} lies in no source, so it is not copied; the sources are: "
+                     f"{', '.join(show(one.path) for one in sources)}")
+    lines += [holding_line(one) for one in holdings]
+    lines += [f"Whether the last copy has it is not known: {absent}"] if absent else []
+    return Answer(Exit.DONE, lines, (), {
+        "rulings": [{**one._asdict(), "source": one.source.path} for one in rulings],
+        "sources": [one.path for one in sources],
+        "copies": [{"drive": one.label, "set": one.set_name, "snapshot": one.snapshot, "has": one.entry is not None,
+                    "skipped": one.skipped or None, "kept": parse_keywords(one.entry.line).get("kept") if one.entry else None}
+                   for one in holdings]})
 
 
 # --- 12. Outside world -------------------------------------------------------------------------
@@ -12747,6 +12935,18 @@ def add_config(parser: Parser) -> None:
     parser.add_argument("--config", default="", metavar="FILE", help=f"the settings (default: {SETTINGS} of this user)")
 
 
+def add_excludes(parser: Parser) -> None:
+    """Declare the options that leave something out."""
+    parser.add_argument("--exclude", action=PatternWords, dest="patterns", metavar="PATTERN",
+                        help="leave out what matches (as in .gitignore, from each source's top; may be repeated)")
+    parser.add_argument("--exclude-from", action=PatternWords, dest="patterns", metavar="FILE",
+                        help="read such patterns from a file, one a line")
+    parser.add_argument("--exclude-caches", action="store_true", help="leave out folders tagged by a CACHEDIR.TAG")
+    parser.add_argument("--exclude-if-present", action="append", default=[], metavar="NAME",
+                        help="leave out what is in a folder that has an entry of this name")
+    parser.add_argument("-x", "--one-file-system", action="store_true", help="do not enter other disks mounted in a source")
+
+
 def add_backup(parser: Parser) -> None:
     """Declare the options of `backup`."""
     parser.add_argument("paths", nargs="*", metavar="SOURCE... DRIVE",
@@ -12761,14 +12961,7 @@ def add_backup(parser: Parser) -> None:
     parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be copied; write nothing")
     parser.add_argument("--set", default="", metavar="NAME", help="the folder on the drive for this computer's copies")
     parser.add_argument("--adopt", action="store_true", help="go on with a set that another computer began")
-    parser.add_argument("--exclude", action=PatternWords, dest="patterns", metavar="PATTERN",
-                        help="leave out what matches (as in .gitignore, from each source's top; may be repeated)")
-    parser.add_argument("--exclude-from", action=PatternWords, dest="patterns", metavar="FILE",
-                        help="read such patterns from a file, one a line")
-    parser.add_argument("--exclude-caches", action="store_true", help="leave out folders tagged by a CACHEDIR.TAG")
-    parser.add_argument("--exclude-if-present", action="append", default=[], metavar="NAME",
-                        help="leave out what is in a folder that has an entry of this name")
-    parser.add_argument("-x", "--one-file-system", action="store_true", help="do not enter other disks mounted in a source")
+    add_excludes(parser)
     parser.add_argument("--checksum", action="store_true", help="read every file, also those whose size and times are as before")
     parser.add_argument("--fresh", action="store_true", help="store every file anew, so that this copy shares nothing with earlier ones")
     parser.add_argument("--layout", choices=[layout.value for layout in Layout],
@@ -12782,10 +12975,10 @@ def add_backup(parser: Parser) -> None:
     add_retention(parser)
 
 
-def read_rules(args: argparse.Namespace) -> Rules:
-    """Read the exclude options."""
+def read_rules(args: argparse.Namespace, where: Sequence[str] = ()) -> Rules:
+    """Read the exclude options; `where` says of the first of their patterns where they stand, if not on the command line."""
     patterns: List[Pattern] = []
-    for is_file, text in args.patterns or ():
+    for (is_file, text), place in zip(args.patterns or (), itertools.chain(where, itertools.repeat(""))):
         lines = [text]
         if is_file:
             path = whole_path(text)
@@ -12797,7 +12990,8 @@ def read_rules(args: argparse.Namespace) -> Rules:
             if content is None:
                 raise UsageError(f"there is no exclude file {show(text)}, or it is no text file of less than a megabyte")
             lines = as_names(content.lstrip("\ufeff")).split("\n")
-        patterns += [pattern for pattern in (parse_pattern(line, IGNORE_CASE) for line in lines) if pattern]
+        patterns += [pattern for number, line in enumerate(lines, 1) for pattern in [parse_pattern(
+            line, IGNORE_CASE, f"{show(text)}, line {number}" if is_file else place or f"--exclude {shell_word(text)}")] if pattern]
     for name in args.exclude_if_present:
         if "/" in name or name in ("", ".", ".."):
             raise UsageError(f"--exclude-if-present takes a plain name, not {quoted(name)}")
@@ -12817,7 +13011,7 @@ def rules_of_copy(snapshot: Snapshot) -> Rules:
     patterns = []
     for text in texts:
         with contextlib.suppress(UsageError):
-            patterns.append(parse_pattern(text, IGNORE_CASE))
+            patterns.append(parse_pattern(text, IGNORE_CASE, f"as it stands in the list of {snapshot.name}"))
     return Rules(tuple(filter(None, patterns)), CACHE_TAG in tags, tuple(tag for tag in tags if tag != CACHE_TAG))
 
 
@@ -13655,6 +13849,80 @@ def run_diff(args: argparse.Namespace, scene: Scene) -> Answer:
     return diff_answer(compared, old.name, SOURCE_WORD, asides)
 
 
+def add_why(parser: Parser) -> None:
+    """Declare the options of `why`."""
+    parser.add_argument("path", metavar="PATH", help="a file or folder, as on the computer or as in the copy")
+    add_excludes(parser)
+    add_drive_options(parser)
+
+
+class Reasons(NamedTuple):
+    """What decides about what is copied: the sources and rules, and where those of RULE_KEYS stand."""
+
+    sources: Sequence[Source]
+    rules: Rules
+    where: Mapping[str, str]
+
+
+def reasons_of_settings(path: str, args: argparse.Namespace) -> Reasons:
+    """Read what the settings and the command line say, and where. Raises SnapbackError."""
+    settings, text = load_settings(path), read_settings_text(path)
+    lines = [number for key in ("exclude-from", "exclude") if any(is_file == (key == "exclude-from") for is_file, _ in settings.patterns)
+             for number in value_lines(text, key)]
+    said = argparse.Namespace(
+        patterns=[*settings.patterns, *(args.patterns or ())], exclude_caches=args.exclude_caches or settings.exclude_caches,
+        exclude_if_present=[*settings.exclude_if_present, *args.exclude_if_present],
+        one_file_system=args.one_file_system or settings.one_file_system)
+    rules = read_rules(said, [f"{show(path)}, line {number}" for number in lines])
+    where = {key: f"{show(path)}, line {line_of(text, BACKUP_SECTION, key)}" if getattr(settings, key.replace("-", "_")) else f"--{key}"
+             for key in RULE_KEYS}
+    return Reasons(read_sources(settings.sources), rules, where)
+
+
+def reasons_of_copies(drives: Sequence[Tuple[Drive, str]], args: argparse.Namespace) -> Reasons:
+    """Read from the newest dated copy what was copied, and from it or the command line what is left out. Raises SnapbackError."""
+    newest = newest_whole(one for drive, set_name in drives for one in copies_on(drive, set_name)[1]
+                          if one.header.get("machine") == machine_id())
+    if newest is None:
+        raise UsageError(f"there are no settings, and no dated copy of this computer is at hand, so nothing says what is copied; name a "
+                         f"drive with --drive, or write {SETTINGS} (see README)")
+    given = bool(args.patterns or args.exclude_caches or args.exclude_if_present or args.one_file_system)
+    there = [Source(alias, origin, info is None or is_folder(info)) for alias, origin in newest.sources.items()
+             for info in [stat_path(origin)]]
+    where = {key: f"--{key}" if given else f"as it stands in the list of {newest.name}" for key in RULE_KEYS}
+    return Reasons(there, read_rules(args) if given else rules_of_copy(newest), where)
+
+
+def places_of(word: str, sources: Sequence[Source]) -> List[Tuple[Source, Tuple[str, ...]]]:
+    """Say in which sources, and where in them, a path lies; as on the computer or, if it is in none, as in the copy."""
+    whole = full_path(word)
+    for path in (whole, join_path(whole_path(parent_path(whole)), plain_name(whole)), whole_path(whole)):
+        found = [(one, path_parts(path)[len(path_parts(one.path)):]) for one in sources if is_inside(path, one.path)]
+        if found:
+            return found
+    alias, *rest = slashes(word).strip("/").split("/")
+    return [(one, tuple(rest)) for one in sources if one.alias == alias]
+
+
+def run_why(args: argparse.Namespace, _scene: Scene) -> Answer:
+    """Carry out `why`."""
+    path, found = find_settings(args.config), drive_at_hand(args)
+    drives, absent = [found] if found else [], ""
+    try:
+        drives = drives or [(open_drive(the_only_place(label, places)), args.set) for label, places in drives_attached(args)]
+    except DriveAbsent as err:
+        absent = str(err)
+    except UsageError:
+        if path:
+            raise
+    named = [(drive, choose_set(drive, name)) for drive, name in drives]
+    reasons = reasons_of_settings(path, args) if path else reasons_of_copies(named, args)
+    closed = {one for drive, _ in named for one in closed_to_walks(drive)}
+    rulings = [rule_on(source, parts, reasons.rules, reasons.where, closed) for source, parts in places_of(args.path, reasons.sources)]
+    holdings = [last_holding(drive, set_name, one.path) for one in rulings for drive, set_name in named]
+    return why_answer(rulings, reasons.sources, [one for one in holdings if one], args.path, absent)
+
+
 def open_to_tend(args: argparse.Namespace) -> Tuple[Drive, str]:
     """Find the drive and the set that a command changes. Raises DriveAbsent without a marker, UsageError for another computer's set."""
     drive, named = open_to_read(args)
@@ -14225,6 +14493,8 @@ COMMANDS: Dict[str, Command] = {
                     "snapback.py find 'letter*.odt' --drive /media/usb"),
     "diff": Command("show what changed between two dated copies, or since one", add_diff, run_diff,
                     "snapback.py diff 2026-11-20 latest --drive /media/usb"),
+    "why": Command("say which rule lets a file or folder be copied, or leaves it out, and whether the last copy has it", add_why, run_why,
+                   "snapback.py why ~/Documents/film.iso --drive /media/usb"),
     "rotate": Command("delete old dated copies by rule, the newest never", add_rotate, run_rotate,
                       "snapback.py rotate -n --keep-daily 7 --keep-monthly 12 --drive /media/usb"),
     "accept": Command("end a hold: the big change was yours, and old dated copies may go by rule again", add_accept, run_accept,
