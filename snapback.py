@@ -10,7 +10,10 @@ dated copies in a separate place.  Each one is a plain folder that any file mana
   snapback.py list --drive DRIVE           show the dated copies
   snapback.py verify [WHEN] --drive DRIVE  read everything again and compare the checksums;
                                            --sample 10% reads the next tenth of it
-  snapback.py restore WHEN [PATH...]       give files back, into a new folder
+  snapback.py restore WHEN [PATH...]       give files back, into a new folder; -n only says which
+  snapback.py find PATTERN --drive DRIVE   every version of a file, in all dated copies
+  snapback.py diff WHEN [WHEN]             what changed between two dates, or since one
+  snapback.py why PATH                     which rule lets it be copied, or leaves it out
   snapback.py rotate --drive DRIVE         delete old dated copies by rule; -n only says which
   snapback.py accept --drive DRIVE         go on after a hold: the big change was yours
   snapback.py pin WHEN --drive DRIVE       protect a dated copy from deletion
@@ -130,6 +133,7 @@ DELETING = ".deleting"
 # Names that stand at the top of a drive, in the set's way or on Windows' list of devices.
 TOP_NAMES = frozenset(name.casefold() for name in (
     MARKER, RECOVERY, TOOL, "GET-FILES-BACK.html", RESTORER, WINDOWS_LAUNCHER, UNIX_LAUNCHER, "python"))
+SOURCE_WORD = "source"       # stands where a date could: the folders as they are now
 DEVICE_NAMES = frozenset(["con", "prn", "aux", "nul", "conin$", "conout$", *(
     port + digit for port in ("com", "lpt") for digit in "123456789\u00b9\u00b2\u00b3")])
 
@@ -352,6 +356,32 @@ class Finding(NamedTuple):
     path: str
     detail: str = ""
     digest: str = ""
+
+
+class Kind(Enum):
+    """What can become of a path between two dated copies, or since one."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    CHANGED = "changed"
+    MOVED = "moved"
+    RETYPED = "other type"       # a file that is a folder now, and the like
+    METADATA = "metadata"        # the same content, with another time, mode, owner or attribute
+    DOUBTFUL = "perhaps"         # only reading it would tell
+    UNREAD = "not read"          # on one side it could not be read
+
+
+class Change(NamedTuple):
+    """One difference: sizes in bytes, before and after; of a whole folder the number of files, and their sizes added up."""
+
+    kind: Kind
+    path: str
+    before: int = 0
+    after: int = 0
+    detail: str = ""
+    origin: str = ""             # of what was moved: its earlier path
+    files: int = 1
+    is_folder: bool = False
 
 
 class Abilities(NamedTuple):
@@ -710,6 +740,17 @@ def folded(name: str) -> str:
     return name.casefold().rstrip(". ")
 
 
+def folders_above(path: str) -> Iterator[str]:
+    """Give the folders on the way to a path, from the innermost on.
+
+    >>> list(folders_above("a/b/c"))
+    ['a/b', 'a']
+    """
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
 def byte_order(names: Iterable[str]) -> Optional[Callable[[str], bytes]]:
     """Give the key that sorts names by their bytes; none where text sorts so by itself, which is three times as fast."""
     return None if "".join(names).isascii() else name_bytes
@@ -774,6 +815,7 @@ class Pattern(NamedTuple):
     folders_only: bool
     includes: bool               # "!": takes back an earlier exclusion
     text: str
+    where: str = ""              # which file and line, or option, it comes from
 
 
 NAMED_CLASSES = {
@@ -864,8 +906,10 @@ def parse_glob(glob: str) -> Tuple[Segment, ...]:
     return tuple(segments)
 
 
-def parse_pattern(text: str, ignore_case: bool = False) -> Optional[Pattern]:
+def parse_pattern(text: str, ignore_case: bool = False, where: str = "") -> Optional[Pattern]:
     """Read one line of gitignore; None for a blank line or a comment. Raises UsageError for one that makes no sense.
+
+    `where` says where it stands.
 
     >>> parse_pattern("!/build/").includes, parse_pattern("# no") is None
     (True, True)
@@ -884,7 +928,7 @@ def parse_pattern(text: str, ignore_case: bool = False) -> Optional[Pattern]:
     segments = parse_glob(glob)
     if ignore_case:
         segments = tuple(one and re.compile(one.pattern, re.DOTALL | re.IGNORECASE) for one in segments)
-    return Pattern(segments, whole_path, folders_only, includes, text)
+    return Pattern(segments, whole_path, folders_only, includes, text, where)
 
 
 NOTHING = re.compile("(?!)")
@@ -921,6 +965,78 @@ def excluded(path: str, is_folder: bool, patterns: Sequence[Pattern]) -> bool:
                 pattern.segments, names if pattern.whole_path else names[-1:]):
             return not pattern.includes
     return False
+
+
+def deciding(path: str, is_folder: bool, patterns: Sequence[Pattern]) -> Optional[Pattern]:
+    """Give the pattern that decides about a path below its source: the last that matches; None where none does.
+
+    >>> deciding("a/keep.o", False, [parse_pattern("*.o"), parse_pattern("!keep.o"), parse_pattern("*.c")]).text
+    '!keep.o'
+    """
+    return next((one for one in reversed(patterns) if excluded(path, is_folder, [one._replace(includes=False)])), None)
+
+
+class Sought(NamedTuple):
+    """What one word of a person seeks in a dated copy: a path as it is spelt or, by its pattern, whatever matches."""
+
+    word: str                    # as it was said
+    path: str                    # as in the copy
+    anywhere: bool               # a name at any depth, as it has no slash
+    pattern: Optional[Pattern]   # none where it makes no sense as one
+    hint: str                    # stands in every line of what is sought; empty where nothing is known to
+
+    @property
+    def is_wild(self) -> bool:
+        """Tell whether it can match more than one path."""
+        return self.pattern is not None and re.search(r"[*?\[]", self.word) is not None
+
+    def is_spelt(self, path: str) -> bool:
+        """Tell whether this very path is meant."""
+        return path == self.path or (self.anywhere and path.endswith("/" + self.path))
+
+    def matches(self, path: str, is_folder: bool) -> bool:
+        """Tell whether the pattern matches a path of the copy."""
+        if self.pattern is None or (self.pattern.folders_only and not is_folder):
+            return False
+        names = path.split("/")
+        return path_matches(self.pattern.segments, names if self.pattern.whole_path else names[-1:])
+
+
+# What ends such a piece: an escape, a class of characters and all behind it, a wildcard, what some lists write otherwise.
+NOT_PLAIN = re.compile("\\\\.|\\[.*|[*?\0-\x20\\\\\x7f-\xa0\ud800-\udfff]", re.DOTALL)
+
+
+def plain_part(glob: str) -> str:
+    """Give a long piece of a pattern, of its last name if possible, that stands for itself, and that every form of a list writes as it is.
+
+    >>> plain_part("Documents/**/report*.odt"), plain_part("Documents/*"), plain_part("[ab]c")
+    ('report', 'Documents', '')
+    """
+    def longest(text: str) -> str:
+        return max((piece.strip("/") for piece in NOT_PLAIN.split(text)), key=len)
+
+    name = longest(glob.rpartition("/")[2]) if "[" not in glob else ""
+    return name if len(name) > 2 else longest(glob)
+
+
+def sought(word: str, sources: Mapping[str, str], ignore_case: bool = False) -> Sought:
+    """Read a word (with slashes) of who seeks something: a path as in the copy or as it was on the computer, or a pattern.
+
+    Patterns are gitignore's; one with a slash is anchored at the top of the copy, where the sources are. Raises UsageError for nothing.
+
+    >>> one = sought("/home/anna/Documents/*.odt", {"Documents": "/home/anna/Documents"})
+    >>> one.path, one.matches("Documents/a.odt", False), one.matches("Documents/b/a.odt", False), one.hint
+    ('Documents/*.odt', True, False, '.odt')
+    """
+    path = path_in_copy(word, sources)
+    glob = path_in_copy(word, {re.sub(r"([*?\[\\])", r"\\\1", alias): origin for alias, origin in sources.items()})
+    anywhere = "/" not in (word[2:] if word.startswith("./") else word).rstrip("/")
+    folders_only = "/" if word.endswith("/") else ""
+    try:
+        pattern = parse_pattern((re.sub("^(?=[!#])", r"\\", glob) if anywhere else "/" + glob) + folders_only, ignore_case)
+    except UsageError:
+        pattern = None
+    return Sought(word, path, anywhere, pattern, "" if ignore_case else plain_part(glob))
 
 
 # --- 6. Policy: retention ----------------------------------------------------------------------
@@ -1890,6 +2006,37 @@ def stored_paths(entries: str, wanted: "re.Pattern[str]") -> Iterator[str]:
         yield parse_hash_line(escaped + line)[1] if escaped else line[66:]
 
 
+ENTRY = re.compile(r"^# type=file .*\n.*$|^# type=(?!file ).*$", re.MULTILINE)
+
+
+def entries_with(text: str, hint: str) -> Iterator[str]:
+    r"""Give the entries of a piece of a manifest that hold a text, each with all its lines; all entries for an empty one.
+
+    >>> list(entries_with("# type=dir path=a\n# type=file size=0\n" + "0" * 64 + "  a/b\n# type=fifo path=a/c", "a/b"))[0][-5:]
+    '  a/b'
+    """
+    at = text.find(hint) if hint else -1
+    if not hint:
+        yield from (found.group() for found in ENTRY.finditer(text))
+    while at >= 0:
+        line = begins = text.rfind("\n", 0, at) + 1
+        ends = text.find("\n", at)
+        if not text.startswith("# ", line) and line:  # a line of checksums, which stands below its metadata
+            begins = text.rfind("\n", 0, line - 1) + 1
+        elif ends >= 0 and text.startswith(FILE_LINE, line):
+            ends = text.find("\n", ends + 1)
+        yield text[begins:ends if ends >= 0 else len(text)]
+        at = text.find(hint, ends) if ends >= 0 else -1
+
+
+def known_of(entry: str) -> Known:
+    """Split the lines of an entry; raise ManifestDamaged where they are none that `backup` writes."""
+    line, _, hashed = entry.partition("\n")
+    if not line.startswith("# type=") or bool(hashed) != line.startswith(FILE_LINE):
+        raise ManifestDamaged(f"unknown line {quoted(line[:60])}")
+    return Known(line, hashed)
+
+
 def split_folder(text: str) -> Tuple[str, str]:
     """Split what follows DIR_LINE into the rest of the folder's line and its entries."""
     line, _, entries = text.partition("\n")
@@ -1966,6 +2113,64 @@ def meta_of(words: Mapping[str, str]) -> Meta:
     """Read the metadata of a '#' line; raise ManifestDamaged where something is missing or impossible."""
     return Meta(number(words, "mode", 8) & 0o7777, number(words, "uid"), number(words, "gid"),
                 time_ns(words.get("time", "")), parse_xattrs(words))
+
+
+def metadata_differences(old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    """Say which metadata of an entry are other ones; the time of a folder counts for nothing, as it changes with what is in it.
+
+    >>> metadata_differences({"mode": "0644", "time": "1.0"}, {"mode": "0600", "time": "2.0", "xattr.user.a": ""})
+    'mode 0644 to 0600, time, attributes'
+    """
+    said = [f"{word} {show(old[word])} to {show(new[word])}" for word in ("mode", "uid", "gid")
+            if word in old and word in new and old[word] != new[word]]
+    said += ["time"] if new.get("type") != "dir" and old.get("time") != new.get("time") else []
+    attributes = [{word: value for word, value in one.items() if word.startswith("xattr.")} for one in (old, new)]
+    return ", ".join([*said, *(["attributes"] if attributes[0] != attributes[1] else [])])
+
+
+def compare_entries(old: Known, new: Known) -> Optional[Tuple[Kind, str]]:
+    """Say how an entry differs from what an earlier list says of it; None where it does not.
+
+    >>> compare_entries(Known("# type=link link=a path=x"), Known("# type=link link=b path=x"))
+    (<Kind.CHANGED: 'changed'>, 'leads to b')
+    """
+    then, now = parse_keywords(old.line), parse_keywords(new.line)
+    if then.get("type") != now.get("type"):
+        return Kind.RETYPED, f"{show(then.get('type', ''))} then, {show(now.get('type', ''))} now"
+    if old.hash_line and parse_hash_line(old.hash_line)[0] != parse_hash_line(new.hash_line)[0]:
+        return Kind.CHANGED, ""
+    if then.get("link") != now.get("link"):
+        return Kind.CHANGED, f"leads to {show(unescape(now.get('link', '')))}"
+    if then.get("device") != now.get("device"):
+        return Kind.CHANGED, "another device"
+    differences = metadata_differences(then, now)
+    if differences:
+        return Kind.METADATA, differences
+    return (Kind.UNREAD, f"could not be read now, and is as on {show(now['kept'])}") if "kept" in now and "kept" not in then else None
+
+
+def as_seen(line: str) -> str:
+    """Leave of a line what is seen without reading: neither attributes nor what a run noted.
+
+    >>> as_seen("# type=dir mode=0755 xattr.user.a=MQ== kept=2026-11-22_231507 path=a")
+    '# type=dir mode=0755 path=a'
+    """
+    return " ".join(word for word in line.split(" ") if not word.startswith(("xattr.", "kept=", "changing", "stored=", "optional")))
+
+
+def side_by_side(old: Iterator[Block], new: Iterator[Block]) -> Iterator[Tuple[Optional[Block], Optional[Block]]]:
+    """Go through two lists at the same time, folder by folder; None where one of them does not have it."""
+    one, other = next(old, None), next(new, None)
+    while one or other:
+        if one and other and one.path == other.path:
+            yield one, other
+            one, other = next(old, None), next(new, None)
+        elif other is None or (one and folder_key(one.path) < folder_key(other.path)):
+            yield one, None
+            one = next(old, None)
+        else:
+            yield None, other
+            other = next(new, None)
 
 
 def refer(hash_text: str, snapshot: str) -> str:
@@ -2539,6 +2744,18 @@ def ini_lines(text: str) -> Iterator[Tuple[int, str, str, str]]:
 def line_of(text: str, section: str, key: str = "") -> int:
     """Find the line of a section, or of a key in it, in a settings file that was read."""
     return next((number for number, *names, _rest in ini_lines(text) if names == [section, key.lower()]), 1)
+
+
+def value_lines(text: str, key: str) -> List[int]:
+    """Give the lines of a settings file on which the values of a key of [backup] stand, one for each that `parse_lines` gives.
+
+    >>> value_lines(chr(10).join(("[backup]", "exclude =", "    *.tmp", "    # no", "    *.o", "set = a")), "exclude")
+    [3, 5]
+    """
+    lines, begins = text.split("\n"), line_of(text, BACKUP_SECTION, key)
+    ends = next((number for number, *_ in ini_lines(text) if number > begins), len(lines) + 1)
+    words = [lines[begins - 1].partition("=")[2].strip(), *(re.sub(r"^#.*", "", line.strip()) for line in lines[begins:ends - 1])]
+    return [number for number, word in enumerate(words, begins) if word]
 
 
 def meant(word: str, words: Iterable[str]) -> str:
@@ -3131,6 +3348,11 @@ def way_to(path: str) -> List[str]:
     """Give the folders on the way to an absolute path, from the top down to itself, each with a separator at its end."""
     whole = path.rstrip(os.sep) + os.sep
     return [whole[:at + 1] for at, letter in enumerate(whole) if letter == os.sep]
+
+
+def existing_folder(path: str) -> str:
+    """Give the innermost folder on the way to an absolute path that is there."""
+    return next((place for place in reversed(way_to(path)) if os.path.isdir(place)), path)
 
 
 def path_parts(path: str) -> Tuple[str, ...]:
@@ -4393,6 +4615,11 @@ def largest_file(path: str) -> int:
         with contextlib.suppress(OSError, ValueError):
             return FAT_FILE if os.pathconf(path, "PC_FILESIZEBITS") <= 33 else 0
     return FAT_FILE if (volume_kind(path) if WINDOWS else mount_kind(path)) in ("vfat", "msdos", "FAT32", "FAT") else 0
+
+
+def takes_portable_names(path: str) -> bool:
+    """Tell whether the disk that holds `path` is known to take no other names than Windows does."""
+    return WINDOWS or mount_kind(path) in ("exfat", "msdos", "vfat")
 
 
 def is_far(path: str) -> bool:
@@ -9791,17 +10018,48 @@ def give_back(pulse: Pulse, piece: Piece) -> Outcome:
         close_read(fd)
 
 
-class Landing:
+class Caveats:
+    """Notes what of a dated copy is older than that, or not in it."""
+
+    def __init__(self) -> None:
+        self.notes: Notes = []
+        self.kept_folder = ""            # with a slash behind it: all that is in it is older, which has been said
+
+    def note_skipped(self, path: str, line: str) -> None:
+        """Note what the dated copy does not have."""
+        why = unescape(parse_keywords(line).get("why", ""))
+        self.notes.append(Note(path, f"it is not in this copy: it could not be read then ({show(why)})"))
+
+    def note_kept(self, path: str, words: Mapping[str, str]) -> None:
+        """Note what is older than the dated copy; of a whole folder that is said once."""
+        if "kept" in words and not (self.kept_folder and path.startswith(self.kept_folder)):
+            self.notes.append(Note(path, f"it is as it was on {show(words['kept'])}, as it could not be read on the date of this copy"))
+
+    def enter_kept(self, path: str, words: Mapping[str, str]) -> None:
+        """Note a folder that is older than the dated copy, with all that is in it."""
+        self.note_kept(path, words)
+        if "kept" in words and not (self.kept_folder and path.startswith(self.kept_folder)):
+            self.kept_folder = path + "/"
+
+
+def link_key(words: Mapping[str, str], known: Known) -> Tuple[str, ...]:
+    """Give what the names of one hard-linked file have in common; empty for a file with one name."""
+    if "nlink" not in words:
+        return ()
+    digest = parse_hash_line(known.hash_line)[0] if known.hash_line else words["type"]
+    return words.get("resdevice", ""), words.get("ino", ""), words.get("kept", ""), digest, words.get("size", "")
+
+
+class Landing(Caveats):
     """Puts what is not a folder in its place in the target; a file gets its own name only if its bytes are right."""
 
     def __init__(self, set_folder: Folder, target: Folder, wish: Wish, workers: Workers) -> None:
+        super().__init__()
         self.set_folder, self.target, self.wish, self.workers = set_folder, target, wish, workers
         self.stored: Dict[str, Trail] = {}
         self.first_of: Dict[Tuple[str, ...], str] = {}     # of each hard-linked file the path of its first name
         self.spoilt: Set[str] = set()
-        self.kept_folder = ""            # with a slash behind it: all that is in it is older, which has been said
         self.findings: List[Finding] = []
-        self.notes: Notes = []
         self.set_aside: List[str] = []
         self.files = self.bytes = 0
 
@@ -9812,7 +10070,7 @@ class Landing:
             return
         words = parse_keywords(known.line)
         self.note_kept(path, words)
-        key = self._link_key(words, known)
+        key = link_key(words, known)
         if key in self.first_of:
             self.workers.after(functools.partial(self._link, self.first_of[key], folder, path, known, neighbours), keeps=1)
             return
@@ -9836,29 +10094,6 @@ class Landing:
                     self.notes.append(Note(path, "it could not be made here; its description is in the list of the dated copy"))
         except NameRefused:
             self.refuse(path)
-
-    def note_skipped(self, path: str, line: str) -> None:
-        """Note what the dated copy does not have."""
-        why = unescape(parse_keywords(line).get("why", ""))
-        self.notes.append(Note(path, f"it is not in this copy: it could not be read then ({show(why)})"))
-
-    def note_kept(self, path: str, words: Mapping[str, str]) -> None:
-        """Note what is older than the dated copy; of a whole folder that is said once."""
-        if "kept" in words and not (self.kept_folder and path.startswith(self.kept_folder)):
-            self.notes.append(Note(path, f"it is as it was on {show(words['kept'])}, as it could not be read on the date of this copy"))
-
-    def enter_kept(self, path: str, words: Mapping[str, str]) -> None:
-        """Note a folder that is older than the dated copy, with all that is in it."""
-        self.note_kept(path, words)
-        if "kept" in words and not (self.kept_folder and path.startswith(self.kept_folder)):
-            self.kept_folder = path + "/"
-
-    def _link_key(self, words: Mapping[str, str], known: Known) -> Tuple[str, ...]:
-        """Give what the names of one hard-linked file have in common; empty for a file with one name."""
-        if "nlink" not in words:
-            return ()
-        digest = parse_hash_line(known.hash_line)[0] if known.hash_line else words["type"]
-        return words.get("resdevice", ""), words.get("ino", ""), words.get("kept", ""), digest, words.get("size", "")
 
     def _link(self, first: str, folder: Folder, path: str, known: Known, neighbours: Mapping[str, Known]) -> None:
         """Make a further name of a file that is restored already; where that cannot be, restore it once more."""
@@ -9942,11 +10177,41 @@ class Landing:
         self.spoilt.add(path)
 
 
+class Selection:
+    """Tells what of a dated copy is wanted, while its folders are gone through in the order of the list.
+
+    `ways` are the folders that lead to what patterns match: no others are made.
+    """
+
+    def __init__(self, paths: Collection[str], patterns: Sequence[Sought] = (), ways: Collection[str] = ()) -> None:
+        self.paths, self.patterns = frozenset(paths), patterns
+        self.ways = {*ways, *(folder for path in paths for folder in folders_above(path))}
+        self.everything = not paths and not patterns
+        self.whole = ""          # with a slash behind it: a folder that is wanted with all that is in it
+
+    def picks(self, path: str, is_folder: bool) -> bool:
+        """Tell whether an entry is wanted for its own sake."""
+        return path in self.paths or any(one.matches(path, is_folder) for one in self.patterns)
+
+    def enters(self, folder: str) -> bool:
+        """Tell whether a folder is wanted, or leads to what is; it is the one at hand from now on."""
+        if self.everything or not folder or (self.whole and folder.startswith(self.whole)):
+            return True
+        if self.picks(folder, True):
+            self.whole = folder + "/"
+            return True
+        return folder in self.ways
+
+    def wants(self, path: str) -> bool:
+        """Tell whether what is no folder is wanted, in the folder at hand."""
+        return self.everything or bool(self.whole and path.startswith(self.whole)) or self.picks(path, False)
+
+
 class Restoration:
     """Writes files of one dated copy below a target folder; the manifest decides, the drive is believed in nothing."""
 
-    def __init__(self, set_folder: Folder, target: Folder, wish: Wish, workers: Workers) -> None:
-        self.wish, self.workers = wish, workers
+    def __init__(self, set_folder: Folder, target: Folder, wish: Wish, selection: Selection, workers: Workers) -> None:
+        self.wish, self.selection, self.workers = wish, selection, workers
         self.new, self.finished = Trail(target), Trail(target)
         self.landing = Landing(set_folder, target, wish, workers)
         self.passed_over = ""
@@ -9958,7 +10223,7 @@ class Restoration:
         for block in read_blocks(manifest.lines()):
             while inside and not block.path.startswith(inside[-1][0] + "/"):
                 self._leave(*inside.pop())
-            if block.path and not self._leads_to(block.path):
+            if not self.selection.enters(block.path):
                 continue
             if self.passed_over and block.path.startswith(self.passed_over):
                 continue
@@ -9974,18 +10239,12 @@ class Restoration:
                 self.landing.enter_kept(block.path, words)
             for name, known in block.entries.items():
                 path = f"{block.path}/{name}" if block.path else name
-                if self._wants(path):
+                if self.selection.wants(path):
                     self.landing.put(folder, path, known, block.entries)
             self.workers.pulse.tell()
         while inside:
             self._leave(*inside.pop())
         self.workers.drain()
-
-    def _wants(self, path: str) -> bool:
-        return not self.wish.paths or any(path == one or path.startswith(one + "/") for one in self.wish.paths)
-
-    def _leads_to(self, path: str) -> bool:
-        return self._wants(path) or any(one.startswith(path + "/") for one in self.wish.paths)
 
     def _open(self, path: str) -> Optional[Folder]:
         """Make and open a folder of the target; None where it refuses such a name, and then all below is passed over."""
@@ -10020,6 +10279,12 @@ class Restoration:
         self.workers.after(finish)
 
 
+def no_list_readable(drive: Drive, set_name: str) -> DamagedCopy:
+    """Say that nothing in a set can be proved."""
+    return DamagedCopy(f"no dated copy in {set_name} on the drive {drive.where} has a list that can be read; the drive may be failing: "
+                       "attach it again and run the same command, or copy files from its folders by hand")
+
+
 def newest_with(set_folder: Folder, path: str) -> str:
     """Find the newest dated copy that has a path; empty where none has it."""
     wanted = hash_line("0" * 64, path)
@@ -10033,42 +10298,92 @@ def newest_with(set_folder: Folder, path: str) -> str:
     return ""
 
 
-def check_wishes(manifest: Manifest, wanted: Sequence[str], said: Sequence[str], set_folder: Folder) -> None:
-    """Raise UsageError for a path that the dated copy does not have, before anything is made."""
-    missing = set(wanted)
-    for block in read_blocks(manifest.lines()) if missing else ():
-        missing.discard(block.path)
-        missing -= {f"{block.path}/{name}" if block.path else name for name in block.entries} if missing else set()
-    for wish, word in zip(wanted, said):
-        if wish in missing:
-            other = newest_with(set_folder, wish)
-            raise UsageError(f"there is no {show(word)} in that dated copy; " + (
-                f"the newest that has it is {other}: restore {other} {shell_word(word)}" if other else
-                f"it has: {', '.join(sorted(map(show, manifest.header['sources'])))}; no other has it, either"))
+def not_in_copy(one: Sought, word: str, manifest: Manifest, set_folder: Folder) -> str:
+    """Say that a dated copy has nothing of that name, and where it is."""
+    if one.is_wild:
+        return f"nothing in that dated copy matches {quoted(word)}; to look for it in all of them: find {shell_word(word)}"
+    other = newest_with(set_folder, one.path)
+    return f"there is no {show(word)} in that dated copy; " + (
+        f"the newest that has it is {other}: restore {other} {shell_word(word)}" if other else
+        f"it has: {', '.join(sorted(map(show, manifest.header['sources'])))}; no other has it, either")
 
 
-def make_target(wish: Wish, drive: Drive, set_name: str) -> "Folder":
-    """Make the folder that files are restored to; it must be new or empty unless merging. Raises UsageError, TargetError."""
+def select(manifest: Manifest, words: Sequence[str], set_folder: Folder) -> Selection:
+    """Read which paths and patterns a person wants. Raises UsageError for one that nothing matches, before anything is made.
+
+    A word that is the path of something is no pattern.
+    """
+    wishes = [sought(slashes(word), manifest.header["sources"], IGNORE_CASE) for word in words]
+    spelt, matched = {one.path: False for one in wishes}, {one.path: set() for one in wishes}  # type: Dict[str, bool], Dict[str, Set[str]]
+    wild = [one for one in wishes if one.is_wild]
+    for block in read_blocks(manifest.lines()) if wishes else ():
+        for path, is_folder in itertools.chain([(block.path, True)], (
+                (f"{block.path}/{name}" if block.path else name, False) for name in block.entries)):
+            if path in spelt:
+                spelt[path] = True
+            for one in wild:
+                if one.matches(path, is_folder):
+                    matched[one.path].add(path if is_folder else block.path)
+    for one, word in zip(wishes, words):
+        if not spelt[one.path] and not matched[one.path]:
+            raise UsageError(not_in_copy(one, word, manifest, set_folder))
+    patterns = [one for one in wild if not spelt[one.path]]
+    ways = {way for one in patterns for folder in matched[one.path] for way in (folder, *folders_above(folder))}
+    return Selection([one.path for one in wishes if spelt[one.path]], patterns, ways)
+
+
+@contextlib.contextmanager
+def opening_target(said: str) -> Iterator[None]:
+    """Turn a failure to make or open the folder that files are restored to into a sentence."""
+    try:
+        yield
+    except OSError as err:
+        cure = refusal_cure(err)
+        raise TargetError(f"{said} cannot be made or opened ({reason(err)}); {cure + ', or ' if cure else ''}take another place "
+                          "with --to") from err
+
+
+def find_target(wish: Wish, drive: Drive, set_name: str) -> Optional[Folder]:
+    """Open the folder that files are restored to; None where it is still to be made. It must be new or empty unless merging.
+
+    Raises UsageError, TargetError.
+    """
     where, said = whole_path(wish.target), show(wish.target)
     sets = {set_name, *list_sets(drive.root)[0]}
     if where == drive.path or any(is_inside(where, join_path(drive.path, one)) for one in sets):
         raise UsageError(f"{said} lies among the dated copies, which must stay as they are; take another place with --to")
     if leads_nowhere(wish.target):
         raise TargetError(f"{said} is a link that leads nowhere; take another place with --to")
-    try:
+    with opening_target(said):
         info = stat_path(where)
         if info is not None and not is_folder(info):
             raise UsageError(f"{said} is a file; name a folder with --to")
-        if info is None:
-            make_folders(where)
-        elif not wish.merge and Folder.top(where).names():
+        if info is not None and not wish.merge and Folder.top(where).names():
             raise UsageError(f"{said} is not empty; take a new folder with --to, or add --merge to restore into this one "
                              "(what differs there is set aside under a dated name)")
-        return Folder.top(where)
-    except OSError as err:
-        cure = refusal_cure(err)
-        raise TargetError(f"{said} cannot be made or opened ({reason(err)}); {cure + ', or ' if cure else ''}take another place "
-                          "with --to") from err
+        return None if info is None else Folder.top(where)
+
+
+def make_target(wish: Wish, drive: Drive, set_name: str) -> "Folder":
+    """Open the folder that files are restored to, and make it where it is not there. Raises UsageError, TargetError."""
+    target = find_target(wish, drive, set_name)
+    if target is None:
+        with opening_target(show(wish.target)):
+            make_folders(whole_path(wish.target))
+            target = Folder.top(whole_path(wish.target))
+    return target
+
+
+@contextlib.contextmanager
+def proved_list(drive: Drive, set_folder: Folder, name: str) -> Iterator[Manifest]:
+    """Open the list of a dated copy; one that is damaged becomes a sentence, unless the drive went away. Raises DamagedCopy."""
+    try:
+        with load_manifest(set_folder, name) as manifest:
+            yield manifest
+    except ManifestDamaged as err:
+        drive.check()
+        raise DamagedCopy(f"the list of {name} is damaged ({err}) and so is its second list: nothing can be proved; take "
+                          "another date or, to have the files as they lie there, copy the folder itself") from err
 
 
 def restore(drive: Drive, set_name: str, wish: Wish, expect: Expect) -> Restored:
@@ -10079,26 +10394,725 @@ def restore(drive: Drive, set_name: str, wish: Wish, expect: Expect) -> Restored
     with drive.guarded():
         set_folder = drive.root.child(set_name)
         lock_for_reading(set_folder)
-        try:
-            with contextlib.ExitStack() as opened:
-                manifest = opened.enter_context(load_manifest(set_folder, wish.snapshot))
-                far = is_far(drive.path) or is_far(wish.target)
-                jobs = worker_count(wish.jobs, far)
-                pulse = new_pulse(expect(0, 0 if wish.paths else int(manifest.end["bytes"])), jobs)
-                paths = tuple(path_in_copy(slashes(path), manifest.header["sources"]) for path in wish.paths)
-                check_wishes(manifest, paths, wish.paths, set_folder)
-                target = make_target(wish, drive, set_name)
-                workers = opened.enter_context(Workers(jobs, pulse, functools.partial(give_back, pulse), far))
-                run = Restoration(set_folder, target, wish._replace(paths=paths), workers)
-                run.run(manifest)
-        except ManifestDamaged as err:
-            drive.check()
-            raise DamagedCopy(f"the list of {wish.snapshot} is damaged ({err}) and so is its second list: nothing can be proved; take "
-                              "another date or, to have the files as they lie there, copy the folder itself") from err
+        with contextlib.ExitStack() as opened:
+            manifest = opened.enter_context(proved_list(drive, set_folder, wish.snapshot))
+            far = is_far(drive.path) or is_far(wish.target)
+            jobs = worker_count(wish.jobs, far)
+            pulse = new_pulse(expect(0, 0 if wish.paths else int(manifest.end["bytes"])), jobs)
+            selection = select(manifest, wish.paths, set_folder)
+            target = make_target(wish, drive, set_name)
+            workers = opened.enter_context(Workers(jobs, pulse, functools.partial(give_back, pulse), far))
+            run = Restoration(set_folder, target, wish, selection, workers)
+            run.run(manifest)
         if run.landing.findings:
             drive.check()
         done = run.landing
         return Restored(wish.target, done.files, done.bytes, done.findings, done.notes, done.set_aside)
+
+
+class Planned(NamedTuple):
+    """What a restore would do: files and bytes of each source, what is there already or would be set aside, the room that it has."""
+
+    path: str
+    sources: Mapping[str, Tuple[int, int]]
+    there: int
+    set_aside: Sequence[str]
+    room: int                        # bytes that would be written
+    free: int
+    notes: Notes
+
+
+class Foresight(Caveats):
+    """Goes through what a restore would write, and looks at what is in the target; writes nothing."""
+
+    def __init__(self, wish: Wish, target: Optional[Folder], pulse: Pulse) -> None:
+        super().__init__()
+        self.wish, self.pulse = wish, pulse
+        self.trail = Trail(target) if target and wish.merge else None
+        self.absent = ""                 # with a slash behind it: a folder that the target does not have
+        self.sources: Dict[str, Tuple[int, int]] = {}
+        self.there = self.room = 0
+        self.set_aside: List[str] = []
+        self.groups: Set[Tuple[str, ...]] = set()
+        self.place = existing_folder(whole_path(wish.target))
+        self.largest, self.portable = largest_file(self.place), takes_portable_names(self.place)
+
+    def run(self, manifest: Manifest, selection: Selection) -> None:
+        """Go through everything that is wanted. Raises ManifestDamaged, TargetError."""
+        for block in read_blocks(manifest.lines()):
+            if not selection.enters(block.path):
+                continue
+            if block.line.startswith(SKIPPED_DIR_LINE):
+                self.note_skipped(block.path, block.line)
+                continue
+            if block.path:
+                self.enter_kept(block.path, parse_keywords(block.line))
+                self._try_name(block.path)
+            with opening_target(show(join_path(self.wish.target, block.path))):
+                here = self._here(block.path)
+                for name, known in block.entries.items():
+                    path = f"{block.path}/{name}" if block.path else name
+                    if selection.wants(path):
+                        self._look(here, path, known)
+            self.pulse.tell()
+
+    def _here(self, path: str) -> Optional[Folder]:
+        """Open a folder of the target; None where it is not there, and if something else is in its place, that would be set aside."""
+        if self.trail is None or (self.absent and path.startswith(self.absent)):
+            return None
+        *above, name = path.split("/")
+        try:
+            return self.trail.at([*above, name] if path else ())
+        except (FileNotFoundError, NotADirectoryError):
+            self.absent = path + "/"
+            if self.trail.at(above).has(name):
+                self.set_aside.append(path)
+            return None
+
+    def _look(self, here: Optional[Folder], path: str, known: Known) -> None:
+        """Look at what is not a folder."""
+        if known.line.startswith("# type=skipped "):
+            self.note_skipped(path, known.line)
+            return
+        words, name = parse_keywords(known.line), path.rpartition("/")[2]
+        self.note_kept(path, words)
+        self._try_name(path)
+        size = number(words, "size") if known.hash_line else 0
+        if known.hash_line:
+            files, total = self.sources.get(path.partition("/")[0], (0, 0))
+            self.sources[path.partition("/")[0]] = files + 1, total + size
+        if self.largest and size > self.largest:
+            self.notes.append(Note(path, "the disk that files are restored to holds no file of this size; take another place with --to"))
+        if here and here.has(name):
+            if self._is_same(here, name, words, known):
+                self.there += 1
+                return
+            self.set_aside.append(path)
+        key = link_key(words, known)
+        self.room += 0 if key in self.groups else size
+        self.groups.update([key] if key else ())
+
+    def _is_same(self, here: Folder, name: str, words: Mapping[str, str], known: Known) -> bool:
+        """Tell whether what is there is what the dated copy has; only what has the same size is read."""
+        if not known.hash_line:
+            return same_entry(here, name, words)
+        return here.stat(name).st_size == number(words, "size") and same_content(
+            here, name, parse_hash_line(known.hash_line)[0], self.pulse)
+
+    def _try_name(self, path: str) -> None:
+        """Note a name that the target is known to refuse."""
+        name = path.rpartition("/")[2]
+        if storable(name, Naming.PORTABLE if self.portable else Naming.BYTES) != name:
+            self.notes.append(Note(path, NO_SUCH_NAME_HERE))
+
+
+def plan_restore(drive: Drive, set_name: str, wish: Wish, expect: Expect) -> Planned:
+    """Say what a restore would do, and write nothing. Raises UsageError, TargetError, DriveError."""
+    with drive.guarded():
+        set_folder = drive.root.child(set_name)
+        lock_for_reading(set_folder)
+        with proved_list(drive, set_folder, wish.snapshot) as manifest:
+            selection = select(manifest, wish.paths, set_folder)
+            look = Foresight(wish, find_target(wish, drive, set_name), new_pulse(expect(0, 0), 1))
+            look.run(manifest, selection)
+        return Planned(wish.target, look.sources, look.there, look.set_aside, look.room, free_space(look.place)[0], look.notes)
+
+
+# -- finding things --
+
+
+class Version:
+    """One content that a path had: what it is, in which of the dated copies looked through it is (a bit for each), its newest entry."""
+
+    __slots__ = ("dates", "entry", "kind", "what")
+
+    def __init__(self, kind: str, what: str) -> None:
+        self.kind, self.what = kind, what        # of a file its checksum, of a link where it leads, of what was skipped why
+        self.dates, self.entry = 0, ""
+
+    @property
+    def last(self) -> int:
+        """Give the number of the newest dated copy that has it."""
+        return self.dates.bit_length() - 1
+
+    @property
+    def first(self) -> int:
+        """Give the number of the oldest dated copy that has it."""
+        return (self.dates & -self.dates).bit_length() - 1
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        """Give its metadata, as its newest dated copy has it."""
+        return parse_keywords(self.entry.partition("\n")[0])
+
+
+class Hunt:
+    """Looks for what a person seeks in one dated copy after the other; memory holds what was found.
+
+    Most entries of a dated copy are those of the one before, letter by letter: they are looked up, not read.
+    """
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+        self.found: Dict[str, Dict[Tuple[str, str], Version]] = {}       # of each path, by kind and content
+        self.by_entry: Dict[str, Version] = {}
+
+    def search(self, manifest: Manifest, number: int, watch: Callable[[], None]) -> None:
+        """Look through the dated copy of that number. Raises UsageError and, before anything is noted, ManifestDamaged."""
+        seeks, met = sought(self.word, manifest.header["sources"], IGNORE_CASE), []  # type: Sought, List[Tuple[Version, str]]
+        for piece in manifest.entries(MIB):
+            watch()
+            for entry in entries_with(piece, seeks.hint):
+                version = self.by_entry.get(entry) or self._meet(entry, seeks)
+                if version:
+                    met.append((version, entry))
+        for version, entry in met:
+            version.dates |= 1 << number
+            version.entry = entry
+
+    def _meet(self, entry: str, seeks: Sought) -> Optional[Version]:
+        """Read an entry that was not met before; None where it is not what is sought."""
+        known = known_of(entry)
+        path = original_path(known)
+        if not seeks.is_spelt(path) and not seeks.matches(path, entry.startswith((DIR_LINE, SKIPPED_DIR_LINE))):
+            return None
+        plain_parts(path)
+        words = parse_keywords(known.line)
+        kind, what = words["type"], unescape(words.get("link", words.get("why", "")))
+        if kind != "skipped":
+            meta_of(words)
+        if known.hash_line:
+            what, _place = parse_hash_line(known.hash_line)
+            number(words, "size")
+        version = self.found.setdefault(path, {}).setdefault((kind, what), Version(kind, what))
+        self.by_entry[entry] = version
+        return version
+
+
+class Searched(NamedTuple):
+    """What was found in a set: the dated copies that were looked through, by their numbers, and what each path was in them."""
+
+    set_name: str
+    snapshots: Sequence[Snapshot]
+    found: Mapping[str, Sequence[Version]]
+    unreadable: Mapping[str, str]    # dated copies whose lists could not be read, and why
+    bad: Mapping[str, int]           # checksums that are known to be damaged, as parse_damaged has them
+
+    def is_gone(self, path: str) -> bool:
+        """Tell whether the newest dated copy of the same source does not have a path any more."""
+        last = max(one.last for one in self.found[path])
+        alias = path.partition("/")[0]
+        return any(one.sources.get(alias) == self.snapshots[last].sources.get(alias) for one in self.snapshots[last + 1:])
+
+    def is_damaged(self, version: Version) -> bool:
+        """Tell whether a check found the content damaged in the newest dated copy that has it."""
+        return version.kind == "file" and self.bad.get(version.what, 0) >= self.snapshots[version.last].seq
+
+    def place(self, version: Version) -> str:
+        """Say where below the drive the newest copy of a file lies."""
+        stored = parse_hash_line(known_of(version.entry).hash_line)[1]
+        snapshot, parts = stored_place(stored, self.snapshots[version.last].name)
+        return "/".join((self.set_name, snapshot, *parts))
+
+
+def find_in_set(drive: Drive, set_name: str, word: str, expect: Expect) -> Searched:
+    """Look through the lists of all dated copies of a set, within `drive.guarded()`.
+
+    Raises UsageError, DamagedCopy where no list can be read, DriveError where the drive goes away meanwhile.
+    """
+    set_folder = drive.root.child(set_name)
+    lock_for_reading(set_folder)
+    there = survey(set_folder)
+    bad = parse_damaged(read_text(set_folder, DAMAGED_LIST, 64 * MIB) or "")
+    unreadable = {one.name: "its list and its second list are damaged" for one in there if one.state is State.DAMAGED}
+    whole = [one for one in there if one.state is State.WHOLE]
+    hunt, snapshots, done = Hunt(word), [], 0  # type: Hunt, List[Snapshot], int
+    watch = expect(sum(int(one.end["files"]) for one in whole), 0)
+    for one in whole:
+        try:
+            with load_manifest(set_folder, one.name) as manifest:
+                hunt.search(manifest, len(snapshots), functools.partial(watch, done, 0))
+            snapshots.append(one)
+        except ManifestDamaged as err:
+            unreadable[one.name] = str(err)
+        done += int(one.end["files"])
+    drive.check()  # one that went away meanwhile may look empty, or damaged
+    if unreadable and not snapshots:
+        raise no_list_readable(drive, set_name)
+    versions = {path: sorted((one for one in found.values() if one.dates), key=lambda one: (one.first, one.last))
+                for path, found in hunt.found.items()}
+    return Searched(set_name, snapshots, {path: versions[path] for path in sorted(versions, key=name_bytes) if versions[path]},
+                    unreadable, bad)
+
+
+# -- comparing --
+
+
+class Side(NamedTuple):
+    """One of two sides that are compared: its folders, as often as wanted, and the key of what is only moved (0: it cannot be)."""
+
+    blocks: Callable[[], Iterator[Block]]
+    key: Callable[[Known], int]
+
+
+Compare = Callable[[Known, Known], Optional[Tuple[Kind, str]]]
+
+
+def content_key(known: Known) -> int:
+    """Give a number for what stays of a file when it is moved: its content and, as many small ones are alike by chance, its time."""
+    words = parse_keywords(known.line)
+    return hash((parse_hash_line(known.hash_line)[0], "" if number(words, "size") >= MIB else words.get("time"))) or 1
+
+
+def unread_key(known: Known) -> int:
+    """Give a number for what stays of a file when it is moved within its disk, as far as is known without reading it."""
+    words = parse_keywords(known.line)
+    return hash((words.get("size"), words.get("time"), words["ino"])) or 1 if "ino" in words else 0
+
+
+def size_of(known: Optional[Known]) -> int:
+    """Give the size of a file by its line; 0 for anything else."""
+    return number(parse_keywords(known.line), "size") if known and known.line.startswith(FILE_LINE) else 0
+
+
+def folders_between(old: str, old_whole: str, new: str, new_whole: str) -> Tuple[str, str]:
+    """Give the outermost folders that a file shows to have been moved with all that is in them: one is gone, the other new.
+
+    >>> folders_between("a/b/c/x", "a/b", "d/c/x", "d")
+    ('a/b', 'd')
+    """
+    found = "", ""
+    while old_whole and new_whole and old.rpartition("/")[2] == new.rpartition("/")[2]:
+        old, new = old.rpartition("/")[0], new.rpartition("/")[0]
+        if not (old + "/").startswith(old_whole + "/") or not (new + "/").startswith(new_whole + "/"):
+            break
+        found = old, new
+    return found
+
+
+class MovedFiles:
+    """Finds files that only one side has under their names, and the other under others, in 8 bytes for each that may be one."""
+
+    def __init__(self, sides: Tuple[Side, Side], aliases: Collection[str], watch: Callable[[], None]) -> None:
+        """Look through both sides."""
+        self.sides = sides
+        keys = array("q"), array("q")
+        for pair in side_by_side(sides[0].blocks(), sides[1].blocks()):
+            watch()
+            for side, (mine, other) in enumerate((pair, pair[::-1])):
+                if mine and mine.path.partition("/")[0] in (*aliases, ""):
+                    alone = mine.entries.keys() - other.entries.keys() if other else mine.entries
+                    keys[side].extend(self.key(side, mine.entries[name]) for name in alone if mine.path or name in aliases)
+        gone, come = (array("q", sorted(side)) for side in keys)
+        self.left: Tuple[Dict[int, int], Dict[int, int]] = {}, {}    # of each key how many files are still to be met
+        for key in come:
+            at = bisect.bisect_left(gone, key)
+            if key and at < len(gone) and gone[at] == key:
+                count = min(bisect.bisect_right(side, key) - bisect.bisect_left(side, key) for side in (gone, come))
+                self.left[0][key] = self.left[1][key] = count
+        self.met: Tuple[Dict[int, List[Tuple[str, str, int]]], Dict[int, List[Tuple[str, str, int]]]] = {}, {}
+
+    def key(self, side: int, known: Known) -> int:
+        """Give the key of a file; 0 for anything else."""
+        return self.sides[side].key(known) if known.line.startswith(FILE_LINE) else 0
+
+    def take(self, side: int, known: Known, path: str, whole: str, size: int) -> bool:
+        """Tell whether a file that one side alone has was moved; `whole` is the outermost folder around it that is gone, or new."""
+        key = self.key(side, known)
+        if not self.left[side].get(key):
+            return False
+        self.left[side][key] -= 1
+        self.met[side].setdefault(key, []).append((path, whole, size))
+        return True
+
+    def changes(self, each: bool) -> Iterator[Change]:
+        """Tell what was moved; a folder that was moved with all its files in one line, unless `each` file is wanted."""
+        folders: Dict[Tuple[str, str], List[Change]] = {}
+        for key in self.met[0].keys() | self.met[1].keys():
+            gone, come = (side.get(key, []) for side in self.met)
+            for (old, old_whole, _), (new, new_whole, size) in zip(gone, come):
+                between = ("", "") if each else folders_between(old, old_whole, new, new_whole)
+                folders.setdefault(between, []).append(Change(Kind.MOVED, new, size, size, origin=old))
+            # a source may change between two looks
+            yield from (Change(Kind.REMOVED, path, size) for path, _, size in gone[len(come):])
+            yield from (Change(Kind.ADDED, path, 0, size) for path, _, size in come[len(gone):])
+        for (old, new), files in folders.items():
+            if old and len(files) > 1:
+                size = sum(one.after for one in files)
+                yield Change(Kind.MOVED, new, size, size, "", old, len(files), True)
+            else:
+                yield from files
+
+
+class OneSided:
+    """A folder that only one side has, with what was met in it so far: files and bytes that are not moved, and whether others are."""
+
+    def __init__(self, path: str, kind: Kind) -> None:
+        self.path, self.kind, self.files, self.bytes, self.moved = path, kind, 0, 0, False
+
+    def change(self) -> Optional[Change]:
+        """Tell of the folder; None where all its files were moved."""
+        if self.moved and not self.files:
+            return None
+        sizes = (self.bytes, 0) if self.kind is Kind.REMOVED else (0, self.bytes)
+        return Change(self.kind, self.path, *sizes, files=self.files, is_folder=True)
+
+
+class Differences:
+    """Compares two sides, folder by folder; memory holds a folder of each, and what differs.
+
+    What is new or gone as a whole folder is one change, unless `each` file is wanted.
+    """
+
+    def __init__(self, sides: Tuple[Side, Side], aliases: Collection[str], compare: Compare, each: bool) -> None:
+        self.sides, self.aliases, self.compare, self.each = sides, frozenset(aliases), compare, each
+        self.changes: List[Change] = []
+        self.whole: Optional[OneSided] = None
+        self.alone: List[Tuple[str, Dict[str, int]]] = [("", {})]    # of the folders on the way: which names one side alone has
+        self.unread: Set[str] = set()
+        self.unread_folder = self.kept_folder = ""                   # with a slash behind it
+
+    def run(self, watch: Callable[[], None]) -> List[Change]:
+        """Find all that differs. Raises ManifestDamaged."""
+        moved = MovedFiles(self.sides, self.aliases, watch)
+        for old, new in side_by_side(self.sides[0].blocks(), self.sides[1].blocks()):
+            watch()
+            path = (old or new or Block("", "", {})).path
+            if path.partition("/")[0] not in self.aliases and path:
+                continue
+            self._leave(path)
+            if path and not (self.unread_folder and path.startswith(self.unread_folder)):
+                self._folder(path, old, new)
+            if self.unread_folder and (path + "/").startswith(self.unread_folder):
+                continue
+            before, after = (one.entries if one else {} for one in (old, new))
+            for name in before.keys() | after.keys() if before != after else ():
+                if path or name in self.aliases:
+                    self._entry(f"{path}/{name}" if path else name, before.get(name), after.get(name), moved)
+        self._leave("")
+        self.changes += moved.changes(self.each)
+        return sorted(self.changes, key=lambda one: (folder_key(one.path), one.kind.value))
+
+    def _leave(self, path: str) -> None:
+        """End with the folders in which a path does not lie."""
+        while self.alone[-1][0] and not path.startswith(self.alone[-1][0] + "/"):
+            self.alone.pop()
+        self.unread_folder = self.unread_folder if path.startswith(self.unread_folder) else ""
+        self.kept_folder = self.kept_folder if path.startswith(self.kept_folder) else ""
+        if self.whole and not path.startswith(self.whole.path + "/"):
+            self.changes += filter(None, [self.whole.change()])
+            self.whole = None
+
+    def _folder(self, path: str, old: Optional[Block], new: Optional[Block]) -> None:
+        """Compare a folder itself."""
+        lines = [one.line if one else "" for one in (old, new)]
+        if any(line.startswith(SKIPPED_DIR_LINE) for line in lines) or path in self.unread:
+            self.unread_folder = path + "/"
+            if path not in self.unread:
+                self._unread(path, lines)
+        elif not old or not new:
+            self._one_sided(path, Kind.REMOVED if old else Kind.ADDED)
+        else:
+            found = self.compare(Known(lines[0]), Known(lines[1])) if lines[0] != lines[1] else None
+            if found and not (found[0] is Kind.UNREAD and self.kept_folder):
+                self.changes.append(Change(found[0], path, detail=found[1], files=0, is_folder=True))
+            if not self.kept_folder and " kept=" in lines[1]:
+                self.kept_folder = path + "/"
+        self.alone.append((path, {}))
+
+    def _one_sided(self, path: str, kind: Kind) -> None:
+        """Begin with a folder that the other side does not have, or has as something else."""
+        parent, _, name = path.rpartition("/")
+        at = self.alone[-1][1].get(name) if self.alone[-1][0] == parent else None
+        if at is not None:
+            self.changes[at] = self.changes[at]._replace(
+                kind=Kind.RETYPED, detail="a folder then" if kind is Kind.REMOVED else "a folder now")
+        if self.each:
+            self.changes.append(Change(kind, path, files=0, is_folder=True))
+        elif not self.whole:
+            self.whole = OneSided(path, kind)
+
+    def _unread(self, path: str, lines: Sequence[str]) -> None:
+        """Note what could not be read on one side, by the lines of both."""
+        skipped = [line.startswith("# type=skipped ") for line in lines]
+        self.unread.add(path)
+        if skipped != [True, True]:
+            why = unescape(parse_keywords(lines[skipped.index(True)]).get("why", ""))
+            self.changes.append(Change(Kind.UNREAD, path, detail=f"could not be read {'then' if skipped[0] else 'now'}: {show(why)}"))
+
+    def _entry(self, path: str, was: Optional[Known], now: Optional[Known], moved: MovedFiles) -> None:
+        """Compare what is no folder; one side may not have it."""
+        lines, sizes = [one.line if one else "" for one in (was, now)], (size_of(was), size_of(now))
+        if any(line.startswith("# type=skipped ") for line in lines):
+            self._unread(path, lines)
+        elif was and now:
+            found = self.compare(was, now)
+            if found and not (found[0] is Kind.UNREAD and self.kept_folder):
+                self.changes.append(Change(found[0], path, *sizes, detail=found[1]))
+        elif moved.take(int(was is None), was or now or Known(""), path, self.whole.path if self.whole else "", sum(sizes)):
+            if self.whole:
+                self.whole.moved = True
+        elif self.whole:
+            self.whole.files, self.whole.bytes = self.whole.files + 1, self.whole.bytes + sum(sizes)
+        else:
+            self.alone[-1][1][path.rpartition("/")[2]] = len(self.changes)
+            self.changes.append(Change(Kind.REMOVED if was else Kind.ADDED, path, *sizes))
+
+
+class Compared(NamedTuple):
+    """The result of `diff`: what differs of the sources that both sides have, those that only one has, and what was not looked at."""
+
+    changes: Sequence[Change]
+    only_old: Sequence[str]
+    only_new: Sequence[str]
+
+
+def manifest_side(manifest: Manifest) -> Side:
+    """Give a dated copy as one side of a comparison."""
+    return Side(lambda: read_blocks(manifest.lines()), content_key)
+
+
+def compare_dates(drive: Drive, set_name: str, names: Tuple[str, str], each: bool, expect: Expect) -> Compared:
+    """Compare two dated copies of a set by their lists; no file is read. Raises UsageError, DamagedCopy, DriveError."""
+    with drive.guarded():
+        set_folder = drive.root.child(set_name)
+        lock_for_reading(set_folder)
+        with proved_list(drive, set_folder, names[0]) as old, proved_list(drive, set_folder, names[1]) as new:
+            before, after = old.header["sources"].keys(), new.header["sources"].keys()
+            if not before & after:
+                raise UsageError(f"{names[0]} and {names[1]} have no source in common: {', '.join(map(show, sorted(before)))} here, "
+                                 f"{', '.join(map(show, sorted(after)))} there")
+            run = Differences((manifest_side(old), manifest_side(new)), before & after, compare_entries, each)
+            watch = expect(0, 0)
+            changes = run.run(lambda: watch(0, 0))
+        return Compared(changes, sorted(before - after), sorted(after - before))
+
+
+class Origins(NamedTuple):
+    """The sources that a dated copy is compared with, what of them is left out, and whether their files are to be read."""
+
+    sources: Sequence[Source]
+    rules: Rules
+    checksum: bool = False
+
+
+class SourcesNow:
+    """The sources as they are now, in the form of a list's folders; `pulse` is for files that are read."""
+
+    def __init__(self, origins: Origins, closed: Collection[Stamp], racy_after_ns: int, pulse: Pulse) -> None:
+        self.sources, self.rules, self.checksum = origins
+        self.closed, self.racy_after_ns, self.pulse = closed, racy_after_ns, pulse
+        self.singles: Dict[str, Tuple[Folder, str]] = {}     # of sources that are files where they are
+        self.folder: Optional[Folder] = None                 # of the block that was given last
+
+    def blocks(self) -> Iterator[Block]:
+        """Go through the sources. Raises SourceGone."""
+        for source in (one for one in self.sources if not one.is_folder):
+            self.singles[source.alias] = from_top(source, Folder.top, parent_path(source.path)), path_parts(source.path)[-1]
+        found = {source.alias: self._entry(*self.singles[source.alias], source.alias, from_top(source, stat_path, source.path))
+                 for source in self.sources if not source.is_folder}
+        yield Block("", "", {alias: known for alias, known in found.items() if known})
+        for source in sorted((one for one in self.sources if one.is_folder), key=lambda one: name_bytes(one.alias)):
+            try:
+                yield from self._folders(source)
+            except OSError as err:
+                raise SourceGone(unreadable_source(source.path, err)) from err
+
+    def _folders(self, source: Source) -> Iterator[Block]:
+        """Go through a source that is a folder. Raises SourceGone, OSError."""
+        unseen: Set[str] = set()
+        for visit in walk(Folder.top(source.path), self.rules, self.closed):
+            path = "/".join((source.alias, *visit.parts))
+            if visit.error and not visit.parts:
+                raise SourceGone(f"the source {show(source.path)} cannot be read ({visit.error.why}); run as a user who may read it")
+            if visit.error and path not in unseen:
+                yield Block(path, f"{SKIPPED_DIR_LINE}why={escape(visit.error.why)} path={escape(path)}", {})
+            elif visit.folder:
+                unseen.update(f"{path}/{name}" for name in visit.unreadable)
+                entries = {name: self._entry(visit.folder, name, f"{path}/{name}", info, visit.unreadable.get(name))
+                           for name, info in visit.files}
+                self.folder = visit.folder
+                yield Block(path, dir_line(path, visit.info, {}), {name: known for name, known in entries.items() if known})
+
+    def _entry(self, folder: Folder, name: str, path: str, info: Optional[os.stat_result], why: Optional[OSError] = None
+               ) -> Optional[Known]:
+        """Give the line of what is no folder; None for a socket, and for what vanished."""
+        if info is None:
+            return Known(f"# type=skipped why={escape(reason(why))} path={escape(path)}") if why else None
+        if stat.S_ISREG(info.st_mode):
+            return Known(file_line(info))
+        kind = kind_of_special(info)
+        try:
+            words = f" link={escape(read_link(folder, name))}" if kind == "link" else ""
+        except OSError as err:
+            return Known(f"# type=skipped why={escape(reason(err))} path={escape(path)}")
+        words = device_words(info) if kind in ("char", "block") else words
+        return Known(special_line(kind, path, info, words)) if kind else None
+
+    def compare(self, old: Known, new: Known) -> Optional[Tuple[Kind, str]]:
+        """Say how an entry of a source differs from that of a dated copy; None where it does not."""
+        if not old.line.startswith(FILE_LINE) or not new.line.startswith(FILE_LINE):
+            return compare_entries(Known(as_seen(old.line)), new)
+        then, now = parse_keywords(as_seen(old.line)), parse_keywords(new.line)
+        differences = metadata_differences(then, now)
+        same = compare_file(new.line, old, self.racy_after_ns)
+        if then.get("size") != now["size"]:
+            return Kind.CHANGED, ""
+        if self.checksum:
+            try:
+                same = Same.UNCHANGED if self._digest(original_path(old)) == parse_hash_line(old.hash_line)[0] else Same.CHANGED
+            except OSError as err:
+                return Kind.UNREAD, f"could not be read now: {reason(err)}"
+        if same is Same.UNCHANGED or (same is Same.DOUBTFUL and then.get("time") == now["time"] and differences):
+            return (Kind.METADATA, differences) if differences else None
+        return (Kind.DOUBTFUL, "only reading would tell: --checksum") if same is Same.DOUBTFUL else (Kind.CHANGED, "")
+
+    def _digest(self, path: str) -> str:
+        """Read a file of the folder at hand, or a source that is a file. Raises OSError."""
+        folder, name = self.singles.get(path, (self.folder, path.rpartition("/")[2]))
+        return hash_file(folder, name, self.pulse) if folder else ""
+
+
+def compare_with_sources(drive: Drive, set_name: str, name: str, origins: Origins, each: bool, expect: Expect) -> Compared:
+    """Compare a dated copy with its sources as they are now. Raises SourceGone, UsageError, DamagedCopy, DriveError."""
+    with drive.guarded():
+        set_folder = drive.root.child(set_name)
+        lock_for_reading(set_folder)
+        with proved_list(drive, set_folder, name) as manifest:
+            taken = parse_time(manifest.header["taken"])
+            pulse = new_pulse(expect(0, 0), 1)
+            racy_after_ns = int(taken.timestamp()) * 10**9 - RACY_NS if taken else 0
+            here, aliases = SourcesNow(origins, closed_to_walks(drive), racy_after_ns, pulse), {one.alias for one in origins.sources}
+            old = manifest_side(manifest)._replace(key=unread_key)
+            changes = Differences((old, Side(here.blocks, unread_key)), aliases, here.compare, each).run(pulse.tell)
+        return Compared(changes, sorted(manifest.header["sources"].keys() - aliases), ())
+
+
+# -- why something is copied, or is not --
+
+
+class Ruling(NamedTuple):
+    """What the rules make of a path of a source: whether it is copied, why, and where the rule stands that decides."""
+
+    source: Source
+    path: str                    # as in the copy
+    included: bool
+    why: str
+    where: str = ""
+    is_there: bool = True
+
+
+RULE_KEYS = ("exclude-caches", "exclude-if-present", "one-file-system")
+
+
+def rule_of_folder(folder: Folder, name: str, top: os.stat_result, rules: Rules, where: Mapping[str, str]) -> Tuple[str, str]:
+    """Say why something is left out because of the folder that it lies in, and by which rule; nothing where it is not. Raises OSError."""
+    if rules.one_file_system and folder.own_stat().st_dev != top.st_dev:
+        return f"{show(folder.path)} is on another disk than the source", where["one-file-system"]
+    found = folder.scan()
+    tags = tags_in(folder, found, rules)
+    if not tags or (name in tags and not any(one == name and is_folder(info) for one, info in found)):
+        return "", ""
+    key = "exclude-if-present" if tags[0] in rules.if_present else "exclude-caches"
+    return f"{show(folder.path)} has an entry {quoted(tags[0])}, and what is in such a folder is left out", where[key]
+
+
+def rule_of_entry(folder: Folder, name: str, info: Optional[os.stat_result], is_last: bool, closed: Collection[Stamp]) -> str:
+    """Say why something is not copied for what it is, or that lies behind it; nothing where it is."""
+    if info is None:
+        return ""
+    path = show(join_path(folder.path, name))
+    if is_folder(info):
+        return f"{path} is the drive, or holds dated copies" if stamp(info) in closed else ""
+    if not stat.S_ISREG(info.st_mode) and kind_of_special(info) is None:
+        return f"{path} is a socket, which holds nothing"
+    if is_last:
+        return ""
+    return f"{path} is a symbolic link: it is copied as such, and what it leads to is not" if stat.S_ISLNK(info.st_mode) else (
+        f"{path} is no folder")
+
+
+class Descent:
+    """Goes down to a path of a source, folder by folder, and asks the rules at each step, as `walk` does."""
+
+    def __init__(self, source: Source, rules: Rules, where: Mapping[str, str], closed: Collection[Stamp]) -> None:
+        """Begin at the top; `where` says where the rules but the patterns stand. Raises SourceGone."""
+        self.source, self.rules, self.where, self.closed = source, rules, where, closed
+        self.folder: Optional[Folder] = from_top(source, Folder.top, source.path)    # None: it is not there
+        self.top = from_top(source, Folder.own_stat, self.folder)
+        self.info: Optional[os.stat_result] = self.top
+
+    def why_not(self, parts: Sequence[str], is_last: bool) -> Tuple[str, str]:
+        """Say why the next step is not copied, and where that rule stands; nothing where it is."""
+        name, folder, self.info = parts[-1], self.folder, None
+        if folder:
+            try:
+                with contextlib.suppress(FileNotFoundError):
+                    self.info = folder.stat(name)
+                why = rule_of_folder(folder, name, self.top, self.rules, self.where)
+            except OSError as err:
+                return f"{show(folder.path)} cannot be read ({reason(err)})", ""
+            if why[0]:
+                return why
+        is_dir = is_folder(self.info) if self.info else not is_last
+        pattern = deciding("/".join(parts), is_dir, self.rules.patterns)
+        if pattern and not pattern.includes:
+            what = "" if is_last else f" {show('/'.join(parts))}, and all that is in that is left out"
+            return f"the pattern {quoted(pattern.text)} matches{what}", pattern.where
+        self.folder = folder.child(name) if folder and self.info and is_dir and not is_last else None
+        return rule_of_entry(folder, name, self.info, is_last, self.closed) if folder else "", ""
+
+
+def rule_on(source: Source, parts: Sequence[str], rules: Rules, where: Mapping[str, str], closed: Collection[Stamp]) -> Ruling:
+    """Say what becomes of a path of a source; `where` says where the rules but the patterns stand. Raises SourceGone."""
+    path = "/".join((source.alias, *parts))
+    if not source.is_folder or not parts:
+        return Ruling(source, path, True, "it is a source itself, and no rule leaves out a source", "", stat_path(source.path) is not None)
+    steps = Descent(source, rules, where, closed)
+    for at in range(1, len(parts) + 1):
+        why, place = steps.why_not(parts[:at], at == len(parts))
+        if why:
+            return Ruling(source, path, False, why, place, steps.info is not None)
+    pattern = deciding("/".join(parts), steps.info is not None and is_folder(steps.info), rules.patterns)
+    why, place = (f"the pattern {quoted(pattern.text)} takes it in", pattern.where) if pattern else ("no rule leaves it out", "")
+    return Ruling(source, path, True, why, place, steps.info is not None)
+
+
+class Holding(NamedTuple):
+    """Whether the last dated copy on a drive has a path: its entry, or why it could not be read then."""
+
+    label: str
+    set_name: str
+    snapshot: str
+    entry: Optional[Known]
+    skipped: str = ""
+
+
+def entry_of(manifest: Manifest, path: str) -> Tuple[Optional[Known], str]:
+    """Give the entry of a path, and why it, or a folder around it, could not be read at that time. Raises ManifestDamaged."""
+    skipped, folders, hint = "", {path, *folders_above(path)}, plain_part(path)
+    for piece in manifest.entries(MIB):
+        for entry in itertools.chain(entries_with(piece, hint), entries_with(piece, SKIPPED_DIR_LINE) if folders else ()):
+            known = known_of(entry)
+            found = original_path(known)
+            if found in folders and known.line.startswith("# type=skipped ") and (found == path or " of=dir " in known.line):
+                skipped = unescape(parse_keywords(known.line).get("why", ""))
+            elif found == path:
+                return known, ""
+    return None, skipped
+
+
+def last_holding(drive: Drive, set_name: str, path: str) -> Optional[Holding]:
+    """Look whether the newest dated copy of a source has a path; None where there is no copy of it. Raises DamagedCopy, DriveError."""
+    with drive.guarded():
+        set_folder = drive.root.child(set_name)
+        lock_for_reading(set_folder)
+        newest = newest_whole(one for one in survey(set_folder) if path.partition("/")[0] in one.sources)
+        drive.check()
+        if newest is None:
+            return None
+        with proved_list(drive, set_folder, newest.name) as manifest:
+            return Holding(drive.label, set_name, newest.name, *entry_of(manifest, path))
 
 
 # --- 11. Reports -------------------------------------------------------------------------------
@@ -10942,6 +11956,213 @@ def doctor_answer(checkups: Sequence[Checkup]) -> Answer:
     verdict = f"NOT OK - {count_text(len(ill), 'thing')} would hinder backups: see above"
     return Answer(Exit.ATTENTION if ill else Exit.DONE, lines if ill else [*lines, "OK - nothing here would hinder backups"],
                   [verdict] if ill else [], {"findings": [one._asdict() for one in ill], "checked": [one._asdict() for one in checkups]})
+
+
+def restore_plan_answer(plan: Planned, snapshot: str, asides: Sequence[str]) -> Answer:
+    """Report what a restore would do."""
+    files, size = (sum(numbers) for numbers in zip((0, 0), *plan.sources.values()))
+    lines = [*asides, f"Would restore {count_text(files, 'file')} ({size_text(size)}) from {snapshot} to {show(plan.path)}:"]
+    sources = sorted(plan.sources.items())
+    lines += [f"  {show(alias)}: {count_text(number, 'file')}, {size_text(total)}" for alias, (number, total) in sources]
+    lines += [f"{plan.there:,} of them are there already, with the same bytes"] if plan.there else []
+    lines += [f"would be set aside, because it differs: {show(path)}" for path in plan.set_aside[:NOTES_SHOWN]]
+    if len(plan.set_aside) > NOTES_SHOWN:
+        lines.append(f"... and {len(plan.set_aside) - NOTES_SHOWN:,} more that would be set aside; {ALL_IN_JSON}")
+    lines.append(f"{size_text(plan.room)} would be written, and {size_text(plan.free)} are free there. Nothing was written.")
+    problems = note_lines(plan.notes, ALL_IN_JSON)
+    if plan.room > plan.free:
+        problems.append(f"this would not fit: it needs {size_text(plan.room)}, and {size_text(plan.free)} are free; take another place "
+                        "with --to")
+    return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
+        "dry_run": True, "snapshot": snapshot, "target": plan.path, "files": files, "bytes": size, "there": plan.there,
+        "sources": [{"source": alias, "files": number, "bytes": total} for alias, (number, total) in sources],
+        "set_aside": list(plan.set_aside), "room": plan.room, "free": plan.free, "notes": [note._asdict() for note in plan.notes]})
+
+
+# -- what differs --
+
+
+def change_line(one: Change) -> str:
+    """Write a change for people."""
+    folder = "/" if one.is_folder else ""
+    path = f"{show(one.origin)}{folder} -> {show(one.path)}{folder}" if one.origin else show(one.path) + folder
+    said = [count_text(one.files, "file")] if one.is_folder and (one.files or one.kind in (Kind.ADDED, Kind.REMOVED)) else []
+    said += [f"was {size_text(one.before)}"] if one.kind is Kind.CHANGED and one.before != one.after else []
+    said += [one.detail] if one.detail else []
+    size = size_text(one.before if one.kind is Kind.REMOVED else one.after)
+    shows_size = one.kind in (Kind.ADDED, Kind.REMOVED, Kind.CHANGED, Kind.MOVED)
+    return f"{one.kind.value:<10} {size if shows_size else '':>8}  {path}{' (' + '; '.join(said) + ')' if said else ''}"
+
+
+def totals_of(changes: Iterable[Change]) -> Dict[str, Dict[str, int]]:
+    """Count each kind of change, and add up the bytes: of what was removed as they were, else as they are."""
+    totals: Dict[str, Dict[str, int]] = {}
+    for one in changes:
+        total = totals.setdefault(one.kind.value, {"files": 0, "folders": 0, "bytes": 0})
+        total["files"] += one.files
+        total["folders"] += one.is_folder
+        total["bytes"] += one.before if one.kind is Kind.REMOVED else one.after
+    return totals
+
+
+def diff_answer(compared: Compared, old: str, new: str, asides: Sequence[str]) -> Answer:
+    """Report what differs between two dates, or since one."""
+    totals = totals_of(compared.changes)
+    counts = ", ".join(f"{total['files']:,} {kind.value}" + (f" ({size_text(total['bytes'])})" if total["bytes"] else "")
+                       for kind in Kind for total in [totals.get(kind.value)] if total)
+    lines = [*asides, *map(change_line, compared.changes)]
+    lines += [f"not compared, as only {name} has it: {show(alias)}"
+              for name, aliases in ((old, compared.only_old), (new, compared.only_new)) for alias in aliases]
+    lines.append(f"From {old} to {new}: {counts}" if counts else f"Nothing differs between {old} and {new}.")
+    unread = [one for one in compared.changes if one.kind is Kind.UNREAD and new == SOURCE_WORD]
+    problems = [f"{count_text(len(unread), 'entry', 'entries')} could not be read, so this is not all"] if unread else []
+    return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
+        "old": old, "new": new, "totals": totals, "only_old": list(compared.only_old), "only_new": list(compared.only_new),
+        "changes": [{"kind": one.kind.value, "path": one.path, "folder": one.is_folder, "before": one.before,
+                     "after": one.after, "detail": one.detail, "origin": one.origin or None} for one in compared.changes]})
+
+
+# -- what is found --
+
+
+def moment_text(ns: int, for_machines: bool = False) -> str:
+    """Write a time in nanoseconds since 1970 for people, by the local clock, or for machines; '?' where no calendar reaches.
+
+    >>> moment_text(0, True), moment_text(10**30)
+    ('1970-01-01T00:00:00+00:00', '?')
+    """
+    try:
+        moment = datetime.fromtimestamp(ns // 10**9, timezone.utc)
+        return moment.isoformat() if for_machines else f"{moment.astimezone():%Y-%m-%d %H:%M}"
+    except (OverflowError, ValueError, OSError):
+        return "?"
+
+
+def restoring_words(date: str, path: str, drive: str, set_name: str = "") -> List[str]:
+    """Write the command that gives a path of a dated copy back; a path is never an option."""
+    return ["restore", date, f"./{path}" if path.startswith("-") else path, "--drive", drive, *(["--set", set_name] if set_name else [])]
+
+
+def command_text(words: Iterable[str]) -> str:
+    """Write a command of snapback as a line to be typed."""
+    return " ".join([TOOL, *map(shell_word, words)])
+
+
+SHORT_DIGEST = 12            # letters of a checksum that are enough for people
+
+
+def version_text(version: Version) -> str:
+    """Say what a version is, but not of when."""
+    what = show(version.what)
+    kinds = {"dir": "folder", "link": f"link to {what}", "skipped": f"not in it, as it could not be read then ({what})"}
+    if version.kind == "file":
+        words = version.words
+        text = f"{size_text(number(words, 'size')):>8}  changed {moment_text(time_ns(words['time']))}  {version.what[:SHORT_DIGEST]}"
+        return text + (f"; kept from {show(words['kept'])}, as it could not be read then" if "kept" in words else "")
+    return kinds.get(version.kind, f"special file ({show(version.kind)})")
+
+
+class Whereabouts(NamedTuple):
+    """A drive and a set on it, as commands name them: its label, its path, the set where there are several."""
+
+    label: str
+    path: str
+    set_word: str = ""
+
+
+def version_facts(searched: Searched, path: str, version: Version, where: Whereabouts) -> Dict[str, Any]:
+    """Give a version for machines."""
+    words, is_file = version.words, version.kind == "file"
+    last = searched.snapshots[version.last].name
+    return {"type": version.kind, "first": searched.snapshots[version.first].name, "last": last,
+            "dates": bin(version.dates).count("1"), "size": number(words, "size") if is_file else None,
+            "mtime": moment_text(time_ns(words['time']), True) if version.kind != "skipped" else None,
+            "sha256": version.what if is_file else None, "link": version.what if version.kind == "link" else None,
+            "why": version.what if version.kind == "skipped" else None, "kept": words.get("kept"),
+            "damaged": searched.is_damaged(version), "stored": searched.place(version) if is_file else None,
+            "restore": None if version.kind == "skipped" else restoring_words(last, path, where.path, where.set_word)}
+
+
+def version_lines(searched: Searched, path: str, version: Version, where: Whereabouts) -> List[str]:
+    """Show a version: from when to when, what it is, and the command that gives it back."""
+    first, last = (searched.snapshots[number].name for number in (version.first, version.last))
+    dates = first if first == last else f"{first} to {last}"
+    damage = "; FOUND DAMAGED by a check" if searched.is_damaged(version) else ""
+    lines = [f"    {dates:<38}  {version_text(version)}{damage}"]
+    if version.kind != "skipped":
+        lines.append(f"      {command_text(restoring_words(last, path, where.path, where.set_word))}")
+    return lines
+
+
+def dates_text(names: Sequence[str]) -> str:
+    """Say which dated copies were looked through."""
+    if len(names) < 2:
+        return f"the one dated copy, {names[0]}" if names else "no dated copy"
+    return f"{len(names):,} dated copies, {names[0]} to {names[-1]}"
+
+
+def found_answer(searched: Sequence[Searched], word: str, where: Whereabouts, closed: Sequence[str]) -> Answer:
+    """Report what was found on a drive; that nothing was is an answer, too."""
+    lines: List[str] = []
+    files: List[Dict[str, Any]] = []
+    for one in searched:
+        here = where if len(searched) + len(closed) > 1 else where._replace(set_word="")
+        here = here._replace(set_word=here.set_word and one.set_name)
+        looked = dates_text([snapshot.name for snapshot in one.snapshots])
+        number = count_text(len(one.found), "path") if one.found else "nothing"
+        lines.append(f"{one.set_name} on {where.label}: {number} found for {quoted(word)} in {looked}")
+        for path, versions in one.found.items():
+            gone = one.is_gone(path)
+            lines.append(f"  {show(path)}{'; not in the newest date' if gone else ''}")
+            lines += [line for version in versions for line in version_lines(one, path, version, here)]
+            files.append({"drive": where.path, "set": one.set_name, "path": path, "gone": gone,
+                          "versions": [version_facts(one, path, version, here) for version in versions]})
+    if not searched and not closed:
+        lines.append(f"There is no dated copy on {where.label} yet.")
+    problems = [f"{one.set_name}/{name} could not be looked through: {why}; copy by hand what you need of it"
+                for one in searched for name, why in one.unreadable.items()]
+    return Answer(Exit.ATTENTION if problems or closed else Exit.DONE, lines, [*problems, *closed_lines(closed)], {
+        "files": files,
+        "searched": [{"drive": where.path, "set": one.set_name, "snapshots": [snapshot.name for snapshot in one.snapshots]}
+                     for one in searched],
+        "unreadable": [{"drive": where.path, "set": one.set_name, "snapshot": name, "why": why}
+                       for one in searched for name, why in one.unreadable.items()]})
+
+
+# -- why something is copied, or is not --
+
+
+def ruling_lines(one: Ruling) -> List[str]:
+    """Say what the rules make of a path."""
+    verdict = ("is copied" if one.included else "is left out") if one.is_there else (
+        "would be copied, if it were there" if one.included else "would be left out, if it were there")
+    return [f"{show(one.path)}, of the source {show(one.source.path)}, {verdict}: {one.why}" + (f" ({one.where})" if one.where else "")]
+
+
+def holding_line(one: Holding) -> str:
+    """Say whether a dated copy has a path."""
+    last = f"the last copy on {one.label}, {one.set_name}/{one.snapshot}"
+    if one.entry is None:
+        return f"{last}, does not have it" + (f", as it could not be read then ({show(one.skipped)})" if one.skipped else "")
+    words = parse_keywords(one.entry.line)
+    size = f" ({size_text(number(words, 'size'))}, changed {moment_text(time_ns(words['time']))})" if one.entry.hash_line else ""
+    return f"{last}, has it{size}" + (f", as it was on {show(words['kept'])}: it could not be read then" if "kept" in words else "")
+
+
+def why_answer(rulings: Sequence[Ruling], sources: Sequence[Source], holdings: Sequence[Holding], word: str, absent: str) -> Answer:
+    """Report what the rules make of a path, and whether the last dated copies have it; `absent` says why none could be asked."""
+    lines = [line for one in rulings for line in ruling_lines(one)]
+    if not rulings:
+        lines.append(f"{show(word)} lies in no source, so it is not copied; the sources are: "
+                     f"{', '.join(show(one.path) for one in sources)}")
+    lines += [holding_line(one) for one in holdings]
+    lines += [f"Whether the last copy has it is not known: {absent}"] if absent else []
+    return Answer(Exit.DONE, lines, (), {
+        "rulings": [{**one._asdict(), "source": one.source.path} for one in rulings],
+        "sources": [one.path for one in sources],
+        "copies": [{"drive": one.label, "set": one.set_name, "snapshot": one.snapshot, "has": one.entry is not None,
+                    "skipped": one.skipped or None, "kept": parse_keywords(one.entry.line).get("kept") if one.entry else None}
+                   for one in holdings]})
 
 
 # --- 12. Outside world -------------------------------------------------------------------------
@@ -11993,6 +13214,18 @@ def add_config(parser: Parser) -> None:
     parser.add_argument("--config", default="", metavar="FILE", help=f"the settings (default: {SETTINGS} of this user)")
 
 
+def add_excludes(parser: Parser) -> None:
+    """Declare the options that leave something out."""
+    parser.add_argument("--exclude", action=PatternWords, dest="patterns", metavar="PATTERN",
+                        help="leave out what matches (as in .gitignore, from each source's top; may be repeated)")
+    parser.add_argument("--exclude-from", action=PatternWords, dest="patterns", metavar="FILE",
+                        help="read such patterns from a file, one a line")
+    parser.add_argument("--exclude-caches", action="store_true", help="leave out folders tagged by a CACHEDIR.TAG")
+    parser.add_argument("--exclude-if-present", action="append", default=[], metavar="NAME",
+                        help="leave out what is in a folder that has an entry of this name")
+    parser.add_argument("-x", "--one-file-system", action="store_true", help="do not enter other disks mounted in a source")
+
+
 def add_backup(parser: Parser) -> None:
     """Declare the options of `backup`."""
     parser.add_argument("paths", nargs="*", metavar="SOURCE... DRIVE",
@@ -12007,14 +13240,7 @@ def add_backup(parser: Parser) -> None:
     parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be copied; write nothing")
     parser.add_argument("--set", default="", metavar="NAME", help="the folder on the drive for this computer's copies")
     parser.add_argument("--adopt", action="store_true", help="go on with a set that another computer began")
-    parser.add_argument("--exclude", action=PatternWords, dest="patterns", metavar="PATTERN",
-                        help="leave out what matches (as in .gitignore, from each source's top; may be repeated)")
-    parser.add_argument("--exclude-from", action=PatternWords, dest="patterns", metavar="FILE",
-                        help="read such patterns from a file, one a line")
-    parser.add_argument("--exclude-caches", action="store_true", help="leave out folders tagged by a CACHEDIR.TAG")
-    parser.add_argument("--exclude-if-present", action="append", default=[], metavar="NAME",
-                        help="leave out what is in a folder that has an entry of this name")
-    parser.add_argument("-x", "--one-file-system", action="store_true", help="do not enter other disks mounted in a source")
+    add_excludes(parser)
     parser.add_argument("--checksum", action="store_true", help="read every file, also those whose size and times are as before")
     parser.add_argument("--reread", action="store_true", help="read all of the new copy back from the drive before it counts as one")
     parser.add_argument("--fresh", action="store_true", help="store every file anew, so that this copy shares nothing with earlier ones")
@@ -12029,10 +13255,10 @@ def add_backup(parser: Parser) -> None:
     add_retention(parser)
 
 
-def read_rules(args: argparse.Namespace) -> Rules:
-    """Read the exclude options."""
+def read_rules(args: argparse.Namespace, where: Sequence[str] = ()) -> Rules:
+    """Read the exclude options; `where` says of the first of their patterns where they stand, if not on the command line."""
     patterns: List[Pattern] = []
-    for is_file, text in args.patterns or ():
+    for (is_file, text), place in zip(args.patterns or (), itertools.chain(where, itertools.repeat(""))):
         lines = [text]
         if is_file:
             path = whole_path(text)
@@ -12044,11 +13270,29 @@ def read_rules(args: argparse.Namespace) -> Rules:
             if content is None:
                 raise UsageError(f"there is no exclude file {show(text)}, or it is no text file of less than a megabyte")
             lines = as_names(content.lstrip("\ufeff")).split("\n")
-        patterns += [pattern for pattern in (parse_pattern(line, IGNORE_CASE) for line in lines) if pattern]
+        patterns += [pattern for number, line in enumerate(lines, 1) for pattern in [parse_pattern(
+            line, IGNORE_CASE, f"{show(text)}, line {number}" if is_file else place or f"--exclude {shell_word(text)}")] if pattern]
     for name in args.exclude_if_present:
         if "/" in name or name in ("", ".", ".."):
             raise UsageError(f"--exclude-if-present takes a plain name, not {quoted(name)}")
     return Rules(tuple(patterns), args.exclude_caches, tuple(args.exclude_if_present), args.one_file_system)
+
+
+def rules_of_settings(settings: Settings) -> Rules:
+    """Read what settings leave out. Raises UsageError."""
+    return read_rules(argparse.Namespace(patterns=settings.patterns, exclude_caches=settings.exclude_caches,
+                                         one_file_system=settings.one_file_system, exclude_if_present=settings.exclude_if_present))
+
+
+def rules_of_copy(snapshot: Snapshot) -> Rules:
+    """Read what a dated copy left out, as far as its list tells; what is of another form counts as nothing."""
+    texts, tags = ([text for text in found if isinstance(text, str)] if isinstance(found, list) else []
+                   for found in (snapshot.header.get("excludes"), snapshot.header.get("tags")))
+    patterns = []
+    for text in texts:
+        with contextlib.suppress(UsageError):
+            patterns.append(parse_pattern(text, IGNORE_CASE, f"as it stands in the list of {snapshot.name}"))
+    return Rules(tuple(filter(None, patterns)), CACHE_TAG in tags, tuple(tag for tag in tags if tag != CACHE_TAG))
 
 
 def read_sources(words: Sequence[str]) -> Tuple[Source, ...]:
@@ -12580,13 +13824,18 @@ def sets_on(drive: Drive) -> Tuple[List[str], List[str]]:
     return sets, closed
 
 
+def sets_named(drive: Drive, named: str) -> Tuple[List[str], List[str]]:
+    """Give the set that was named, or all on a drive, and those that this user may not read. Raises UsageError, DriveError, OSError."""
+    sets, closed = sets_on(drive)
+    if named and named not in sets:
+        raise UsageError(no_set(drive, named, sets, closed))
+    return ([named], []) if named else (sets, closed)
+
+
 def list_drive(drive: Drive, named: str, now: datetime) -> Answer:
     """List the dated copies on one drive."""
     with drive.guarded():
-        sets, closed = sets_on(drive)
-        wanted = [one for one in sets if not named or one == named]
-        if named and not wanted:
-            raise UsageError(no_set(drive, named, sets, closed))
+        wanted, closed = sets_named(drive, named)
         found = {}
         for name in wanted:
             folder = drive.root.child(name)
@@ -12596,25 +13845,28 @@ def list_drive(drive: Drive, named: str, now: datetime) -> Answer:
             found[name] = Listed(snapshots, {date: count for date, count in bad.items() if folder.has(date)}, read_pins(folder),
                                  hold_lines(held_text(held), folder.path) if held else ())
         drive.check()
-        return list_answer(found, closed if not named else (), drive.label, now)
+        return list_answer(found, closed, drive.label, now)
 
 
-def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
-    """Carry out `list`: of several drives, one that cannot be used does not hide the others."""
+def of_each_drive(args: argparse.Namespace, look: Callable[[Drive, str], Answer], *lists: str) -> Answer:
+    """Look at the drive at hand or at all attached ones: of several, one that cannot be used does not hide the others.
+
+    `lists` are the facts of which each drive has its part.
+    """
     found = drive_at_hand(args)
     if found:
-        return list_drive(*found, scene.now)
+        return look(*found)
     drives = drives_attached(args)
     places: List[str] = []
     answers: List[Answer] = []
     for label, tops in drives:
         try:
             drive = open_drive(the_only_place(label, tops))
-            answer = list_drive(drive, args.set, scene.now)
+            answer = look(drive, args.set)
         except SnapbackError as err:
             if len(drives) == 1:
                 raise
-            answer = Answer(err.code, (), [str(err)], {"snapshots": []})
+            answer = Answer(err.code, (), [str(err)], {key: [] for key in lists})
         if len(drives) == 1:
             return answer
         places.append(tops[0])
@@ -12622,7 +13874,13 @@ def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
     return Answer(min((answer.code for answer in answers), key=WORST_FIRST.index),
                   [line for answer in answers for line in answer.lines],
                   [line for answer in answers for line in answer.problems],
-                  {"snapshots": [{"drive": place, **one} for place, answer in zip(places, answers) for one in answer.facts["snapshots"]]})
+                  {name: [{"drive": place, **one} for place, answer in zip(places, answers) for one in answer.facts[name]]
+                   for name in lists})
+
+
+def run_list(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `list`."""
+    return of_each_drive(args, lambda drive, named: list_drive(drive, named, scene.now), "snapshots")
 
 
 def choose_set(drive: Drive, named: str) -> str:
@@ -12761,7 +14019,9 @@ def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
 def add_restore(parser: Parser) -> None:
     """Declare the options of `restore`."""
     parser.add_argument("when", metavar="WHEN", help="latest, or a date or its beginning")
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="what to give back, as in the copy or as it was on the computer")
+    parser.add_argument("paths", nargs="*", metavar="PATH",
+                        help="what to give back: a path as in the copy or as it was on the computer, or a pattern as in .gitignore")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be restored, and where to; write nothing")
     parser.add_argument("--to", default="", metavar="DIR", help="a new folder for it (default: restored-DATE in the current folder)")
     parser.add_argument("--merge", action="store_true",
                         help="restore into a folder that exists; what differs there is set aside under a dated name")
@@ -12788,23 +14048,168 @@ def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
     drive, named = open_to_read(args)
     set_name, snapshots = copies_on(drive, named)
     if newest_whole(snapshots) is None and any(one.state is State.DAMAGED for one in snapshots):
-        raise DamagedCopy(f"no dated copy in {set_name} on the drive {drive.where} has a list that can be read; the drive may be failing: "
-                          "attach it again and run the same command, or copy files from its folders by hand")
+        raise no_list_readable(drive, set_name)
     exact = any(one.name == args.when for one in snapshots)
     chosen = choose_snapshot(args.when, snapshots if exact else holding([slashes(path) for path in args.paths], snapshots))
     wish = Wish(chosen.name, tuple(args.paths), args.to or default_target(chosen.name, args.merge),
                 scene.now.strftime("%Y-%m-%d_%H%M%S") if args.merge else "", args.jobs)
     began = scene.clock()
-    done = restore(drive, set_name, wish, scene.expect)
     lost = [one.name for one in snapshots if one.state is State.DAMAGED and one.name > chosen.name]
-    done.notes.extend(Note("", f"{name} is newer, but its list is damaged, so it was passed over; copy what you need from "
-                           f"its folder by hand: {show(join_path(drive.path, set_name, name))}") for name in lost)
+    notes = [Note("", f"{name} is newer, but its list is damaged, so it was passed over; copy what you need from "
+                  f"its folder by hand: {show(join_path(drive.path, set_name, name))}") for name in lost]
     if not args.paths and not exact:
-        done.notes.extend(Note("", line) for line in elsewhere_lines(chosen, held_elsewhere(chosen, snapshots)))
+        notes += [Note("", line) for line in elsewhere_lines(chosen, held_elsewhere(chosen, snapshots))]
     asides = passed_over(args.when, chosen.name)
     if chosen != choose_snapshot(args.when, snapshots):
         asides.append(f"{chosen.name} is the newest dated copy that holds {', '.join(map(show, args.paths))}")
-    return restore_answer(done, chosen.name, asides, scene.clock() - began)
+    if args.dry_run:
+        plan = plan_restore(drive, set_name, wish, scene.expect)
+        return restore_plan_answer(plan._replace(notes=plan.notes + notes), chosen.name, asides)
+    done = restore(drive, set_name, wish, scene.expect)
+    return restore_answer(done._replace(notes=done.notes + notes), chosen.name, asides, scene.clock() - began)
+
+
+def add_find(parser: Parser) -> None:
+    """Declare the options of `find`."""
+    parser.add_argument("pattern", metavar="PATTERN", help="a name, a pattern as in .gitignore, or a path")
+    add_drive_options(parser)
+
+
+def find_on_drive(drive: Drive, named: str, word: str, expect: Expect) -> Answer:
+    """Look for something in all dated copies on a drive, or in those of the set that was named."""
+    with drive.guarded():
+        sets, closed = sets_named(drive, named)
+        searched = [find_in_set(drive, name, word, expect) for name in sets]
+    return found_answer(searched, word, Whereabouts(drive.label, drive.path, "all"), closed)
+
+
+def run_find(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `find`."""
+    word = slashes(args.pattern)
+    return of_each_drive(args, lambda drive, named: find_on_drive(drive, named, word, scene.expect), "files", "searched", "unreadable")
+
+
+def add_diff(parser: Parser) -> None:
+    """Declare the options of `diff`."""
+    parser.add_argument("when", metavar="WHEN", help="the earlier dated copy: latest, or a date or its beginning")
+    parser.add_argument("other", nargs="?", default="", metavar="WHEN|source",
+                        help="the later one, or source: the folders as they are now (default: the newest; for the newest: source)")
+    parser.add_argument("--checksum", action="store_true", help="read every file, also those whose size and times are as before")
+    add_drive_options(parser)
+
+
+def origins_of(args: argparse.Namespace, chosen: Snapshot) -> Origins:
+    """Say which folders of this computer a dated copy can be compared with, and what of them is left out. Raises UsageError.
+
+    The settings tell; without any, a dated copy of this computer does: nothing is written there.
+    """
+    if chosen.header.get("machine") != machine_id():
+        raise UsageError(f"{chosen.name} was made on another computer ({show(str(chosen.header.get('host', '?')))}), so it cannot be "
+                         "compared with the folders of this one; say another date: diff OLDER NEWER")
+    path = find_settings(args.config)
+    settings = load_settings(path) if path else None
+    rules = rules_of_settings(settings) if settings else rules_of_copy(chosen)
+    sources = {one.alias: one for one in (read_sources(settings.sources) if settings else ())}
+    wanted = [sources[alias] for alias in chosen.sources if alias in sources] if settings else [
+        Source(alias, origin) for alias, origin in chosen.sources.items()]
+    if not wanted:
+        raise UsageError(f"the settings name none of the sources of {chosen.name}: {', '.join(map(show, chosen.sources))}")
+    check_sources(wanted)
+    there = [one._replace(is_folder=is_folder(info)) for one in wanted for info in [stat_path(one.path)] if info]
+    return Origins(there, rules, args.checksum)
+
+
+def run_diff(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `diff`."""
+    drive, named = open_to_read(args)
+    set_name, snapshots = copies_on(drive, named)
+    old = choose_snapshot(args.when, snapshots)
+    shared = [one for one in snapshots if one.state is State.WHOLE and one.sources.keys() & old.sources.keys()]
+    newest, asides = newest_whole(shared) or old, passed_over(args.when, old.name)
+    if args.other != SOURCE_WORD and (args.other or newest.seq > old.seq):
+        if args.checksum:
+            raise UsageError("--checksum reads the folders as they are now; dates are compared by their checksums anyway: leave it out, or "
+                             f"add {SOURCE_WORD}")
+        new = choose_snapshot(args.other, snapshots) if args.other else newest
+        asides += passed_over(args.other, new.name)
+        compared = compare_dates(drive, set_name, (old.name, new.name), args.json, scene.expect)
+        return diff_answer(compared, old.name, new.name, asides)
+    compared = compare_with_sources(drive, set_name, old.name, origins_of(args, old), args.json, scene.expect)
+    return diff_answer(compared, old.name, SOURCE_WORD, asides)
+
+
+def add_why(parser: Parser) -> None:
+    """Declare the options of `why`."""
+    parser.add_argument("path", metavar="PATH", help="a file or folder, as on the computer or as in the copy")
+    add_excludes(parser)
+    add_drive_options(parser)
+
+
+class Reasons(NamedTuple):
+    """What decides about what is copied: the sources and rules, and where those of RULE_KEYS stand."""
+
+    sources: Sequence[Source]
+    rules: Rules
+    where: Mapping[str, str]
+
+
+def reasons_of_settings(path: str, args: argparse.Namespace) -> Reasons:
+    """Read what the settings and the command line say, and where. Raises SnapbackError."""
+    settings, text = load_settings(path), read_settings_text(path)
+    lines = [number for key in ("exclude-from", "exclude") if any(is_file == (key == "exclude-from") for is_file, _ in settings.patterns)
+             for number in value_lines(text, key)]
+    said = argparse.Namespace(
+        patterns=[*settings.patterns, *(args.patterns or ())], exclude_caches=args.exclude_caches or settings.exclude_caches,
+        exclude_if_present=[*settings.exclude_if_present, *args.exclude_if_present],
+        one_file_system=args.one_file_system or settings.one_file_system)
+    rules = read_rules(said, [f"{show(path)}, line {number}" for number in lines])
+    where = {key: f"{show(path)}, line {line_of(text, BACKUP_SECTION, key)}" if getattr(settings, key.replace("-", "_")) else f"--{key}"
+             for key in RULE_KEYS}
+    return Reasons(read_sources(settings.sources), rules, where)
+
+
+def reasons_of_copies(drives: Sequence[Tuple[Drive, str]], args: argparse.Namespace) -> Reasons:
+    """Read from the newest dated copy what was copied, and from it or the command line what is left out. Raises SnapbackError."""
+    newest = newest_whole(one for drive, set_name in drives for one in copies_on(drive, set_name)[1]
+                          if one.header.get("machine") == machine_id())
+    if newest is None:
+        raise UsageError(f"there are no settings, and no dated copy of this computer is at hand, so nothing says what is copied; name a "
+                         f"drive with --drive, or write {SETTINGS} (see README)")
+    given = bool(args.patterns or args.exclude_caches or args.exclude_if_present or args.one_file_system)
+    there = [Source(alias, origin, info is None or is_folder(info)) for alias, origin in newest.sources.items()
+             for info in [stat_path(origin)]]
+    where = {key: f"--{key}" if given else f"as it stands in the list of {newest.name}" for key in RULE_KEYS}
+    return Reasons(there, read_rules(args) if given else rules_of_copy(newest), where)
+
+
+def places_of(word: str, sources: Sequence[Source]) -> List[Tuple[Source, Tuple[str, ...]]]:
+    """Say in which sources, and where in them, a path lies; as on the computer or, if it is in none, as in the copy."""
+    whole = full_path(word)
+    for path in (whole, join_path(whole_path(parent_path(whole)), plain_name(whole)), whole_path(whole)):
+        found = [(one, path_parts(path)[len(path_parts(one.path)):]) for one in sources if is_inside(path, one.path)]
+        if found:
+            return found
+    alias, *rest = slashes(word).strip("/").split("/")
+    return [(one, tuple(rest)) for one in sources if one.alias == alias]
+
+
+def run_why(args: argparse.Namespace, _scene: Scene) -> Answer:
+    """Carry out `why`."""
+    path, found = find_settings(args.config), drive_at_hand(args)
+    drives, absent = [found] if found else [], ""
+    try:
+        drives = drives or [(open_drive(the_only_place(label, places)), args.set) for label, places in drives_attached(args)]
+    except DriveAbsent as err:
+        absent = str(err)
+    except UsageError:
+        if path:
+            raise
+    named = [(drive, choose_set(drive, name)) for drive, name in drives]
+    reasons = reasons_of_settings(path, args) if path else reasons_of_copies(named, args)
+    closed = {one for drive, _ in named for one in closed_to_walks(drive)}
+    rulings = [rule_on(source, parts, reasons.rules, reasons.where, closed) for source, parts in places_of(args.path, reasons.sources)]
+    holdings = [last_holding(drive, set_name, one.path) for one in rulings for drive, set_name in named]
+    return why_answer(rulings, reasons.sources, [one for one in holdings if one], args.path, absent)
 
 
 def open_to_tend(args: argparse.Namespace) -> Tuple[Drive, str]:
@@ -13030,8 +14435,7 @@ def check_settings(named: str) -> Tuple[Settings, Rules, Checkup]:
                                               "answer a few questions: snapback.py setup")
     try:
         settings = load_settings(path)
-        rules = read_rules(argparse.Namespace(patterns=settings.patterns, exclude_caches=settings.exclude_caches,
-                                              one_file_system=settings.one_file_system, exclude_if_present=settings.exclude_if_present))
+        rules = rules_of_settings(settings)
     except SnapbackError as err:
         return Settings(()), Rules(), Checkup("Settings", str(err), "mend that, then run: snapback.py doctor")
     return settings, rules, Checkup("Settings", show(path))
@@ -13374,6 +14778,12 @@ COMMANDS: Dict[str, Command] = {
                       "snapback.py verify latest --drive /media/usb"),
     "restore": Command("give files back, into a new folder", add_restore, run_restore,
                        "snapback.py restore 2026-11-20 Documents/letter.odt --drive /media/usb"),
+    "find": Command("find every version of files, in all dated copies", add_find, run_find,
+                    "snapback.py find 'letter*.odt' --drive /media/usb"),
+    "diff": Command("show what changed between two dated copies, or since one", add_diff, run_diff,
+                    "snapback.py diff 2026-11-20 latest --drive /media/usb"),
+    "why": Command("say which rule lets a file or folder be copied, or leaves it out, and whether the last copy has it", add_why, run_why,
+                   "snapback.py why ~/Documents/film.iso --drive /media/usb"),
     "rotate": Command("delete old dated copies by rule, the newest never", add_rotate, run_rotate,
                       "snapback.py rotate -n --keep-daily 7 --keep-monthly 12 --drive /media/usb"),
     "accept": Command("end a hold: the big change was yours, and old dated copies may go by rule again", add_accept, run_accept,
