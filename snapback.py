@@ -4597,6 +4597,14 @@ def keep_readers_out(set_folder: Folder) -> bool:
     return True
 
 
+def let_others_in(set_folder: Folder) -> None:
+    """Let go of a lock on a set's folder, which may stay open for a while: an error and its frames hold each other."""
+    if set_folder.fd is not None:
+        with contextlib.suppress(OSError, ImportError):
+            import fcntl
+            fcntl.flock(set_folder.fd, fcntl.LOCK_UN)
+
+
 def unlock(fd: int) -> None:
     """Let go of a lock."""
     close_read(fd)
@@ -9957,6 +9965,15 @@ class Candidate(NamedTuple):
     top: Optional[Folder]            # None: there are no bytes to be looked for
     path: str                        # below it
     origin: str                      # in words
+    kin: Tuple[Any, ...] = ()        # what it has in common with what shared its file; nothing outside of the set itself
+
+
+def kinship(one: Snapshot, path: str, known: Known) -> Tuple[Any, ...]:
+    """Give what those files of a set have in common that are one stored file: names of a hard-linked one, or the same one in several dates.
+
+    Dates before and after `--fresh` share nothing.
+    """
+    return shares_since(one.header), link_group(parse_keywords(known.line), known) or (path, known.line)
 
 
 class Spot:
@@ -9964,7 +9981,7 @@ class Spot:
 
     def __init__(self, finding: Finding, snapshot: str, parts: Sequence[str], digest: str) -> None:
         self.finding, self.snapshot, self.parts, self.digest = finding, snapshot, tuple(parts), digest
-        self.line, self.seq = "", -1     # of the newest date that needs it
+        self.line, self.seq, self.kin = "", -1, ()  # type: str, int, Tuple[Any, ...] # of the newest date that needs it
         self.needed_by: List[Tuple[str, str]] = []
 
     @property
@@ -9977,6 +9994,7 @@ class Spot:
         self.needed_by.append((one.name, path))
         if one.seq > self.seq:
             self.line, self.seq = line, one.seq
+            self.kin = kinship(one, path, Known(line, hash_line(self.digest, path))) if self.digest else ()
 
 
 class Healed(NamedTuple):
@@ -10105,8 +10123,10 @@ def folder_lines(set_folder: Folder, spots: Iterable[Spot]) -> Dict[str, str]:
     """Read what the lists say of the folders on the way to spots, by place. Raises OSError where the drive fails."""
     lines: Dict[str, str] = {}
     for name, wanted in ways_to(spots).items():
-        with contextlib.suppress(ManifestDamaged, FileNotFoundError):
-            folder = set_folder.child(name)
+        if not set_folder.has(name):
+            continue
+        folder = set_folder.child(name)
+        with contextlib.suppress(ManifestDamaged):
             with proved_manifest(manifest_file(folder, EXPIRED)) if folder.has(EXPIRED) else load_manifest(set_folder, name) as manifest:
                 for entries in manifest.entries():
                     lines.update((f"{name}/{stored}", line) for stored, line in folders_at(entries, wanted))
@@ -10124,26 +10144,30 @@ def shelves_at(place: str, label: str = "") -> List[Shelf]:
 
 
 class Seeking:
-    """Looks for good copies of what is wanted: in the quarantine, in other dates, in other sets and drives, in the source."""
+    """Looks for good copies of what is wanted: in other dates, in other sets and drives, in the source, in the quarantine."""
 
     def __init__(self, set_folder: Folder, shelves: Sequence[Shelf], pulse: Pulse) -> None:
         self.set_folder, self.shelves, self.pulse = set_folder, [Shelf(set_folder), *shelves], pulse
         self.spots: Container[str] = ()          # where nothing good is
         self.wanted: Set[str] = set()
+        self.kin: Set[Tuple[Any, ...]] = set()   # of what is missing, and should be one file again with others
         self.searched: List[str] = []
 
     def candidates(self) -> Iterator[Candidate]:
         """Give what may be a good copy, the nearest first, for as long as something is `wanted`. Raises OSError where the drive fails."""
         if NO_BYTES in self.wanted:
-            yield Candidate(NO_BYTES, 0, None, "", "nothing, as it is empty")
-        yield from self._left_over()
+            yield Candidate(NO_BYTES, 0, None, "", "nothing, as an empty file")
+        for snapshot in reversed(survey(self.set_folder)) if self.kin else ():
+            yield from (one for one in self._listed(self.shelves[0], snapshot) if one.kin in self.kin)
         for shelf in self.shelves:
+            self.kin = set()     # from here on, whatever has the right bytes
             self.searched.append(shelf.label or "the other dates")
             for snapshot in reversed(survey(shelf.folder)) if self.wanted else ():
                 yield from self._listed(shelf, snapshot)
         for snapshot in reversed(survey(self.set_folder)) if self.wanted else ():
             if snapshot.header.get("machine") == machine_id():
                 yield from self._in_source(snapshot)
+        yield from self._left_over()
 
     def _left_over(self) -> Iterator[Candidate]:
         """Give what an interrupted repair left in the quarantine; it may be the last good copy."""
@@ -10172,7 +10196,8 @@ class Seeking:
                 name, parts = stored_place(parse_hash_line(known.hash_line)[1], snapshot.name)
                 place = "/".join((name, *parts))
                 if shelf.label or place not in self.spots:
-                    yield Candidate(digest, number(parse_keywords(known.line), "size"), shelf.folder, place, f"the copy of {name}{on}")
+                    kin = () if shelf.label else kinship(snapshot, original_path(known), known)
+                    yield Candidate(digest, number(parse_keywords(known.line), "size"), shelf.folder, place, f"the copy of {name}{on}", kin)
 
     def _in_source(self, snapshot: Snapshot) -> Iterator[Candidate]:
         """Give where this computer had what is wanted when a dated copy of it was made."""
@@ -10210,6 +10235,7 @@ class Healing:
         self.good: List[str] = []
         self.names: Dict[Tuple[str, str], str] = {}      # dates and paths in them that are right now, with checksums
         self.lists: List[str] = []
+        self.unfinished: Dict[str, Meta] = {}    # folders that are not as they were
         self.tried: Set[Tuple[str, str, str]] = set()    # what was no good copy, by checksum and place
         self.tried_links: Set[Tuple[str, Stamp]] = set()         # and by stored file, where that has several names
         self.set_apart = 0
@@ -10285,11 +10311,22 @@ class Healing:
         return folder
 
     def _put_back(self, changed: Mapping[str, Meta]) -> None:
-        """Give folders the metadata that their dated copy's list has of them, or else those that they had."""
+        """Give folders the metadata that their dated copy's list has of them, or else those that they had; what fails is tried again later."""
         for place in sorted(changed, key=folder_key, reverse=True):
-            with contextlib.suppress(OSError, ManifestDamaged):
-                line = self.folders.get(place)
-                set_folder_metadata(Reach().at(self.set_folder, place), meta_of(parse_keywords(line)) if line else changed[place])
+            meta = changed[place]
+            try:
+                with contextlib.suppress(ManifestDamaged):
+                    meta = meta_of(parse_keywords(self.folders[place])) if place in self.folders else meta
+                set_folder_metadata(Reach().at(self.set_folder, place), meta)
+            except OSError:
+                self.unfinished[place] = meta
+
+    def finish(self) -> None:
+        """Give folders their metadata to which that could not be given at once; name those that have them not."""
+        again, self.unfinished = self.unfinished, {}
+        self._put_back(again)
+        self.left += [Unhealed(place, [place.partition("/")[0]], "its time and permissions could not be put back")
+                      for place in self.unfinished]
 
     # lists
 
@@ -10311,6 +10348,8 @@ class Healing:
             try:
                 self._replace_list(name, ready)
             except OSError as err:
+                with contextlib.suppress(OSError):
+                    self.quarantine.unlink(ready)  # it can be had from the second list again
                 self._refuse(f"{name}/{MANIFEST}", [name], err)
 
     def _prove(self, folder: Folder, name: str) -> None:
@@ -10410,11 +10449,14 @@ class Healing:
         for group in self._shared(spot for spot in spots if self._has_its_folder(spot)):
             waiting.setdefault(group[0].digest, []).append(group)
         seeking.wanted.update(waiting)
+        seeking.kin = {group[0].kin for groups in waiting.values() for group in groups if group[0].kin}
         for candidate in seeking.candidates():
             groups = waiting.get(candidate.digest, [])
-            while groups and self._heal_group(groups[0], candidate):
-                groups.pop(0)
-            if not groups:
+            for group in [one for one in groups if not seeking.kin or one[0].kin == candidate.kin]:
+                if not self._heal_group(group, candidate):
+                    break
+            waiting[candidate.digest] = [group for group in groups if group]
+            if not waiting[candidate.digest]:
                 seeking.wanted.discard(candidate.digest)
         for group in itertools.chain.from_iterable(waiting.values()):
             for spot in group:
@@ -10424,11 +10466,11 @@ class Healing:
         """Put together what is one stored file under several names, or was one as far as the lists tell."""
         groups: Dict[Any, List[Spot]] = {}
         for spot in spots:
-            date, path = spot.needed_by[0]
-            key: Any = link_group(parse_keywords(spot.line), Known(spot.line, hash_line(spot.digest, path))) or (path, spot.line)
+            key: Any = spot.kin
             try:
                 info = self.reach.at(self.set_folder, "/".join((spot.snapshot, *spot.parts[:-1]))).stat(spot.parts[-1])
-                key = info.st_ino if info.st_nlink > 1 and stat.S_ISREG(info.st_mode) else (date, path)
+                if stat.S_ISREG(info.st_mode):
+                    key, spot.kin = info.st_ino if info.st_nlink > 1 else spot.place, ()
             except OSError:  # it is missing; whatever else is wrong is seen when it is replaced
                 pass
             groups.setdefault((spot.digest, key), []).append(spot)
@@ -10482,6 +10524,23 @@ class Healing:
         self._forget(candidate, info)
         return ""
 
+    def _link(self, candidate: Candidate) -> str:
+        """Give a stored file, with which a missing one was one, a name in the quarantine, if its bytes are right; nothing where it has none.
+
+        So what is put back takes no more room than before. Raises OSError.
+        """
+        if not candidate.top or not self._is_wanted(candidate):
+            return ""
+        folder, _, name = candidate.path.rpartition("/")
+        ready = unique_name("healed", REPAIR)
+        try:
+            self.reach.at(candidate.top, folder).link(name, self.quarantine, ready)
+        except OSError as err:
+            if not link_refused(err):
+                raise
+            return ""
+        return ready
+
     def _is_wanted(self, candidate: Candidate) -> bool:
         """Tell whether a candidate has the right bytes; nothing is written."""
         opened = self._open(candidate)
@@ -10503,13 +10562,14 @@ class Healing:
     def _heal_group(self, group: List[Spot], candidate: Candidate) -> bool:
         """Put one good copy in the place of each name of a bad file; False where the candidate has other bytes."""
         newest, known = max(group, key=lambda one: one.seq), {}  # type: Spot, Dict[int, bool]
+        is_kin = bool(candidate.kin) and candidate.kin == group[0].kin
         while group and self.trial:
             if not self._is_wanted(candidate):
                 return False
             self._foresee(group.pop(0), known, candidate.origin)
         ready = ""
         while group:
-            ready = ready or self._fetch(candidate, meta_of(parse_keywords(newest.line)))
+            ready = ready or (is_kin and self._link(candidate)) or self._fetch(candidate, meta_of(parse_keywords(newest.line)))
             if not ready:
                 return False
             self.drive.check()
@@ -10614,6 +10674,12 @@ class Repair:
 
     def run(self, watch: Watch, expect: Expect) -> Repaired:
         """Verify, and heal what is damaged. Raises Locked, DriveError, OSError."""
+        try:
+            return self._run(watch, expect)
+        finally:
+            let_others_in(self.set_folder)
+
+    def _run(self, watch: Watch, expect: Expect) -> Repaired:
         if self.set_folder.own_stat().st_dev != self.drive.stamp[0]:
             raise DriveError(f"the folder {self.order.set_name} on the drive {self.drive.where} is another disk: nothing was healed; make "
                              "that disk a drive of its own, or unmount it")
@@ -10661,6 +10727,7 @@ class Repair:
         healing.heal_entries(spot for spot in spots.values() if not spot.digest)
         seeking.spots = spots
         healing.heal_files([spot for spot in spots.values() if spot.digest], seeking)
+        healing.finish()
         said = {*healing.good, *(one.place for one in healing.left), *(f"{name}/{MANIFEST}" for name in healing.lists),
                 *(f"{TWINS}/{name}.gz" for name in self.twins)}
         lists = [Unhealed(f"{one.snapshot}/{one.path}", [one.snapshot], one.detail) for one in checked.damage
@@ -11394,9 +11461,9 @@ def passed_over(when: str, snapshot: str) -> List[str]:
 MAY_BE_FAILING = "the disk may be failing: attach it again and run"
 
 
-def after_damage(checked: Checked) -> List[str]:
+def after_damage(checked: Checked, order: Check) -> List[str]:
     """Say what becomes of what a verification found damaged, and what a person can do."""
-    then = []
+    then = [f"to heal what can be healed, run: snapback.py repair --drive {shell_word(order.place)} --set {order.set_name}"]
     if any(one.kind is Found.UNREADABLE for one in checked.damage):
         then.append(f"{MAY_BE_FAILING} verify once more before you believe it")
     if any(one.digest for one in checked.damage):
@@ -11404,8 +11471,6 @@ def after_damage(checked: Checked) -> List[str]:
                     "this could not be noted, so the next backup does not know of it: run verify again before it")
         then.append("delete no dated folder by hand, as other dates may need what is in it" if checked.in_need else
                     "an old dated copy that you do not need may be deleted")
-    if checked.by_twin:
-        then.append(f"a damaged list is put back, in the set's folder, with: {put_back(checked.by_twin[0])}")
     if any(one.kind is Found.MANIFEST and one.snapshot not in (TWINS, *checked.by_twin) for one in checked.damage):
         then.append("of a date whose two lists are damaged, copy by hand what you need" + (
             f", then rename its list {MANIFEST} to {EXPIRED}" if checked.in_need else ""))
@@ -11417,12 +11482,12 @@ def verify_verdict(checked: Checked, order: Check) -> Tuple[Exit, str]:
     damage = checked.damage
     number = count_text(len(damage), "damaged entry", "damaged entries")
     if checked.interrupted:
-        found = "; ".join([f"{number} so far", *after_damage(checked)]) if damage else "nothing bad was found by then"
+        found = "; ".join([f"{number} so far", *after_damage(checked, order)]) if damage else "nothing bad was found by then"
         return Exit.INTERRUPTED, f"snapback: interrupted; not everything was read; {found}"
     if damage:
         unproved = any(one.kind is Found.MANIFEST for one in damage)
         rest = "there" if order.quick else "good, as far as the lists tell" if unproved else "good"
-        return Exit.DAMAGED, "; ".join([f"NOT OK - {number}", f"what was not named is {rest}", *after_damage(checked)])
+        return Exit.DAMAGED, "; ".join([f"NOT OK - {number}", f"what was not named is {rest}", *after_damage(checked, order)])
     everything = "everything" if order.whole else "everything of this date"
     how = " (names and sizes; no file was read)" if order.quick else " and has the bytes that were written"
     return Exit.DONE, f"OK - {everything} is there{how}"
@@ -11457,9 +11522,6 @@ def verify_answer(checked: Checked, order: Check, others: Sequence[str], seconds
         "interrupted": checked.interrupted,
         "findings": [{"kind": one.kind.value, "snapshot": one.snapshot, "path": one.path, "detail": one.detail}
                      for one in checked.findings]})
-
-
-# -- what was healed --
 
 
 def shared_text(place: str, dates: Sequence[str]) -> str:
@@ -13383,88 +13445,6 @@ def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
     return answer._replace(lines=[*passed_over(args.when, chosen[0].name), *answer.lines])
 
 
-def add_repair(parser: Parser) -> None:
-    """Declare the options of `repair`."""
-    parser.add_argument("when", nargs="?", default="", metavar="WHEN", help="latest, or a date or its beginning (default: all dates)")
-    parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be healed, and from where; write nothing")
-    parser.add_argument("--from", dest="origins", action="append", default=[], metavar="DIR",
-                        help="another drive, or a set on one, to look for good copies on (besides the settings' attached ones); "
-                             "may be said several times")
-    add_drive_options(parser)
-
-
-def shelves_named(places: Iterable[str]) -> List[Shelf]:
-    """Open the sets on drives that were named to look for good copies on. Raises DriveAbsent, UsageError."""
-    shelves: List[Shelf] = []
-    for place in places:
-        try:
-            found = shelves_at(whole_path(place)) if stat_path(whole_path(place)) else []
-        except OSError as err:
-            raise DriveAbsent(f"{show(place)} cannot be read ({reason(err)}): nothing was done; attach the drive, or check the "
-                              "path") from err
-        if not found:
-            raise not_there(place)
-        shelves += found
-    return shelves
-
-
-def shelves_elsewhere(drive: Drive, args: argparse.Namespace) -> Tuple[List[Shelf], List[str]]:
-    """Open all other sets to look for good copies in: on this drive, on those that were named, on the settings' drives that are attached.
-
-    Gives the sets, and why some cannot be searched. Raises UsageError, DriveAbsent.
-    """
-    shelves, silent = shelves_named(args.origins), []  # type: List[Shelf], List[str]
-    path = find_settings(args.config)
-    drives = load_settings(path).drives if path else ()
-    wanted = {one.id: one.path for one in drives if not drive.marker or one.id != drive.marker.id}
-    search = find_drives(wanted) if wanted else Search({}, {})
-    places = [("", drive.path), *((label_of(one), place) for one in drives for place in search.places.get(one.id, ()))]
-    for label, place in places:
-        try:
-            shelves += shelves_at(place, label)
-        except OSError as err:
-            silent.append(f"{label or show(place)} cannot be read ({reason(err)}), so no good copy was looked for there")
-    return shelves, [*silent, *search.silent.values(), *search.broken.values()]
-
-
-def open_shelves(drive: Drive, set_name: str, args: argparse.Namespace) -> Tuple[List[Shelf], List[str]]:
-    """Open each set but the one that is repaired once, and let nothing in it be deleted meanwhile; say what cannot be searched."""
-    shelves, silent = shelves_elsewhere(drive, args)
-    with drive.guarded():
-        met, ready = {stamp(drive.root.child(set_name).own_stat())}, []  # type: Set[Stamp], List[Shelf]
-    for shelf in shelves:
-        if stamp(shelf.folder.own_stat()) not in met:
-            met.add(stamp(shelf.folder.own_stat()))
-            try:
-                lock_for_reading(shelf.folder)
-                ready.append(shelf)
-            except Locked:
-                silent.append(f"dated copies on {shelf.label} are being changed just now, so no good copy was looked for there")
-    return ready, silent
-
-
-def run_repair(args: argparse.Namespace, scene: Scene) -> Answer:
-    """Carry out `repair`."""
-    drive, set_name = open_to_tend(args)
-    shelves, unsearched = open_shelves(drive, set_name, args)
-    with drive.guarded():
-        lock = None if args.dry_run else lock_set(drive, set_name)
-    try:
-        snapshots = copies_on(drive, set_name)[1]
-        chosen, size = chosen_to_read(args.when, snapshots, drive)
-        began = scene.clock()
-        order = Check(set_name, tuple(one.name for one in chosen), not args.when, False, args.jobs, scene.now, drive.path)
-        with drive.guarded():
-            done = Repair(drive, order, shelves, args.dry_run).run(scene.expect(0, size), scene.expect)
-    finally:
-        if lock is not None:
-            unlock(lock)
-    if not args.dry_run:
-        look_after(drive, set_name, scene.now)
-    answer = repair_answer(done, args.dry_run, scene.clock() - began, join_path(drive.path, set_name, QUARANTINE), unsearched)
-    return answer._replace(lines=[*passed_over(args.when, chosen[0].name), *answer.lines])
-
-
 def add_restore(parser: Parser) -> None:
     """Declare the options of `restore`."""
     parser.add_argument("when", metavar="WHEN", help="latest, or a date or its beginning")
@@ -13555,6 +13535,88 @@ def run_rotate(args: argparse.Namespace, scene: Scene) -> Answer:
         return rotate_answer(done, snapshots, set_folder.path, False)
     finally:
         unlock(lock)
+
+
+def add_repair(parser: Parser) -> None:
+    """Declare the options of `repair`."""
+    parser.add_argument("when", nargs="?", default="", metavar="WHEN", help="latest, or a date or its beginning (default: all dates)")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be healed, and from where; write nothing")
+    parser.add_argument("--from", dest="origins", action="append", default=[], metavar="DIR",
+                        help="another drive, or a set on one, to look for good copies on (besides the settings' attached ones); "
+                             "may be said several times")
+    add_drive_options(parser)
+
+
+def shelves_named(places: Iterable[str]) -> List[Shelf]:
+    """Open the sets on drives that were named to look for good copies on. Raises DriveAbsent, UsageError."""
+    shelves: List[Shelf] = []
+    for place in places:
+        try:
+            found = shelves_at(whole_path(place)) if stat_path(whole_path(place)) else []
+        except OSError as err:
+            raise DriveAbsent(f"{show(place)} cannot be read ({reason(err)}): nothing was done; attach the drive, or check the "
+                              "path") from err
+        if not found:
+            raise not_there(place)
+        shelves += found
+    return shelves
+
+
+def shelves_elsewhere(drive: Drive, args: argparse.Namespace) -> Tuple[List[Shelf], List[str]]:
+    """Open all other sets to look for good copies in: on this drive, on those that were named, on the settings' drives that are attached.
+
+    Gives the sets, and why some cannot be searched. Raises UsageError, DriveAbsent.
+    """
+    shelves, silent = shelves_named(args.origins), []  # type: List[Shelf], List[str]
+    path = find_settings(args.config)
+    drives = load_settings(path).drives if path else ()
+    wanted = {one.id: one.path for one in drives if not drive.marker or one.id != drive.marker.id}
+    search = find_drives(wanted) if wanted else Search({}, {})
+    places = [("", drive.path), *((label_of(one), place) for one in drives for place in search.places.get(one.id, ()))]
+    for label, place in places:
+        try:
+            shelves += shelves_at(place, label)
+        except OSError as err:
+            silent.append(f"{label or show(place)} cannot be read ({reason(err)}), so no good copy was looked for there")
+    return shelves, [*silent, *search.silent.values(), *search.broken.values()]
+
+
+def open_shelves(drive: Drive, set_name: str, args: argparse.Namespace) -> Tuple[List[Shelf], List[str]]:
+    """Open each set but the one that is repaired once, and let nothing in it be deleted meanwhile; say what cannot be searched."""
+    shelves, silent = shelves_elsewhere(drive, args)
+    with drive.guarded():
+        met, ready = {stamp(drive.root.child(set_name).own_stat())}, []  # type: Set[Stamp], List[Shelf]
+    for shelf in shelves:
+        if stamp(shelf.folder.own_stat()) not in met:
+            met.add(stamp(shelf.folder.own_stat()))
+            try:
+                lock_for_reading(shelf.folder)
+                ready.append(shelf)
+            except Locked:
+                silent.append(f"dated copies on {shelf.label} are being changed just now, so no good copy was looked for there")
+    return ready, silent
+
+
+def run_repair(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `repair`."""
+    drive, set_name = open_to_tend(args)
+    shelves, unsearched = open_shelves(drive, set_name, args)
+    with drive.guarded():
+        lock = None if args.dry_run else lock_set(drive, set_name)
+    try:
+        snapshots = copies_on(drive, set_name)[1]
+        chosen, size = chosen_to_read(args.when, snapshots, drive)
+        began = scene.clock()
+        order = Check(set_name, tuple(one.name for one in chosen), not args.when, False, args.jobs, scene.now, drive.path)
+        with drive.guarded():
+            done = Repair(drive, order, shelves, args.dry_run).run(scene.expect(0, size), scene.expect)
+    finally:
+        if lock is not None:
+            unlock(lock)
+    if not args.dry_run:
+        look_after(drive, set_name, scene.now)
+    answer = repair_answer(done, args.dry_run, scene.clock() - began, join_path(drive.path, set_name, QUARANTINE), unsearched)
+    return answer._replace(lines=[*passed_over(args.when, chosen[0].name), *answer.lines])
 
 
 def add_accept(parser: Parser) -> None:
@@ -14241,7 +14303,8 @@ class Progress:
 
 
 # What commands are called in the menu, where nobody types them.
-IN_THE_MENU = {"backup": "back up now", "verify": "check that the copies are readable", "accept": "back up now", "doctor": "settings"}
+IN_THE_MENU = {"backup": "back up now", "verify": "check that the copies are readable", "accept": "back up now", "doctor": "settings",
+               "repair": "check that the copies are readable"}
 
 
 def said_in_menu(line: str) -> str:
@@ -14253,7 +14316,7 @@ def said_in_menu(line: str) -> str:
     "last check   never: choose 'check that the copies are readable'"
     """
     line = re.sub(r"; to delete [^;]*, first look and then run it without -n: .*| \(--exclude\)| with --to", "", line)
-    line = re.sub(r"(?:run:? )?snapback\.py (backup|verify|accept|doctor)\b(?: --(?:drive|set) (?:'[^']*'|\S+))*",
+    line = re.sub(r"(?:run:? )?snapback\.py (backup|verify|accept|doctor|repair)\b(?: --(?:drive|set) (?:'[^']*'|\S+))*",
                   lambda found: f"choose {quoted(IN_THE_MENU[found[1]])}", line)
     return re.sub(r"run the same command(?: again)?", "choose the same again", line)
 
@@ -14477,11 +14540,20 @@ class Menu:
         if found:
             what = self.talk.choose("Every file is read again and compared with its checksum; nothing is changed.", [
                 ("newest", "the newest copy"), ("all", "all copies (this may take hours)"), ("nothing", "nothing now")])
-            words = ["verify", *(["latest"] if what == "newest" else []), f"--drive={found[0].path}", f"--set={found[1]}"]
+            words = [*(["latest"] if what == "newest" else []), f"--drive={found[0].path}", f"--set={found[1]}"]
             if what == "nothing":
                 self.talk.tell("Nothing was read, and nothing was changed.")
-            else:
-                self._do(words, "not everything could be read; no copy was changed")
+            elif self._do(["verify", *words], "not everything could be read; no copy was changed").code is Exit.DAMAGED:
+                self._mend(words)
+
+    def _mend(self, words: Sequence[str]) -> None:
+        """Offer to heal what was found damaged."""
+        self.talk.tell("", "What is damaged can be replaced by a good copy from another date, another drive that is attached, or this "
+                       "computer. Attach your other drives first. What is replaced is kept beside the copies.")
+        if self.talk.agrees("Heal what can be healed?", True):
+            self._do(["repair", *words], "not everything was healed; what was healed stays so, and nothing else was changed")
+        else:
+            self.talk.tell("NOT OK - nothing was healed; choose this again to do it later")
 
     def get_back(self) -> None:
         """Let a date and something in it be chosen, and give it back into a new folder."""

@@ -376,8 +376,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "11: what a check found before it was interrupted is noted",
-        "            except KeyboardInterrupt:  # what was found by then is worth as much as ever\n                interrupted = True\n",
-        "            finally:\n                pass\n",
+        "        except KeyboardInterrupt:  # what was found by then is worth as much as ever\n            interrupted = True\n",
+        "        finally:\n            pass\n",
         "test_verify.py::test_what_a_check_found_before_it_was_interrupted_is_said_and_noted",
     ),
     Row(
@@ -647,7 +647,7 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "12: rotation is put off while somebody reads",
-        "            system_lock(folder.fd)\n",
+        "            system_lock(set_folder.fd)\n",
         "            pass\n",
         "test_rotation.py::test_while_somebody_reads_rotation_is_put_off",
     ),
