@@ -9309,6 +9309,8 @@ class Verification:
             if known.hash_line:
                 self.files += 1
                 self._find(Found.MISSING, f"{block.path}/{name}", "", parse_hash_line(known.hash_line)[0])
+            else:
+                self._check_special(f"{block.path}/{name}", known, None)
 
     def _check_entries(self, block: Block, stored: str, present: Mapping[str, Shown]) -> Set[str]:
         """Check what is in a folder, which has the names `present`; give those that were met."""
@@ -9971,9 +9973,11 @@ class Candidate(NamedTuple):
 def kinship(one: Snapshot, path: str, known: Known) -> Tuple[Any, ...]:
     """Give what those files of a set have in common that are one stored file: names of a hard-linked one, or the same one in several dates.
 
-    Dates before and after `--fresh` share nothing.
+    Dates before and after `--fresh` share nothing. Raises ManifestDamaged.
     """
-    return shares_since(one.header), link_group(parse_keywords(known.line), known) or (path, known.line)
+    words = parse_keywords(known.line)
+    meta = meta_of(words)
+    return shares_since(one.header), link_group(words, known) or path, meta[:4], tuple(sorted(meta.xattrs.items()))
 
 
 class Spot:
@@ -9994,7 +9998,8 @@ class Spot:
         self.needed_by.append((one.name, path))
         if one.seq > self.seq:
             self.line, self.seq = line, one.seq
-            self.kin = kinship(one, path, Known(line, hash_line(self.digest, path))) if self.digest else ()
+            with contextlib.suppress(ManifestDamaged):
+                self.kin = kinship(one, path, Known(line, hash_line(self.digest, path))) if self.digest else ()
 
 
 class Healed(NamedTuple):
@@ -10155,12 +10160,12 @@ class Seeking:
 
     def candidates(self) -> Iterator[Candidate]:
         """Give what may be a good copy, the nearest first, for as long as something is `wanted`. Raises OSError where the drive fails."""
-        if NO_BYTES in self.wanted:
-            yield Candidate(NO_BYTES, 0, None, "", "nothing, as an empty file")
         for snapshot in reversed(survey(self.set_folder)) if self.kin else ():
             yield from (one for one in self._listed(self.shelves[0], snapshot) if one.kin in self.kin)
+        self.kin = set()     # from here on, whatever has the right bytes
+        if NO_BYTES in self.wanted:
+            yield Candidate(NO_BYTES, 0, None, "", "nothing, as an empty file")
         for shelf in self.shelves:
-            self.kin = set()     # from here on, whatever has the right bytes
             self.searched.append(shelf.label or "the other dates")
             for snapshot in reversed(survey(shelf.folder)) if self.wanted else ():
                 yield from self._listed(shelf, snapshot)
@@ -10311,7 +10316,7 @@ class Healing:
         return folder
 
     def _put_back(self, changed: Mapping[str, Meta]) -> None:
-        """Give folders the metadata that their dated copy's list has of them, or else those that they had; what fails is tried again later."""
+        """Give folders the metadata that the list has of them, or else those that they had; what fails is tried again later."""
         for place in sorted(changed, key=folder_key, reverse=True):
             meta = changed[place]
             try:
@@ -10435,11 +10440,14 @@ class Healing:
                 self._is_good_now(spot)
                 return
             self._set_apart(folder, name, spot.place)
-        if make_entry(folder, name, spot.line):
-            folder.flush()
-            self._heal(spot, "the list")
-        else:
+        ready = unique_name("entry", REPAIR)     # under its own name it would stand half done, were this run killed
+        if not make_entry(self.quarantine, ready, spot.line):
             self._leave(spot, "it could not be made here; its description is in the list")
+            return
+        if not move_to_free(self.quarantine, ready, folder, name):
+            raise FileExistsError(errno.EEXIST, "something took its name", name)
+        folder.flush()
+        self._heal(spot, "the list")
 
     # files
 
@@ -10525,7 +10533,7 @@ class Healing:
         return ""
 
     def _link(self, candidate: Candidate) -> str:
-        """Give a stored file, with which a missing one was one, a name in the quarantine, if its bytes are right; nothing where it has none.
+        """Give a stored file that is to get back a name one in the quarantine, if its bytes are right; nothing where that cannot be.
 
         So what is put back takes no more room than before. Raises OSError.
         """
