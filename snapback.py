@@ -10435,15 +10435,16 @@ class Healing:
             self._heal(spot, "the list")
             return
         folder, name = self._enter(spot.snapshot, spot.parts[:-1], changed), spot.parts[-1]
-        if folder.has(name):
-            if same_entry(folder, name, parse_keywords(spot.line)):
-                self._is_good_now(spot)
-                return
-            self._set_apart(folder, name, spot.place)
+        present = folder.has(name)
+        if present and same_entry(folder, name, parse_keywords(spot.line)):
+            self._is_good_now(spot)
+            return
         ready = unique_name("entry", REPAIR)     # under its own name it would stand half done, were this run killed
         if not make_entry(self.quarantine, ready, spot.line):
             self._leave(spot, "it could not be made here; its description is in the list")
             return
+        if present:
+            self._set_apart(folder, name, spot.place)
         if not move_to_free(self.quarantine, ready, folder, name):
             raise FileExistsError(errno.EEXIST, "something took its name", name)
         folder.flush()
