@@ -10,6 +10,7 @@ dated copies in a separate place.  Each one is a plain folder that any file mana
   snapback.py list --drive DRIVE           show the dated copies
   snapback.py verify [WHEN] --drive DRIVE  read everything again and compare the checksums;
                                            --sample 10% reads the next tenth of it
+  snapback.py repair [WHEN] --drive DRIVE  heal what is damaged, from another date, drive or the source
   snapback.py restore WHEN [PATH...]       give files back, into a new folder; -n only says which
   snapback.py find PATTERN --drive DRIVE   every version of a file, in all dated copies
   snapback.py diff WHEN [WHEN]             what changed between two dates, or since one
@@ -65,6 +66,7 @@ from typing import (
     BinaryIO,
     Callable,
     Collection,
+    Container,
     Deque,
     Dict,
     FrozenSet,
@@ -114,6 +116,8 @@ HOLD_NOTICE = "HOLD.txt"
 NOTE_LENGTH = 200            # characters of a pin's note that are shown
 HISTORY = "history.jsonl"
 DAMAGED_LIST = "damaged.txt"
+QUARANTINE = "quarantine"    # what `repair` took out of dated copies, and what is about to replace it
+QUARANTINE_LOG = "log.txt"
 SET_SETTINGS = "settings.ini"    # in a set: the settings of its last run
 SETTINGS = "snapback.ini"        # on the computer
 LOCK = "lock"
@@ -2037,6 +2041,29 @@ def known_of(entry: str) -> Known:
     return Known(line, hashed)
 
 
+FILE_LINES = re.compile(r"^(# type=file .*)\n(\\?([0-9a-f]{64}) [ *].*)$", re.MULTILINE)
+FOLDER_LINE = re.compile(r"^# type=dir .*$", re.MULTILINE)
+
+
+def files_with(entries: str, wanted: Container[str]) -> Iterator[Tuple[str, Known]]:
+    """Find the files of a piece of a manifest that have one of these checksums: of each the checksum and its lines.
+
+    >>> [digest[0] for digest, known in files_with("# type=file size=0" + chr(10) + "0" * 64 + "  a", {"0" * 64})]
+    ['0']
+    """
+    for line, hashed, digest in FILE_LINES.findall(entries):
+        if digest in wanted:
+            yield digest, Known(line, hashed)
+
+
+def folders_at(entries: str, wanted: Container[str]) -> Iterator[Tuple[str, str]]:
+    """Find the folders of a piece of a manifest that lie at one of these places: of each the place and its line."""
+    for line in FOLDER_LINE.findall(entries):
+        stored = stored_path_of(line)
+        if stored in wanted:
+            yield stored, line
+
+
 def split_folder(text: str) -> Tuple[str, str]:
     """Split what follows DIR_LINE into the rest of the folder's line and its entries."""
     line, _, entries = text.partition("\n")
@@ -2183,6 +2210,14 @@ def refer(hash_text: str, snapshot: str) -> str:
     """
     at = 67 if hash_text.startswith("\\") else 66
     return hash_text if hash_text.startswith("../", at) else f"{hash_text[:at]}../{snapshot}/{hash_text[at:]}"
+
+
+def link_group(words: Mapping[str, str], known: Known) -> Tuple[str, ...]:
+    """Give what the names of one hard-linked file have in common; empty for a file with one name."""
+    if "nlink" not in words:
+        return ()
+    digest = parse_hash_line(known.hash_line)[0] if known.hash_line else words["type"]
+    return words.get("resdevice", ""), words.get("ino", ""), words.get("kept", ""), digest, words.get("size", "")
 
 
 def without_path(line: str) -> str:
@@ -2386,6 +2421,22 @@ def added_damage(before: str, findings: Iterable[Finding], found: str, seqs: Map
     listed = set(before.split("\n"))
     new = [one for one in findings if hash_line(one.digest, f"{one.snapshot}/{one.path}") not in listed]
     return before + damaged_text(new, found, dict.fromkeys(seqs, max(seqs.values(), default=0)))
+
+
+def without_lines(text: str, lines: Collection[str]) -> str:
+    r"""Take lines, and the heads under which none is left, off the text of damaged.txt.
+
+    >>> without_lines("# found=now seq=7" + chr(10) + "a" + chr(10) + "# found=now seq=8" + chr(10) + "b" + chr(10), {"a"})
+    '# found=now seq=8\nb\n'
+    """
+    kept: List[str] = []
+    for line in (one for one in text.split("\n") if one and one not in lines):
+        if line.startswith("# ") and kept and kept[-1].startswith("# "):
+            kept.pop()
+        kept.append(line)
+    if kept and kept[-1].startswith("# "):
+        kept.pop()
+    return "\n".join([*kept, ""]) if kept else ""
 
 
 # -- what was read again, and when --
@@ -3913,9 +3964,9 @@ def adopt_leftover(leftover: Folder, file: SourceFile, target: Folder, new_name:
     return copied if move_to_free(leftover, new_name, target, new_name) else None
 
 
-def open_regular(folder: Folder, name: str) -> Tuple[int, os.stat_result]:
+def open_regular(folder: Folder, name: str, download: bool = True) -> Tuple[int, os.stat_result]:
     """Open a regular file for reading: its descriptor and stat. Anything else is an OSError."""
-    fd = folder.open_file(name)
+    fd = folder.open_file(name, download)
     try:
         info = os.fstat(fd)
         if not stat.S_ISREG(info.st_mode):
@@ -3941,8 +3992,8 @@ def hash_file(folder: Folder, name: str, pulse: Pulse, from_disk: bool = False) 
         close_read(fd)
 
 
-def write_restored(fd: int, info: os.stat_result, folder: Folder, name: str, meta: Meta, pulse: Pulse
-                   ) -> Tuple[str, str]:
+def write_again(fd: int, info: os.stat_result, folder: Folder, name: str, meta: Meta, care: Care
+                ) -> Tuple[str, str]:
     """Write an open stored file to a new one; give the checksum of what was read, or why it could not be read.
 
     Raises OSError for the side that is written.
@@ -3951,21 +4002,47 @@ def write_restored(fd: int, info: os.stat_result, folder: Folder, name: str, met
     try:
         try:
             try:
-                digest, why = pour(fd, out, info, pulse)[0], ""
+                digest, why = pour(fd, out, info, care.pulse)[0], ""
             except SourceError as err:
                 digest, why = "", err.why
             set_metadata_open(out, meta)
+            if care.flush:
+                os.fsync(out)
         finally:
             os.close(out)
         set_metadata_closed(folder, name, meta)
-        if WINDOWS and not meta.mode & stat.S_IWUSR:  # in dated copies no file has that mark: it stands in the list
-            attempt(os.chmod, folder.at(name), stat.S_IREAD)
         whole = True
         return digest, why
     finally:
         if not whole:  # also when the run is asked to end: half a file must not stand under its name
             with contextlib.suppress(OSError):
                 folder.unlink(name)  # closed by now: Windows removes no open file
+
+
+def write_restored(fd: int, info: os.stat_result, folder: Folder, name: str, meta: Meta, pulse: Pulse
+                   ) -> Tuple[str, str]:
+    """Give an open stored file back as a new one, as `write_again` does."""
+    written = write_again(fd, info, folder, name, meta, Care(pulse, flush=False))
+    if WINDOWS and not meta.mode & stat.S_IWUSR:  # in dated copies no file has that mark: it stands in the list
+        attempt(os.chmod, folder.at(name), stat.S_IREAD)
+    return written
+
+
+def open_nothing() -> Tuple[int, os.stat_result]:
+    """Open what has no bytes, as an empty file has none. Raises OSError."""
+    fd = os.open(os.devnull, READ_FLAGS)
+    return fd, os.fstat(fd)
+
+
+def write_pieces(folder: Folder, name: str, pieces: Iterable[bytes]) -> None:
+    """Write a new file, flushed. Raises OSError, and whatever the pieces raise; then it may be there in part."""
+    out = folder.create_file(name)
+    try:
+        for piece in pieces:
+            write_all(out, piece)
+        os.fsync(out)
+    finally:
+        os.close(out)
 
 
 def free_name(folder: Folder, name: str, ending: str, taken: Mapping[str, Any] = {}) -> str:
@@ -4897,8 +4974,30 @@ def lock_for_reading(set_folder: Folder) -> None:
             system_lock(set_folder.fd, shared=True)
         except OSError as err:
             if err.errno == errno.EAGAIN:
-                raise Locked("old dated copies are being deleted on this drive just now; try again in a few minutes, nothing was "
-                             "done now") from err
+                raise Locked("old dated copies are being deleted, or damaged files healed, on this drive just now; try again in a few "
+                             "minutes, nothing was done now") from err
+
+
+def keep_readers_out(set_folder: Folder) -> bool:
+    """Keep readers out of a set until the folder is closed, or shared with them again; False where somebody reads.
+
+    Where the drive has no locks, nobody is known of.
+    """
+    try:
+        if set_folder.fd is not None:
+            system_lock(set_folder.fd)
+    except OSError as err:
+        if err.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+    return True
+
+
+def let_others_in(set_folder: Folder) -> None:
+    """Let go of a lock on a set's folder, which may stay open for a while: an error and its frames hold each other."""
+    if set_folder.fd is not None:
+        with contextlib.suppress(OSError, ImportError):
+            import fcntl
+            fcntl.flock(set_folder.fd, fcntl.LOCK_UN)
 
 
 def unlock(fd: int) -> None:
@@ -6944,18 +7043,9 @@ def why_put_off(set_folder: Folder, snapshots: Sequence[Snapshot], newest: Optio
 
 
 def lock_against_readers(drive: Drive, set_name: str) -> Optional[Folder]:
-    """Keep readers out of a set until the folder that is given is closed; None where somebody reads.
-
-    Where the drive has no locks, nobody is known of.
-    """
+    """Keep readers out of a set until the folder that is given is closed; None where somebody reads."""
     folder = drive.root.child(set_name)
-    try:
-        if folder.fd is not None:
-            system_lock(folder.fd)
-    except OSError as err:
-        if err.errno in (errno.EAGAIN, errno.EACCES):
-            return None
-    return folder
+    return folder if keep_readers_out(folder) else None
 
 
 def mark_for_deletion(set_folder: Folder, twins: Folder, name: str) -> None:
@@ -9688,6 +9778,8 @@ class Verification:
             if known.hash_line:
                 self.files += 1
                 self._find(Found.MISSING, f"{block.path}/{name}", "", parse_hash_line(known.hash_line)[0])
+            else:
+                self._check_special(f"{block.path}/{name}", known, None)
 
     def _check_entries(self, block: Block, stored: str, present: Mapping[str, Shown]) -> Set[str]:
         """Check what is in a folder, which has the names `present`; give those that were met."""
@@ -9800,7 +9892,30 @@ class Check(NamedTuple):
     quick: bool
     jobs: int
     now: datetime
+    place: str                       # of the drive
     sample: Optional[Slice] = None   # read no more than this of them
+
+
+def check_copies(drive: Drive, set_folder: Folder, order: Check, watch: Watch) -> Checked:
+    """Check dated copies of a set that the caller has opened and locked. Raises DriveError, OSError."""
+    far = is_far(drive.path)
+    jobs = worker_count(order.jobs, far)
+    pulse = new_pulse(watch, jobs)
+    with Workers(jobs, pulse, Inspector(pulse).serve, far) as workers:
+        by_path = need_each_other(survey(set_folder))
+        run, interrupted = Verification(set_folder, workers, order.quick, by_path, order.sample or EVERYTHING), False
+        try:
+            for name in order.names:
+                run.check(name)
+            for name in sorted(set(twin_names(set_folder)) - set(set_folder.names())) if order.whole else ():
+                run.miss(name)
+        except KeyboardInterrupt:  # what was found by then is worth as much as ever
+            interrupted = True
+    if run.findings:
+        drive.check()
+    findings = sorted(set(run.findings), key=lambda one: (one.snapshot, name_bytes(one.path)))
+    return Checked(list(order.names), run.files, run.rereading.files, run.rereading.bytes, findings, run.strewn, run.by_twin,
+                   interrupted, by_path)
 
 
 def verify(drive: Drive, order: Check, watch: Watch) -> Checked:
@@ -9808,24 +9923,7 @@ def verify(drive: Drive, order: Check, watch: Watch) -> Checked:
     with drive.guarded():
         set_folder = drive.root.child(order.set_name)
         lock_for_reading(set_folder)
-        far = is_far(drive.path)
-        jobs = worker_count(order.jobs, far)
-        pulse = new_pulse(watch, jobs)
-        with Workers(jobs, pulse, Inspector(pulse).serve, far) as workers:
-            by_path = need_each_other(survey(set_folder))
-            run, interrupted = Verification(set_folder, workers, order.quick, by_path, order.sample or EVERYTHING), False
-            try:
-                for name in order.names:
-                    run.check(name)
-                for name in sorted(set(twin_names(set_folder)) - set(set_folder.names())) if order.whole else ():
-                    run.miss(name)
-            except KeyboardInterrupt:  # what was found by then is worth as much as ever
-                interrupted = True
-        if run.findings:
-            drive.check()
-        findings = sorted(set(run.findings), key=lambda one: (one.snapshot, name_bytes(one.path)))
-        return Checked(list(order.names), run.files, run.rereading.files, run.rereading.bytes, findings, run.strewn, run.by_twin,
-                       interrupted, by_path)
+        return check_copies(drive, set_folder, order, watch)
 
 
 def read_back(copy: Unproved, watch: Watch) -> Tuple[List[Finding], int]:
@@ -9854,17 +9952,22 @@ def list_damage(set_folder: Folder, order: Check, checked: Checked, seqs: Mappin
         set_folder.unlink(DAMAGED_LIST)
 
 
-def mend_twins(set_folder: Folder, checked: Checked) -> str:
-    """Make damaged twins of good manifests anew; say so. Raises OSError."""
+def damaged_twins(checked: Checked) -> List[str]:
+    """Name the dated copies whose twin is damaged, and whose manifest is good."""
+    return [one.path[:-3] for one in checked.damage if one.snapshot == TWINS]
+
+
+def mend_twins(set_folder: Folder, names: Iterable[str]) -> List[str]:
+    """Make twins of good manifests anew; name those that were made. Raises OSError."""
     mended = []
-    for name in (one.path[:-3] for one in checked.damage if one.snapshot == TWINS):
+    for name in names:
         twins = set_folder.child(TWINS)
         with contextlib.suppress(FileNotFoundError):
             twins.unlink(name + ".gz" + INCOMPLETE)
         with contextlib.suppress(ManifestDamaged):
             write_twin(set_folder, twins, name)
             mended.append(name)
-    return f"the second list was made anew for: {', '.join(mended)}" if mended else ""
+    return mended
 
 
 def note_check(drive: Drive, order: Check, checked: Checked) -> Tuple[bool, str]:
@@ -9892,7 +9995,8 @@ def note_check(drive: Drive, order: Check, checked: Checked) -> Tuple[bool, str]
             "what": "verify", "time": time, "snapshots": checked.snapshots, "quick": order.quick, "files": checked.files,
             "read": checked.read_files, "bytes": checked.read_bytes, "damaged": len(checked.damage),
             "interrupted": checked.interrupted, **({"sample": order.sample.facts()} if order.sample else {})}))
-        return True, mend_twins(set_folder, checked)
+        mended = mend_twins(set_folder, damaged_twins(checked))
+        return True, f"the second list was made anew for: {', '.join(mended)}" if mended else ""
     except OSError as err:
         return False, f"the result could not be noted on the drive ({reason(err)})"
     finally:
@@ -10042,14 +10146,6 @@ class Caveats:
             self.kept_folder = path + "/"
 
 
-def link_key(words: Mapping[str, str], known: Known) -> Tuple[str, ...]:
-    """Give what the names of one hard-linked file have in common; empty for a file with one name."""
-    if "nlink" not in words:
-        return ()
-    digest = parse_hash_line(known.hash_line)[0] if known.hash_line else words["type"]
-    return words.get("resdevice", ""), words.get("ino", ""), words.get("kept", ""), digest, words.get("size", "")
-
-
 class Landing(Caveats):
     """Puts what is not a folder in its place in the target; a file gets its own name only if its bytes are right."""
 
@@ -10070,7 +10166,7 @@ class Landing(Caveats):
             return
         words = parse_keywords(known.line)
         self.note_kept(path, words)
-        key = link_key(words, known)
+        key = link_group(words, known)
         if key in self.first_of:
             self.workers.after(functools.partial(self._link, self.first_of[key], folder, path, known, neighbours), keeps=1)
             return
@@ -10488,7 +10584,7 @@ class Foresight(Caveats):
                 self.there += 1
                 return
             self.set_aside.append(path)
-        key = link_key(words, known)
+        key = link_group(words, known)
         self.room += 0 if key in self.groups else size
         self.groups.update([key] if key else ())
 
@@ -11113,6 +11209,824 @@ def last_holding(drive: Drive, set_name: str, path: str) -> Optional[Holding]:
             return None
         with proved_list(drive, set_folder, newest.name) as manifest:
             return Holding(drive.label, set_name, newest.name, *entry_of(manifest, path))
+
+
+# -- repairing --
+
+REPAIR = "repair"            # whose passing names stand in the quarantine
+NO_BYTES = hashlib.sha256().hexdigest()      # the checksum of every empty file
+NO_GOOD_COPY = "no good copy of it was found"
+
+
+class Shelf(NamedTuple):
+    """A set in which good copies are looked for: its folder, and what people call it (nothing: the set itself that is repaired)."""
+
+    folder: Folder
+    label: str = ""
+
+
+class Candidate(NamedTuple):
+    """A file that may have the content which is wanted; only its bytes can tell."""
+
+    digest: str
+    size: int
+    top: Optional[Folder]            # None: there are no bytes to be looked for
+    path: str                        # below it
+    origin: str                      # in words
+    kin: Tuple[Any, ...] = ()        # what it has in common with what shared its file; nothing outside of the set itself
+
+
+def kinship(one: Snapshot, path: str, known: Known) -> Tuple[Any, ...]:
+    """Give what those files of a set have in common that are one stored file: names of a hard-linked one, or the same one in several dates.
+
+    Dates before and after `--fresh` share nothing. Raises ManifestDamaged.
+    """
+    words = parse_keywords(known.line)
+    meta = meta_of(words)
+    return shares_since(one.header), link_group(words, known) or path, meta[:4], tuple(sorted(meta.xattrs.items()))
+
+
+class Spot:
+    """A place in a set where something is damaged or missing: what belongs there, and which dates need it, under which path."""
+
+    def __init__(self, finding: Finding, snapshot: str, parts: Sequence[str], digest: str) -> None:
+        self.finding, self.snapshot, self.parts, self.digest = finding, snapshot, tuple(parts), digest
+        self.line, self.seq, self.kin = "", -1, ()  # type: str, int, Tuple[Any, ...] # of the newest date that needs it
+        self.needed_by: List[Tuple[str, str]] = []
+
+    @property
+    def place(self) -> str:
+        """Give the path from the set on."""
+        return "/".join((self.snapshot, *self.parts))
+
+    def note(self, one: Snapshot, path: str, line: str) -> None:
+        """Note that a date needs it, and what that date's list says of it."""
+        self.needed_by.append((one.name, path))
+        if one.seq > self.seq:
+            self.line, self.seq = line, one.seq
+            with contextlib.suppress(ManifestDamaged):
+                self.kin = kinship(one, path, Known(line, hash_line(self.digest, path))) if self.digest else ()
+
+
+class Healed(NamedTuple):
+    """What was put right, or can be: where it lies, whether it is a file, the dates that have it, where its content is from."""
+
+    place: str
+    is_file: bool
+    dates: Sequence[str]
+    origin: str
+
+
+class Unhealed(NamedTuple):
+    """What was not put right, and why."""
+
+    place: str
+    dates: Sequence[str]
+    why: str
+
+
+class Repaired(NamedTuple):
+    """What a repair found and did."""
+
+    checked: Checked
+    healed: Sequence[Healed]
+    left: Sequence[Unhealed]
+    good: Sequence[str]              # places that were damaged when they were read first, and are good now
+    lists: Sequence[str]             # dates whose list was put back
+    twins: Sequence[str]             # dates whose second list was made anew
+    searched: Sequence[str]          # where good copies were looked for
+    set_apart: int                   # how many things lie in the quarantine now that did not before
+
+
+class Diagnosis:
+    """Says where in a set the things lie that a verification found damaged, what they must be, and who needs them."""
+
+    def __init__(self, set_folder: Folder, snapshots: Iterable[Snapshot], checked: Checked) -> None:
+        self.set_folder, self.checked = set_folder, checked
+        self.whole = [one for one in reversed(list(snapshots)) if one.state is State.WHOLE]     # the newest first
+        self.spots: Dict[str, Spot] = {}         # by place
+        self.hopeless: List[Unhealed] = []
+        self.shared: Dict[Tuple[str, int], Spot] = {}    # by checksum and inode: what has further names
+
+    def run(self) -> None:
+        """Find all spots. Raises OSError where the drive fails."""
+        found: Dict[str, Dict[str, Finding]] = {}
+        for one in self.checked.damage:
+            if one.kind is not Found.MANIFEST and one.path:
+                found.setdefault(one.snapshot, {})[one.path] = one
+            elif one.kind is not Found.MANIFEST:
+                self.hopeless.append(Unhealed(one.snapshot, (one.snapshot,), one.detail))
+        for snapshot in self.whole:
+            if snapshot.name in found:
+                with contextlib.suppress(ManifestDamaged):
+                    self._read(snapshot, found[snapshot.name])
+        for name, findings in found.items():
+            self.hopeless += [Unhealed(f"{name}/{path}", (name,), one.detail or one.kind.value) for path, one in findings.items()]
+        others = [one for one in self.whole if one.name not in self.checked.snapshots]
+        wanted = {spot.digest for spot in self.spots.values() if spot.digest}
+        if others and wanted:
+            self._note_shared()
+            for snapshot in others:
+                with contextlib.suppress(ManifestDamaged):
+                    self._read_other(snapshot, wanted)
+
+    def _read(self, snapshot: Snapshot, findings: Dict[str, Finding]) -> None:
+        """Proof up what was found in one date; each finding that has its place is taken out of `findings`."""
+        folders: Dict[str, List[str]] = {}
+        for path in findings:
+            folders.setdefault(path.rpartition("/")[0], []).append(path)
+        with load_manifest(self.set_folder, snapshot.name) as manifest:
+            for block in read_blocks(manifest.lines()):
+                stored = plain_parts(stored_path_of(block.line)) if block.path else ()
+                if block.path in findings and findings[block.path].kind is Found.MISSING:
+                    self._add(findings.pop(block.path), snapshot, block.path, stored, Known(block.line))
+                for path in folders.get(block.path, ()):
+                    known = block.entries.get(path.rpartition("/")[2])
+                    if known:
+                        self._add(findings.pop(path), snapshot, path, (*stored, path.rpartition("/")[2]), known)
+
+    def _add(self, finding: Finding, snapshot: Snapshot, path: str, parts: Sequence[str], known: Known) -> None:
+        digest, name = "", snapshot.name
+        if known.hash_line:
+            digest, stored = parse_hash_line(known.hash_line)
+            name, parts = stored_place(stored, snapshot.name)
+        place = "/".join((name, *parts))
+        if place not in self.spots:
+            self.spots[place] = Spot(finding, name, parts, digest)
+        self.spots[place].note(snapshot, path, known.line)
+
+    def _note_shared(self) -> None:
+        """Note which bad files have further names, perhaps in dates that were not verified."""
+        reach = Reach()
+        for spot in self.spots.values():
+            with contextlib.suppress(OSError):
+                info = reach.at(self.set_folder, "/".join((spot.snapshot, *spot.parts[:-1]))).stat(spot.parts[-1])
+                if spot.digest and stat.S_ISREG(info.st_mode) and info.st_nlink > 1:
+                    self.shared[spot.digest, info.st_ino] = spot
+
+    def _read_other(self, snapshot: Snapshot, wanted: Container[str]) -> None:
+        """Note which spots a date needs that was not verified, and which of its files are other names of a bad one."""
+        reach = Reach()
+        with load_manifest(self.set_folder, snapshot.name) as manifest:
+            for entries in manifest.entries():
+                for digest, known in files_with(entries, wanted):
+                    name, parts = stored_place(parse_hash_line(known.hash_line)[1], snapshot.name)
+                    place = "/".join((name, *parts))
+                    if place not in self.spots and self.shared:
+                        with contextlib.suppress(OSError):
+                            info = reach.at(self.set_folder, "/".join((name, *parts[:-1]))).stat(parts[-1])
+                            same = self.shared.get((digest, info.st_ino)) if stat.S_ISREG(info.st_mode) else None
+                            if same:
+                                self.spots[place] = Spot(same.finding, name, parts, digest)
+                    if place in self.spots and self.spots[place].digest == digest:
+                        self.spots[place].note(snapshot, original_path(known), known.line)
+
+
+def ways_to(spots: Iterable[Spot]) -> Dict[str, Set[str]]:
+    """Give of each dated copy the folders on the way to spots in it, and those that are spots themselves."""
+    ways: Dict[str, Set[str]] = {}
+    for spot in spots:
+        ways.setdefault(spot.snapshot, set()).update("/".join(spot.parts[:count]) for count in range(1, len(spot.parts) + 1))
+    return ways
+
+
+def folder_lines(set_folder: Folder, spots: Iterable[Spot]) -> Dict[str, str]:
+    """Read what the lists say of the folders on the way to spots, by place. Raises OSError where the drive fails."""
+    lines: Dict[str, str] = {}
+    for name, wanted in ways_to(spots).items():
+        if not set_folder.has(name):
+            continue
+        folder = set_folder.child(name)
+        with contextlib.suppress(ManifestDamaged):
+            with proved_manifest(manifest_file(folder, EXPIRED)) if folder.has(EXPIRED) else load_manifest(set_folder, name) as manifest:
+                for entries in manifest.entries():
+                    lines.update((f"{name}/{stored}", line) for stored, line in folders_at(entries, wanted))
+    return lines
+
+
+def shelves_at(place: str, label: str = "") -> List[Shelf]:
+    """Open the sets of a drive, or the one set that is named. Raises OSError."""
+    root = Folder.top(place)
+    marker = read_marker(root)
+    called = label or (show(marker.label) if marker else show(place))
+    if not marker and looks_like_set(root):
+        return [Shelf(root, called)]
+    return [Shelf(root.child(name), called) for name in list_sets(root)[0]]
+
+
+class Seeking:
+    """Looks for good copies of what is wanted: in other dates, in other sets and drives, in the source, in the quarantine."""
+
+    def __init__(self, set_folder: Folder, shelves: Sequence[Shelf], pulse: Pulse) -> None:
+        self.set_folder, self.shelves, self.pulse = set_folder, [Shelf(set_folder), *shelves], pulse
+        self.spots: Container[str] = ()          # where nothing good is
+        self.wanted: Set[str] = set()
+        self.kin: Set[Tuple[Any, ...]] = set()   # of what is missing, and should be one file again with others
+        self.searched: List[str] = []
+
+    def candidates(self) -> Iterator[Candidate]:
+        """Give what may be a good copy, the nearest first, for as long as something is `wanted`. Raises OSError where the drive fails."""
+        for snapshot in reversed(survey(self.set_folder)) if self.kin else ():
+            yield from (one for one in self._listed(self.shelves[0], snapshot) if one.kin in self.kin)
+        self.kin = set()     # from here on, whatever has the right bytes
+        if NO_BYTES in self.wanted:
+            yield Candidate(NO_BYTES, 0, None, "", "nothing, as an empty file")
+        for shelf in self.shelves:
+            self.searched.append(shelf.label or "the other dates")
+            for snapshot in reversed(survey(shelf.folder)) if self.wanted else ():
+                yield from self._listed(shelf, snapshot)
+        for snapshot in reversed(survey(self.set_folder)) if self.wanted else ():
+            if snapshot.header.get("machine") == machine_id():
+                yield from self._in_source(snapshot)
+        yield from self._left_over()
+
+    def _left_over(self) -> Iterator[Candidate]:
+        """Give what an interrupted repair left in the quarantine; it may be the last good copy."""
+        folder = self.set_folder.child(QUARANTINE) if self.wanted and self.set_folder.has(QUARANTINE) else None
+        for name in folder.names() if folder else ():
+            if folder and name.startswith(f".{REPAIR}-"):
+                with contextlib.suppress(OSError):
+                    digest, size = hash_file(folder, name, self.pulse), folder.stat(name).st_size
+                    yield Candidate(digest, size, folder, name, f"what an interrupted repair left in {QUARANTINE}")
+
+    def _files(self, shelf: Shelf, snapshot: Snapshot) -> Iterator[Tuple[str, Known]]:
+        """Give the wanted files of a date, each with its checksum, as far as its list can be read."""
+        if snapshot.state is not State.WHOLE:
+            return
+        with contextlib.suppress(ManifestDamaged, OSError), load_manifest(shelf.folder, snapshot.name) as manifest:
+            for entries in manifest.entries():
+                if not self.wanted:
+                    return
+                yield from files_with(entries, self.wanted)
+
+    def _listed(self, shelf: Shelf, snapshot: Snapshot) -> Iterator[Candidate]:
+        """Give where a date has what is wanted."""
+        on = f" on {shelf.label}" if shelf.label else ""
+        for digest, known in self._files(shelf, snapshot):
+            with contextlib.suppress(ManifestDamaged):
+                name, parts = stored_place(parse_hash_line(known.hash_line)[1], snapshot.name)
+                place = "/".join((name, *parts))
+                if shelf.label or place not in self.spots:
+                    kin = () if shelf.label else kinship(snapshot, original_path(known), known)
+                    yield Candidate(digest, number(parse_keywords(known.line), "size"), shelf.folder, place, f"the copy of {name}{on}", kin)
+
+    def _in_source(self, snapshot: Snapshot) -> Iterator[Candidate]:
+        """Give where this computer had what is wanted when a dated copy of it was made."""
+        if "the source" not in self.searched:
+            self.searched.append("the source")
+        for digest, known in self._files(self.shelves[0], snapshot):
+            with contextlib.suppress(ManifestDamaged, OSError):
+                alias, _, rest = original_path(known).partition("/")
+                path = snapshot.sources.get(alias, "")
+                top = Folder.top(path if rest else parent_path(path))
+                where = show(join_path(path, *plain_parts(rest)) if rest else path)
+                yield Candidate(digest, number(parse_keywords(known.line), "size"), top, rest or plain_name(path), f"the source, {where}")
+
+
+class Proof(Enum):
+    """What stands in a place that was found damaged, when it is looked at once more."""
+
+    GOOD = "good"
+    BAD = "bad"
+    GONE = "gone"
+
+
+class Healing:
+    """Puts right what is damaged in a set whose lock the caller holds: nothing is written over, what was bad is kept in the quarantine.
+
+    A trial only says what would be done.
+    """
+
+    def __init__(self, drive: Drive, order: Check, set_folder: Folder, pulse: Pulse, trial: bool) -> None:
+        self.drive, self.order, self.set_folder, self.pulse, self.trial = drive, order, set_folder, pulse, trial
+        self.device, self.reach = drive.stamp[0], Reach()
+        self.folders: Mapping[str, str] = {}     # what the lists say of them, by place
+        self.healed: List[Healed] = []
+        self.left: List[Unhealed] = []
+        self.good: List[str] = []
+        self.names: Dict[Tuple[str, str], str] = {}      # dates and paths in them that are right now, with checksums
+        self.lists: List[str] = []
+        self.unfinished: Dict[str, Meta] = {}    # folders that are not as they were
+        self.tried: Set[Tuple[str, str, str]] = set()    # what was no good copy, by checksum and place
+        self.tried_links: Set[Tuple[str, Stamp]] = set()         # and by stored file, where that has several names
+        self.set_apart = 0
+        self.quarantine = set_folder     # until it is opened
+
+    def open_quarantine(self) -> None:
+        """Open the quarantine, and make it first where there is none. Raises DriveError where it is on another disk, OSError."""
+        if not self.set_folder.has(QUARANTINE):
+            make_private(self.set_folder, QUARANTINE)
+        self.quarantine = self.set_folder.child(QUARANTINE)
+        if self.quarantine.own_stat().st_dev != self.device:
+            raise DriveError(f"the folder {QUARANTINE} of {self.order.set_name} on the drive {self.drive.where} is another disk: nothing "
+                             "was healed; unmount it")
+
+    # what is common to lists, files and the rest
+
+    def _refuse(self, place: str, dates: Sequence[str], err: OSError) -> None:
+        """Leave something as it is for what is wrong with it alone. Raises DriveError, or the error where it is the drive's."""
+        if err.errno in {*FULL, *OWN_LIMITS} or is_read_only(err):
+            raise err
+        self.drive.check()
+        self.left.append(Unhealed(place, dates, reason(err)))
+
+    def _leave(self, spot: Spot, why: str) -> None:
+        self.left.append(Unhealed(spot.place, [date for date, _path in spot.needed_by], why))
+
+    def _is_good_now(self, spot: Spot) -> None:
+        self.good.append(spot.place)
+        self.names.update(dict.fromkeys(spot.needed_by, spot.digest))
+
+    def _heal(self, spot: Spot, origin: str) -> None:
+        self.healed.append(Healed(spot.place, bool(spot.digest), [date for date, _path in spot.needed_by], origin))
+        self.names.update(dict.fromkeys(spot.needed_by, spot.digest))
+        self.pulse.files += 1
+        self.pulse.tell()
+
+    def _set_apart(self, folder: Folder, name: str, place: str) -> str:
+        """Move what is bad to the quarantine, under a name that tells where it was; give that name. Raises OSError."""
+        aside = free_name(self.quarantine, place.replace("/", "__"), "")
+        time = self.order.now.isoformat(timespec="seconds")
+        append_line(self.quarantine, QUARANTINE_LOG, f"{time} {show(aside)} was {show(place)}")  # first: nothing lies there unexplained
+        folder.rename(name, self.quarantine, aside)
+        self.set_apart += 1
+        return aside
+
+    def _enter(self, snapshot: str, parts: Sequence[str], changed: Dict[str, Meta]) -> Folder:
+        """Open a folder of a dated copy to put something into it; one that is missing is made, what stands in its place set apart.
+
+        `changed` gets the places of folders whose metadata are to be put back. Raises OSError.
+        """
+        top, at = self.set_folder.child(snapshot), [snapshot]
+
+        def enter(parent: Folder, name: str) -> Folder:
+            above = "/".join(at)
+            at.append(name)
+            try:
+                return parent.child(name)
+            except OSError as err:
+                missing = isinstance(err, FileNotFoundError)
+                if not missing and is_folder(parent.stat(name)):
+                    raise
+            changed.setdefault(above, meta_from(parent.own_stat(), {}))
+            make_clearable(parent, self.device)
+            if not missing:
+                self._set_apart(parent, name, "/".join(at))
+            made = parent.make(name)
+            parent.flush()
+            return made
+
+        folder = Trail(top).at(parts, enter)
+        changed.setdefault("/".join(at), meta_from(folder.own_stat(), {}))
+        make_clearable(folder, self.device)
+        return folder
+
+    def _put_back(self, changed: Mapping[str, Meta]) -> None:
+        """Give folders the metadata that the list has of them, or else those that they had; what fails is tried again later."""
+        for place in sorted(changed, key=folder_key, reverse=True):
+            meta = changed[place]
+            try:
+                with contextlib.suppress(ManifestDamaged):
+                    meta = meta_of(parse_keywords(self.folders[place])) if place in self.folders else meta
+                set_folder_metadata(Reach().at(self.set_folder, place), meta)
+            except OSError:
+                self.unfinished[place] = meta
+
+    def finish(self) -> None:
+        """Give folders their metadata to which that could not be given at once; name those that have them not."""
+        again, self.unfinished = self.unfinished, {}
+        self._put_back(again)
+        self.left += [Unhealed(place, [place.partition("/")[0]], "its time and permissions could not be put back")
+                      for place in self.unfinished]
+
+    # lists
+
+    def heal_lists(self, names: Iterable[str]) -> None:
+        """Put back lists from their twins, which have proved themselves. Raises DriveError, OSError."""
+        for name in names:
+            if self.trial:
+                self.lists.append(name)
+                continue
+            ready = unique_name(MANIFEST, REPAIR)
+            try:
+                write_pieces(self.quarantine, ready, unpacked_twin(self.set_folder, name))
+                self._prove(self.quarantine, ready)
+            except ManifestDamaged as err:
+                self.left.append(Unhealed(f"{name}/{MANIFEST}", [name], f"its second list is damaged, too ({err})"))
+                self.quarantine.unlink(ready)
+                continue
+            self.drive.check()
+            try:
+                self._replace_list(name, ready)
+            except OSError as err:
+                with contextlib.suppress(OSError):
+                    self.quarantine.unlink(ready)  # it can be had from the second list again
+                self._refuse(f"{name}/{MANIFEST}", [name], err)
+
+    def _prove(self, folder: Folder, name: str) -> None:
+        """Read a list from the disk, to its last line, which must prove it. Raises ManifestDamaged, OSError."""
+        file = manifest_file(folder, name)
+        forget_cached(file.fileno())
+        proved_manifest(file).file.close()
+
+    def _replace_list(self, name: str, ready: str) -> None:
+        """Put a list in the place of one that does not prove itself, even now. Raises OSError."""
+        folder, changed = self.set_folder.child(name), {}  # type: Folder, Dict[str, Meta]
+        try:
+            self._prove(folder, MANIFEST)
+            self.good.append(f"{name}/{MANIFEST}")
+            self.quarantine.unlink(ready)
+            return
+        except ManifestDamaged:
+            pass
+        except OSError as err:
+            if self._says_nothing(err):
+                raise
+        changed[name] = meta_from(folder.own_stat(), {})
+        make_clearable(folder, self.device)
+        if folder.has(MANIFEST):
+            self._set_apart(folder, MANIFEST, f"{name}/{MANIFEST}")
+        if not move_to_free(self.quarantine, ready, folder, MANIFEST):
+            raise FileExistsError(errno.EEXIST, "something took its name", MANIFEST)
+        folder.flush()
+        self.quarantine.flush()
+        self._prove_again(folder, name)
+        self._put_back(changed)
+
+    def _prove_again(self, folder: Folder, name: str) -> None:
+        """Believe that a list is put back when it has proved itself in its place."""
+        try:
+            self._prove(folder, MANIFEST)
+            self.lists.append(name)
+        except ManifestDamaged as err:
+            self.left.append(Unhealed(f"{name}/{MANIFEST}", [name], f"the drive did not give back what was written ({err})"))
+
+    @staticmethod
+    def _says_nothing(err: OSError) -> bool:
+        """Tell whether a file's being unreadable says nothing of the file: it may be as good as ever."""
+        return err.errno in {errno.EACCES, errno.EPERM, *OWN_LIMITS} or is_in_use(err)
+
+    # folders, links and special files
+
+    def heal_entries(self, spots: Iterable[Spot]) -> None:
+        """Make missing folders anew, and what is no file, from what the lists say of them. Raises DriveError, OSError."""
+        for spot in sorted(spots, key=lambda one: folder_key(one.place)):
+            if not self._has_its_folder(spot):
+                continue
+            if self.trial:
+                self._heal(spot, "the list")
+                continue
+            self.drive.check()
+            changed: Dict[str, Meta] = {}
+            try:
+                self._make_entry(spot, changed)
+            except (OSError, ManifestDamaged) as err:
+                if isinstance(err, OSError):
+                    self._refuse(spot.place, [date for date, _path in spot.needed_by], err)
+                else:
+                    self._leave(spot, str(err))
+            finally:
+                self._put_back(changed)
+
+    def _has_its_folder(self, spot: Spot) -> bool:
+        """Tell whether the dated folder is there that a spot lies in; without it, it is left."""
+        if self.set_folder.has(spot.snapshot):
+            return True
+        self._leave(spot, f"it lies in the folder of {spot.snapshot}, which is gone")
+        return False
+
+    def _make_entry(self, spot: Spot, changed: Dict[str, Meta]) -> None:
+        if spot.line.startswith(DIR_LINE):
+            self._enter(spot.snapshot, spot.parts, changed)
+            self._heal(spot, "the list")
+            return
+        folder, name = self._enter(spot.snapshot, spot.parts[:-1], changed), spot.parts[-1]
+        present = folder.has(name)
+        if present and same_entry(folder, name, parse_keywords(spot.line)):
+            self._is_good_now(spot)
+            return
+        ready = unique_name("entry", REPAIR)     # under its own name it would stand half done, were this run killed
+        if not make_entry(self.quarantine, ready, spot.line):
+            self._leave(spot, "it could not be made here; its description is in the list")
+            return
+        if present:
+            self._set_apart(folder, name, spot.place)
+        if not move_to_free(self.quarantine, ready, folder, name):
+            raise FileExistsError(errno.EEXIST, "something took its name", name)
+        folder.flush()
+        self._heal(spot, "the list")
+
+    # files
+
+    def heal_files(self, spots: Iterable[Spot], seeking: Seeking) -> None:
+        """Replace damaged and missing files by good copies, as far as these are found. Raises DriveError, OSError."""
+        waiting: Dict[str, List[List[Spot]]] = {}
+        for group in self._shared(spot for spot in spots if self._has_its_folder(spot)):
+            waiting.setdefault(group[0].digest, []).append(group)
+        seeking.wanted.update(waiting)
+        seeking.kin = {group[0].kin for groups in waiting.values() for group in groups if group[0].kin}
+        for candidate in seeking.candidates():
+            groups = waiting.get(candidate.digest, [])
+            for group in [one for one in groups if not seeking.kin or one[0].kin == candidate.kin]:
+                if not self._heal_group(group, candidate):
+                    break
+            waiting[candidate.digest] = [group for group in groups if group]
+            if not waiting[candidate.digest]:
+                seeking.wanted.discard(candidate.digest)
+        for group in itertools.chain.from_iterable(waiting.values()):
+            for spot in group:
+                self._leave(spot, f"{spot.finding.detail or spot.finding.kind.value}; {NO_GOOD_COPY}")
+
+    def _shared(self, spots: Iterable[Spot]) -> List[List[Spot]]:
+        """Put together what is one stored file under several names, or was one as far as the lists tell."""
+        groups: Dict[Any, List[Spot]] = {}
+        for spot in spots:
+            key: Any = spot.kin
+            try:
+                info = self.reach.at(self.set_folder, "/".join((spot.snapshot, *spot.parts[:-1]))).stat(spot.parts[-1])
+                if stat.S_ISREG(info.st_mode):
+                    key, spot.kin = info.st_ino if info.st_nlink > 1 else spot.place, ()
+            except OSError:  # it is missing; whatever else is wrong is seen when it is replaced
+                pass
+            groups.setdefault((spot.digest, key), []).append(spot)
+        return list(groups.values())
+
+    def _open(self, candidate: Candidate) -> Optional[Tuple[int, os.stat_result]]:
+        """Open a candidate, unless it cannot be what is wanted."""
+        if candidate.top is None:
+            return open_nothing()
+        if (candidate.digest, candidate.top.path, candidate.path) in self.tried:
+            return None
+        try:
+            folder, _, name = candidate.path.rpartition("/")
+            fd, info = open_regular(self.reach.at(candidate.top, folder), name, download=False)
+        except OSError as err:
+            if err.errno in OWN_LIMITS:
+                raise
+            return None
+        if info.st_size == candidate.size and (candidate.digest, stamp(info)) not in self.tried_links:
+            return fd, info
+        close_read(fd)
+        return None
+
+    def _forget(self, candidate: Candidate, info: os.stat_result) -> None:
+        """Note that a candidate was not what is wanted, so that it is not read again."""
+        self.tried.add((candidate.digest, candidate.top.path if candidate.top else "", candidate.path))
+        if info.st_nlink > 1:
+            self.tried_links.add((candidate.digest, stamp(info)))
+
+    def _fetch(self, candidate: Candidate, meta: Meta) -> str:
+        """Write what a candidate has to the quarantine, flushed, and read it back; give its passing name, or nothing if it is not wanted.
+
+        Raises DriveError, OSError.
+        """
+        opened = self._open(candidate)
+        if opened is None:
+            return ""
+        fd, info = opened
+        ready = unique_name("healed", REPAIR)
+        try:
+            digest = write_again(fd, info, self.quarantine, ready, meta, Care(self.pulse, flush=True))[0]
+        finally:
+            close_read(fd)
+        if digest == candidate.digest and hash_file(self.quarantine, ready, self.pulse, from_disk=True) == digest:
+            self.quarantine.flush()
+            return ready
+        self.quarantine.unlink(ready)
+        if digest == candidate.digest:
+            raise DriveError(f"the drive {self.drive.where} did not give back what had just been written; {self.drive.safe}; it may be "
+                             "failing: copy what matters from it")
+        self._forget(candidate, info)
+        return ""
+
+    def _link(self, candidate: Candidate) -> str:
+        """Give a stored file that is to get back a name one in the quarantine, if its bytes are right; nothing where that cannot be.
+
+        So what is put back takes no more room than before. Raises OSError.
+        """
+        if not candidate.top or not self._is_wanted(candidate):
+            return ""
+        folder, _, name = candidate.path.rpartition("/")
+        ready = unique_name("healed", REPAIR)
+        try:
+            self.reach.at(candidate.top, folder).link(name, self.quarantine, ready)
+        except OSError as err:
+            if not link_refused(err):
+                raise
+            return ""
+        return ready
+
+    def _is_wanted(self, candidate: Candidate) -> bool:
+        """Tell whether a candidate has the right bytes; nothing is written."""
+        opened = self._open(candidate)
+        if opened is None:
+            return False
+        close_read(opened[0])
+        if candidate.top is None:
+            return True
+        folder, _, name = candidate.path.rpartition("/")
+        try:
+            if hash_file(self.reach.at(candidate.top, folder), name, self.pulse, from_disk=True) == candidate.digest:
+                return True
+        except OSError as err:
+            if err.errno in OWN_LIMITS:
+                raise
+        self._forget(candidate, opened[1])
+        return False
+
+    def _heal_group(self, group: List[Spot], candidate: Candidate) -> bool:
+        """Put one good copy in the place of each name of a bad file; False where the candidate has other bytes."""
+        newest, known = max(group, key=lambda one: one.seq), {}  # type: Spot, Dict[int, bool]
+        is_kin = bool(candidate.kin) and candidate.kin == group[0].kin
+        while group and self.trial:
+            if not self._is_wanted(candidate):
+                return False
+            self._foresee(group.pop(0), known, candidate.origin)
+        ready = ""
+        while group:
+            ready = ready or (is_kin and self._link(candidate)) or self._fetch(candidate, meta_of(parse_keywords(newest.line)))
+            if not ready:
+                return False
+            self.drive.check()
+            ready = self._replace(group[0], ready, known, candidate.origin)
+            group.pop(0)
+        if ready:
+            self.quarantine.unlink(ready)
+        return True
+
+    def _foresee(self, spot: Spot, known: Dict[int, bool], origin: str) -> None:
+        """Say what would become of a bad file for which there is a good copy."""
+        try:
+            folder = self.reach.at(self.set_folder, "/".join((spot.snapshot, *spot.parts[:-1])))
+            if self._look(folder, spot.parts[-1], spot.digest, known) is Proof.GOOD:
+                self._is_good_now(spot)
+                return
+        except OSError as err:
+            if err.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                self._refuse(spot.place, [date for date, _path in spot.needed_by], err)
+                return
+        self._heal(spot, origin)
+
+    def _replace(self, spot: Spot, ready: str, known: Dict[int, bool], origin: str) -> str:
+        """Put what is ready in the place of a bad file; give its name if it is still there, for further names of the file.
+
+        `known` says of stored files with several names whether they proved good or bad a moment ago.
+        """
+        changed: Dict[str, Meta] = {}
+        try:
+            folder, name = self._enter(spot.snapshot, spot.parts[:-1], changed), spot.parts[-1]
+            look = self._look(folder, name, spot.digest, known)
+            if look is Proof.GOOD:
+                self._is_good_now(spot)
+                return ready
+            aside = self._set_apart(folder, name, spot.place) if look is Proof.BAD else ""
+            try:
+                ready = self._put(ready, folder, name)
+            except OSError:
+                with contextlib.suppress(OSError):  # a damaged file is better than none
+                    if aside and move_to_free(self.quarantine, aside, folder, name):
+                        self.set_apart -= 1
+                raise
+        except OSError as err:
+            self._refuse(spot.place, [date for date, _path in spot.needed_by], err)
+            return ready
+        finally:
+            self._put_back(changed)
+        folder.flush()
+        self.quarantine.flush()
+        if self._look(folder, name, spot.digest, known) is Proof.GOOD:
+            self._heal(spot, origin)
+        else:
+            self._leave(spot, "the drive did not give back what was written")
+        return ready
+
+    def _look(self, folder: Folder, name: str, digest: str, known: Dict[int, bool]) -> Proof:
+        """Proof once more at what was found damaged or put right, from the disk.
+
+        Raises OSError where that cannot be told, and DriveError where the drive went away.
+        """
+        good, info = False, None
+        try:
+            info = folder.stat(name)
+            if not stat.S_ISREG(info.st_mode):
+                return Proof.BAD
+            if info.st_nlink > 1 and info.st_ino in known:
+                return Proof.GOOD if known[info.st_ino] else Proof.BAD
+            good = hash_file(folder, name, self.pulse, from_disk=True) == digest
+        except FileNotFoundError:
+            self.drive.check()
+            return Proof.GONE
+        except OSError as err:
+            if self._says_nothing(err):
+                raise
+            self.drive.check()
+        if info and info.st_nlink > 1:
+            known[info.st_ino] = good
+        return Proof.GOOD if good else Proof.BAD
+
+    def _put(self, ready: str, folder: Folder, name: str) -> str:
+        """Give what is ready one more name or, where the disk has no links, that one alone; nothing is written over. Raises OSError."""
+        try:
+            self.quarantine.link(ready, folder, name)
+            return ready
+        except FileExistsError:
+            raise
+        except OSError as err:
+            if not link_refused(err):
+                raise
+        if not move_to_free(self.quarantine, ready, folder, name):
+            raise FileExistsError(errno.EEXIST, "something took its name", name)
+        return ""
+
+
+class Repair:
+    """The repair of a set whose lock the caller holds, unless it is a trial; what it has healed stays so when the rest fails."""
+
+    def __init__(self, drive: Drive, order: Check, shelves: Sequence[Shelf], trial: bool) -> None:
+        self.drive, self.order, self.shelves, self.trial = drive, order, shelves, trial
+        self.set_folder = drive.root.child(order.set_name)
+        self.twins: List[str] = []
+
+    def run(self, watch: Watch, expect: Expect) -> Repaired:
+        """Verify, and heal what is damaged. Raises Locked, DriveError, OSError."""
+        try:
+            return self._run(watch, expect)
+        finally:
+            let_others_in(self.set_folder)
+
+    def _run(self, watch: Watch, expect: Expect) -> Repaired:
+        if self.set_folder.own_stat().st_dev != self.drive.stamp[0]:
+            raise DriveError(f"the folder {self.order.set_name} on the drive {self.drive.where} is another disk: nothing was healed; make "
+                             "that disk a drive of its own, or unmount it")
+        self._keep_readers_out()
+        lock_for_reading(self.set_folder)
+        checked = check_copies(self.drive, self.set_folder, self.order, watch)
+        if checked.interrupted:
+            raise KeyboardInterrupt
+        self._keep_readers_out()
+        healing = Healing(self.drive, self.order, self.set_folder, new_pulse(expect(0, 0), 1), self.trial)
+        seeking = Seeking(self.set_folder, self.shelves, healing.pulse)
+        self.drive.safe = "what was healed so far stays so, and nothing else was touched"
+        try:
+            left = self._carry_out(checked, healing, seeking)
+        except (DriveError, OSError, KeyboardInterrupt):
+            if healing.healed or healing.lists:
+                with contextlib.suppress(OSError):
+                    self._note(checked, healing, [], complete=False)
+            raise
+        if not self.trial:
+            self._note(checked, healing, left, complete=True)
+            flush_drive(self.drive.path)
+        return Repaired(checked, healing.healed, left, healing.good, healing.lists, self.twins, seeking.searched, healing.set_apart)
+
+    def _keep_readers_out(self) -> None:
+        if not self.trial and not keep_readers_out(self.set_folder):
+            raise Locked("somebody is reading the dated copies: nothing was healed; wait for it, and run the same command again")
+
+    def _carry_out(self, checked: Checked, healing: Healing, seeking: Seeking) -> List[Unhealed]:
+        """Put lists right first, then all else; give what was left."""
+        snapshots = survey(self.set_folder)
+        without = [one.name for one in snapshots if one.state is State.WHOLE and not one.by_twin and one.name in self.order.names]
+        twins = [*damaged_twins(checked), *(name for name in without if name not in twin_names(self.set_folder))]
+        diagnosis = Diagnosis(self.set_folder, snapshots, checked)
+        diagnosis.run()
+        spots = diagnosis.spots
+        if not self.trial and (checked.damage or self.set_folder.has(QUARANTINE)):
+            healing.open_quarantine()
+        unclear = Counter(one.snapshot for one in checked.damage if one.kind is Found.MANIFEST)
+        healing.heal_lists([name for name in checked.by_twin if unclear[name] == 1])
+        if not self.trial and twins and not self.set_folder.has(TWINS):
+            make_private(self.set_folder, TWINS)
+        self.twins = twins if self.trial else mend_twins(self.set_folder, twins)
+        healing.folders = folder_lines(self.set_folder, spots.values())
+        healing.heal_entries(spot for spot in spots.values() if not spot.digest)
+        seeking.spots = spots
+        healing.heal_files([spot for spot in spots.values() if spot.digest], seeking)
+        healing.finish()
+        said = {*healing.good, *(one.place for one in healing.left), *(f"{name}/{MANIFEST}" for name in healing.lists),
+                *(f"{TWINS}/{name}.gz" for name in self.twins)}
+        lists = [Unhealed(f"{one.snapshot}/{one.path}", [one.snapshot], one.detail) for one in checked.damage
+                 if one.kind is Found.MANIFEST and f"{one.snapshot}/{one.path}" not in said]
+        left = [*lists, *diagnosis.hopeless, *healing.left]
+        if not left and self.order.whole and healing.quarantine is not self.set_folder:
+            remove_unique(healing.quarantine, REPAIR)  # nothing can be in need of it
+        return left
+
+    def _note(self, checked: Checked, healing: Healing, left: Sequence[Unhealed], complete: bool) -> None:
+        """Note on the drive what was done, and what is still damaged. Raises OSError."""
+        set_folder, order, time = self.set_folder, self.order, self.order.now.isoformat(timespec="seconds")
+        seqs = {one.name: one.seq for one in survey(set_folder) if one.state is not State.EXPIRED}
+        before = read_text(set_folder, DAMAGED_LIST, 64 * MIB) or ""
+        text = without_lines(before, {hash_line(digest, "/".join(name)) for name, digest in healing.names.items() if digest})
+        if text and text != before:
+            write_text(set_folder, DAMAGED_LIST, text, order.set_name)
+        elif before and not text:
+            set_folder.unlink(DAMAGED_LIST)
+        damaged = [one for one in checked.findings if (one.snapshot, one.path) not in healing.names]
+        list_damage(set_folder, order, checked._replace(findings=damaged), seqs, time)
+        append_line(set_folder, HISTORY, json.dumps({
+            "what": "repair", "time": time, "snapshots": checked.snapshots, "files": checked.files, "damaged": len(checked.damage),
+            "healed": len(healing.healed), "lists": healing.lists, "second_lists": self.twins, "left": len(left), "complete": complete}))
 
 
 # --- 11. Reports -------------------------------------------------------------------------------
@@ -11836,9 +12750,9 @@ def passed_over(when: str, snapshot: str) -> List[str]:
 MAY_BE_FAILING = "the disk may be failing: attach it again and run"
 
 
-def after_damage(checked: Checked) -> List[str]:
+def after_damage(checked: Checked, order: Check) -> List[str]:
     """Say what becomes of what a verification found damaged, and what a person can do."""
-    then = []
+    then = [f"to heal what can be healed, run: snapback.py repair --drive {shell_word(order.place)} --set {order.set_name}"]
     if any(one.kind is Found.UNREADABLE for one in checked.damage):
         then.append(f"{MAY_BE_FAILING} verify once more before you believe it")
     if any(one.digest for one in checked.damage):
@@ -11846,8 +12760,6 @@ def after_damage(checked: Checked) -> List[str]:
                     "this could not be noted, so the next backup does not know of it: run verify again before it")
         then.append("delete no dated folder by hand, as other dates may need what is in it" if checked.in_need else
                     "an old dated copy that you do not need may be deleted")
-    if checked.by_twin:
-        then.append(f"a damaged list is put back, in the set's folder, with: {put_back(checked.by_twin[0])}")
     if any(one.kind is Found.MANIFEST and one.snapshot not in (TWINS, *checked.by_twin) for one in checked.damage):
         then.append("of a date whose two lists are damaged, copy by hand what you need" + (
             f", then rename its list {MANIFEST} to {EXPIRED}" if checked.in_need else ""))
@@ -11859,12 +12771,12 @@ def verify_verdict(checked: Checked, order: Check) -> Tuple[Exit, str]:
     damage = checked.damage
     number = count_text(len(damage), "damaged entry", "damaged entries")
     if checked.interrupted:
-        found = "; ".join([f"{number} so far", *after_damage(checked)]) if damage else "nothing bad was found by then"
+        found = "; ".join([f"{number} so far", *after_damage(checked, order)]) if damage else "nothing bad was found by then"
         return Exit.INTERRUPTED, f"snapback: interrupted; not everything was read; {found}"
     if damage:
         unproved = any(one.kind is Found.MANIFEST for one in damage)
         rest = "there" if order.quick or order.sample else "good, as far as the lists tell" if unproved else "good"
-        return Exit.DAMAGED, "; ".join([f"NOT OK - {number}", f"what was not named is {rest}", *after_damage(checked)])
+        return Exit.DAMAGED, "; ".join([f"NOT OK - {number}", f"what was not named is {rest}", *after_damage(checked, order)])
     everything = "everything" if order.whole else "everything of this date"
     if order.sample:
         following = f"; the next sample begins at {percent_text(order.sample.ends)}" if checked.noted else ""
@@ -11911,6 +12823,73 @@ def verify_answer(checked: Checked, order: Check, others: Sequence[str], seconds
         "interrupted": checked.interrupted, "sample": order.sample.facts() if order.sample else None,
         "findings": [{"kind": one.kind.value, "snapshot": one.snapshot, "path": one.path, "detail": one.detail}
                      for one in checked.findings]})
+
+
+def shared_text(place: str, dates: Sequence[str]) -> str:
+    """Say how many dates more than the one in whose folder something lies have it.
+
+    >>> shared_text("2026-11-20_230001/a", ["2026-11-20_230001", "2026-11-21_230001"])
+    ' (and of 1 more date)'
+    """
+    others = len({date for date in dates if not place.startswith(date + "/")})
+    return f" (and of {count_text(others, 'more date')})" if others else ""
+
+
+def healed_text(healed: Sequence[Healed]) -> str:
+    """Count what was healed.
+
+    >>> healed_text([Healed("d/a", True, ["d"], ""), Healed("d/b", False, ["d"], "")])
+    '1 file, 1 folder or link'
+    """
+    files = sum(one.is_file for one in healed)
+    others = len(healed) - files
+    return ", ".join([*([count_text(files, "file")] if files or not others else []),
+                      *([count_text(others, "folder or link", "folders or links")] if others else [])])
+
+
+def repair_verdict(done: Repaired, trial: bool, quarantine: str) -> Tuple[Exit, str]:
+    """Say in one line what a repair comes to."""
+    damage, parts = done.checked.damage, [healed_text(done.healed)] if done.healed else []
+    if done.lists:
+        parts.append(count_text(len(done.lists), "list"))
+    what = " and ".join(parts) or "nothing"
+    lost = count_text(len(done.left), "damaged entry", "damaged entries")
+    where = f"; good copies were looked for in {enumerate_words(done.searched)}" if done.searched else ""
+    more = f"{where}; attach another drive that may have them, or name it with --from, and run it again; what matters copy from a good date"
+    kept = f"; what was replaced lies in {show(quarantine)} and is never deleted by snapback" if done.set_apart else ""
+    if not damage:
+        return Exit.DONE, "OK - nothing is damaged: everything is there and has the bytes that were written"
+    if trial:
+        left = f", {lost} cannot{more}" if done.left else ""
+        return Exit.DAMAGED, f"NOT OK - {what} can be healed{left}; nothing was changed; to heal, run the same command without -n"
+    if done.left:
+        return Exit.DAMAGED, f"NOT OK - {lost} could not be healed{more}; healed: {what}{kept}"
+    return Exit.DONE, f"OK - healed: {what}{kept}"
+
+
+def repair_answer(done: Repaired, trial: bool, seconds: float, quarantine: str, unsearched: Sequence[str]) -> Answer:
+    """Report a repair; `unsearched` says which drives could not be searched, and why."""
+    checked, would = done.checked, "would be " if trial else ""
+    what = f"{count_text(checked.files, 'file')} in {count_text(len(checked.snapshots), 'dated copy', 'dated copies')}"
+    lines = [f"Checked {what}, {size_text(checked.read_bytes)} read; done in {span_text(seconds)}"]
+    lines += [f"{would}put back: the list of {name}, from its second list" for name in done.lists]
+    lines += [f"{would}made anew: the second list of {name}" for name in done.twins]
+    lines += [f"{would}healed: {show(one.place)}{shared_text(one.place, one.dates)} from {one.origin}" for one in done.healed[:NOTES_SHOWN]]
+    if len(done.healed) > NOTES_SHOWN:
+        lines.append(f"... and {len(done.healed) - NOTES_SHOWN:,} more; {ALL_IN_JSON}")
+    lines += [f"left as it is, because it is good now: {show(place)}" for place in done.good[:NOTES_SHOWN]]
+    lines += [f"Note: {one}." for one in unsearched] if checked.damage else []
+    problems = [f"not healed: {show(one.place)}{shared_text(one.place, one.dates)}: {one.why}" for one in done.left[:NOTES_SHOWN]]
+    if len(done.left) > NOTES_SHOWN:
+        problems.append(f"... and {len(done.left) - NOTES_SHOWN:,} more; {ALL_IN_JSON}")
+    code, verdict = repair_verdict(done, trial, quarantine)
+    (lines if code is Exit.DONE else problems).append(verdict)
+    return Answer(code, lines, problems, {
+        "snapshots": checked.snapshots, "files": checked.files, "files_read": checked.read_files, "bytes_read": checked.read_bytes,
+        "damaged": len(checked.damage), "dry_run": trial, "lists": done.lists, "second_lists": done.twins, "good_now": done.good,
+        "healed": [{"path": one.place, "snapshots": one.dates, "from": one.origin} for one in done.healed],
+        "left": [{"path": one.place, "snapshots": one.dates, "why": one.why} for one in done.left],
+        "searched": done.searched, "unsearched": unsearched, "quarantine": quarantine if done.set_apart else None})
 
 
 def elsewhere_lines(chosen: Snapshot, elsewhere: Mapping[str, str]) -> List[str]:
@@ -13991,6 +14970,15 @@ def add_verify(parser: Parser) -> None:
     add_drive_options(parser)
 
 
+def chosen_to_read(when: str, snapshots: Sequence[Snapshot], drive: Drive) -> Tuple[List[Snapshot], int]:
+    """Choose the dated copies that are to be read, all or one, and give their bytes. Raises UsageError where there is none."""
+    chosen = [choose_snapshot(when, snapshots)] if when else [one for one in snapshots if one.state in (State.WHOLE, State.DAMAGED)]
+    if not chosen:
+        raise UsageError(f"there is no dated copy on {drive.label} yet")
+    new = sum(int(one.end.get("added", 0)) for one in chosen[1:])  # what several dates share is read once
+    return chosen, int(chosen[0].end.get("bytes", 0)) + new
+
+
 def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `verify`."""
     share = 0 if args.sample is None else parse_share(args.sample)
@@ -13998,15 +14986,12 @@ def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
         raise UsageError(f"a sample is taken of all dates; leave out {quoted(args.when)}, or --sample")
     drive, named = open_to_read(args)
     set_name, snapshots = copies_on(drive, named)
-    chosen = [choose_snapshot(args.when, snapshots)] if args.when else [
-        one for one in snapshots if one.state in (State.WHOLE, State.DAMAGED)]
-    if not chosen:
-        raise UsageError(f"there is no dated copy on {drive.label} yet")
+    chosen, size = chosen_to_read(args.when, snapshots, drive)
     with drive.guarded():
         others = [name for name in list_sets(drive.root)[0] if name != set_name]
         sample = next_sample(read_text(drive.root.child(set_name), HISTORY, 64 * MIB) or "", share) if share else None
     began = scene.clock()
-    order = Check(set_name, tuple(one.name for one in chosen), not args.when, args.quick, args.jobs, scene.now, sample)
+    order = Check(set_name, tuple(one.name for one in chosen), not args.when, args.quick, args.jobs, scene.now, drive.path, sample)
     files, new = ([int(one.end.get(word, 0)) for one in chosen] for word in ("files", "added"))
     size = (int(chosen[0].end.get("bytes", 0)) + sum(new[1:])) * (share or CIRCLE) // CIRCLE  # what several dates share is read once
     checked = verify(drive, order, scene.expect(sum(files) if args.quick else 0, 0 if args.quick else size))
@@ -14253,6 +15238,88 @@ def run_rotate(args: argparse.Namespace, scene: Scene) -> Answer:
         return rotate_answer(done, snapshots, set_folder.path, False)
     finally:
         unlock(lock)
+
+
+def add_repair(parser: Parser) -> None:
+    """Declare the options of `repair`."""
+    parser.add_argument("when", nargs="?", default="", metavar="WHEN", help="latest, or a date or its beginning (default: all dates)")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be healed, and from where; write nothing")
+    parser.add_argument("--from", dest="origins", action="append", default=[], metavar="DIR",
+                        help="another drive, or a set on one, to look for good copies on (besides the settings' attached ones); "
+                             "may be said several times")
+    add_drive_options(parser)
+
+
+def shelves_named(places: Iterable[str]) -> List[Shelf]:
+    """Open the sets on drives that were named to look for good copies on. Raises DriveAbsent, UsageError."""
+    shelves: List[Shelf] = []
+    for place in places:
+        try:
+            found = shelves_at(whole_path(place)) if stat_path(whole_path(place)) else []
+        except OSError as err:
+            raise DriveAbsent(f"{show(place)} cannot be read ({reason(err)}): nothing was done; attach the drive, or check the "
+                              "path") from err
+        if not found:
+            raise not_there(place)
+        shelves += found
+    return shelves
+
+
+def shelves_elsewhere(drive: Drive, args: argparse.Namespace) -> Tuple[List[Shelf], List[str]]:
+    """Open all other sets to look for good copies in: on this drive, on those that were named, on the settings' drives that are attached.
+
+    Gives the sets, and why some cannot be searched. Raises UsageError, DriveAbsent.
+    """
+    shelves, silent = shelves_named(args.origins), []  # type: List[Shelf], List[str]
+    path = find_settings(args.config)
+    drives = load_settings(path).drives if path else ()
+    wanted = {one.id: one.path for one in drives if not drive.marker or one.id != drive.marker.id}
+    search = find_drives(wanted) if wanted else Search({}, {})
+    places = [("", drive.path), *((label_of(one), place) for one in drives for place in search.places.get(one.id, ()))]
+    for label, place in places:
+        try:
+            shelves += shelves_at(place, label)
+        except OSError as err:
+            silent.append(f"{label or show(place)} cannot be read ({reason(err)}), so no good copy was looked for there")
+    return shelves, [*silent, *search.silent.values(), *search.broken.values()]
+
+
+def open_shelves(drive: Drive, set_name: str, args: argparse.Namespace) -> Tuple[List[Shelf], List[str]]:
+    """Open each set but the one that is repaired once, and let nothing in it be deleted meanwhile; say what cannot be searched."""
+    shelves, silent = shelves_elsewhere(drive, args)
+    with drive.guarded():
+        met, ready = {stamp(drive.root.child(set_name).own_stat())}, []  # type: Set[Stamp], List[Shelf]
+    for shelf in shelves:
+        if stamp(shelf.folder.own_stat()) not in met:
+            met.add(stamp(shelf.folder.own_stat()))
+            try:
+                lock_for_reading(shelf.folder)
+                ready.append(shelf)
+            except Locked:
+                silent.append(f"dated copies on {shelf.label} are being changed just now, so no good copy was looked for there")
+    return ready, silent
+
+
+def run_repair(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `repair`."""
+    drive, set_name = open_to_tend(args)
+    shelves, unsearched = open_shelves(drive, set_name, args)
+    with drive.guarded():
+        lock = None if args.dry_run else lock_set(drive, set_name)
+    try:
+        snapshots = copies_on(drive, set_name)[1]
+        chosen, size = chosen_to_read(args.when, snapshots, drive)
+        began = scene.clock()
+        order = Check(set_name, tuple(one.name for one in chosen), not args.when, False, args.jobs, scene.now, drive.path)
+        with drive.guarded():
+            done = Repair(drive, order, shelves, args.dry_run).run(scene.expect(0, size), scene.expect)
+    finally:
+        if lock is not None:
+            unlock(lock)
+    if not args.dry_run:
+        look_after(drive, set_name, scene.now)
+    answer = repair_answer(done, args.dry_run, scene.clock() - began, join_path(drive.path, set_name, QUARANTINE), unsearched)
+    return answer._replace(lines=[*passed_over(args.when, chosen[0].name), *answer.lines])
 
 
 def add_accept(parser: Parser) -> None:
@@ -14776,6 +15843,8 @@ COMMANDS: Dict[str, Command] = {
     "status": Command("am I safe? how each drive stands, and which to plug in next", add_status, run_status, "snapback.py status"),
     "verify": Command("read dated copies again and compare every checksum", add_verify, run_verify,
                       "snapback.py verify latest --drive /media/usb"),
+    "repair": Command("heal what is damaged, from another date, another drive, or the source", add_repair, run_repair,
+                      "snapback.py repair -n --drive /media/usb --from /media/other"),
     "restore": Command("give files back, into a new folder", add_restore, run_restore,
                        "snapback.py restore 2026-11-20 Documents/letter.odt --drive /media/usb"),
     "find": Command("find every version of files, in all dated copies", add_find, run_find,
@@ -14798,7 +15867,7 @@ COMMANDS: Dict[str, Command] = {
     "doctor": Command("look at all that could make backups fail on this computer, and say what helps", add_doctor, run_doctor,
                       "snapback.py doctor"),
 }
-VALUE_OPTIONS = frozenset(("--set", "--drive", "--config", "--every", "--sample", "--with", "--jobs", "--to", "--label", "--note",
+VALUE_OPTIONS = frozenset(("--set", "--drive", "--config", "--every", "--sample", "--with", "--jobs", "--to", "--from", "--label", "--note",
                            "--exclude", "--exclude-from", "--exclude-if-present", "--min-free", "--hold-at", "--layout",
                            *(f"--keep-{rule}" for rule in Retention._fields)))
 
@@ -14866,6 +15935,7 @@ GOING_ON = {  # what to do after an interruption, for each command
     "backup": "every earlier dated copy is untouched; the next run carries on with what was already copied",
     "restore": "every earlier dated copy is untouched; what was restored so far under its own name is whole: run the same command with "
                "--merge to go on",
+    "repair": "what was healed so far stays so, and nothing else was touched; run the same command again: it carries on",
     "rotate": "no dated copy was touched but those that the plan drops; a later run goes on with them",
 }
 
@@ -14941,7 +16011,8 @@ class Progress:
 
 
 # What commands are called in the menu, where nobody types them.
-IN_THE_MENU = {"backup": "back up now", "verify": "check that the copies are readable", "accept": "back up now", "doctor": "settings"}
+IN_THE_MENU = {"backup": "back up now", "verify": "check that the copies are readable", "accept": "back up now", "doctor": "settings",
+               "repair": "check that the copies are readable"}
 
 
 def said_in_menu(line: str) -> str:
@@ -14953,7 +16024,7 @@ def said_in_menu(line: str) -> str:
     "last check   never: choose 'check that the copies are readable'"
     """
     line = re.sub(r"; to delete [^;]*, first look and then run it without -n: .*| \(--exclude\)| with --to", "", line)
-    line = re.sub(r"(?:run:? )?snapback\.py (backup|verify|accept|doctor)\b(?: --(?:drive|set) (?:'[^']*'|\S+))*",
+    line = re.sub(r"(?:run:? )?snapback\.py (backup|verify|accept|doctor|repair)\b(?: --(?:drive|set) (?:'[^']*'|\S+))*",
                   lambda found: f"choose {quoted(IN_THE_MENU[found[1]])}", line)
     return re.sub(r"run the same command(?: again)?", "choose the same again", line)
 
@@ -15177,11 +16248,20 @@ class Menu:
         if found:
             what = self.talk.choose("Every file is read again and compared with its checksum; nothing is changed.", [
                 ("newest", "the newest copy"), ("all", "all copies (this may take hours)"), ("nothing", "nothing now")])
-            words = ["verify", *(["latest"] if what == "newest" else []), f"--drive={found[0].path}", f"--set={found[1]}"]
+            words = [*(["latest"] if what == "newest" else []), f"--drive={found[0].path}", f"--set={found[1]}"]
             if what == "nothing":
                 self.talk.tell("Nothing was read, and nothing was changed.")
-            else:
-                self._do(words, "not everything could be read; no copy was changed")
+            elif self._do(["verify", *words], "not everything could be read; no copy was changed").code is Exit.DAMAGED:
+                self._mend(words)
+
+    def _mend(self, words: Sequence[str]) -> None:
+        """Offer to heal what was found damaged."""
+        self.talk.tell("", "What is damaged can be replaced by a good copy from another date, another drive that is attached, or this "
+                       "computer. Attach your other drives first. What is replaced is kept beside the copies.")
+        if self.talk.agrees("Heal what can be healed?", True):
+            self._do(["repair", *words], "not everything was healed; what was healed stays so, and nothing else was changed")
+        else:
+            self.talk.tell("NOT OK - nothing was healed; choose this again to do it later")
 
     def get_back(self) -> None:
         """Let a date and something in it be chosen, and give it back into a new folder."""
