@@ -16023,7 +16023,7 @@ def said_in_menu(line: str) -> str:
     >>> said_in_menu("last check   never: run snapback.py verify --drive '/media/my stick'")
     "last check   never: choose 'check that the copies are readable'"
     """
-    line = re.sub(r"; to delete [^;]*, first look and then run it without -n: .*| \(--exclude\)| with --to", "", line)
+    line = re.sub(r"; to delete [^;]*, first look and then run it without -n: .*| \(--exclude\)| with --to|, or name it with --from", "", line)
     line = re.sub(r"(?:run:? )?snapback\.py (backup|verify|accept|doctor|repair)\b(?: --(?:drive|set) (?:'[^']*'|\S+))*",
                   lambda found: f"choose {quoted(IN_THE_MENU[found[1]])}", line)
     return re.sub(r"run the same command(?: again)?", "choose the same again", line)

@@ -144,6 +144,19 @@ def test_the_first_hour_with_a_stick(anna: Person, programs: Programs) -> None:
     assert "Schedule" in shown
 
 
+@pytest.mark.parametrize("heal", [True, False])
+def test_what_a_check_finds_damaged_is_healed_if_that_is_wanted(anna: Person, heal: bool) -> None:
+    assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--first-copy", "--yes").code == 0
+    (stored,) = anna.stick.rglob("photo.jpg")
+    stored.write_bytes(b"\xfe" * 3000)
+    shown = " ".join(anna.runs(("4 check that the copies are readable", "4"), ("1 the newest copy 2 all copies", "2"),
+                               ("Heal what can be healed? (yes or no) [yes]", "" if heal else "no"), (ON, ""), QUIT).split())
+    assert ("OK - healed: 1 file; what was replaced lies in" in shown) == heal
+    assert ("NOT OK - nothing was healed; choose this again to do it later" in shown) != heal
+    assert "--" not in shown
+    assert (stored.read_bytes() == b"\xff" * 3000) == heal
+
+
 @pytest.mark.parametrize("mine", [True, False])
 def test_much_is_gone_and_somebody_asks_whether_that_was_right(anna: Person, mine: bool) -> None:
     for nth in range(60):
