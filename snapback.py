@@ -10272,12 +10272,10 @@ function shown(name) {
   });
 }
 function encoded(name) {
-  return Array.from(name, char => {
-    const code = char.codePointAt(0);
-    return isByte(code) ? "%" + hex(code - 0xdc00, 2) : code >= 0xd800 && code <= 0xdfff ? "%EF%BF%BD" : encodeURIComponent(char);
-  }).join("");
+  if (!/\p{Cs}/u.test(name)) return encodeURIComponent(name);
+  return Array.from(name, char => isByte(char.codePointAt(0)) ? "%" + hex(char.codePointAt(0) - 0xdc00, 2) : encodeURIComponent(char)).join("");
 }
-const linkTo = (...parts) => parts.join("/").split("/").map(encoded).join("/");
+const linkTo = path => path.split("/").map(encoded).join("/");
 const place = (...words) => "#/" + words.map(word => encodeURIComponent(JSON.stringify(word).slice(1, -1))).join("/");
 const wordsOf = hash => hash.slice(2).split("/").map(word => JSON.parse('"' + decodeURIComponent(word) + '"'));
 const join = (folder, name) => folder ? folder + "/" + name : name;
@@ -10306,7 +10304,7 @@ function make(tag, how, ...inside) {
 }
 const named = name => make("bdi", null, shown(name));
 const link = (href, ...inside) => make("a", {href}, ...inside);
-const toFile = (entry, name) => make("a", {href: entry.href, target: "_blank", rel: "noopener", title: shown(entry.where)}, named(name));
+const toFile = (entry, name) => make("a", {href: linkTo(entry.where), target: "_blank", rel: "noopener", title: shown(entry.where)}, named(name));
 
 // --- What lies in a date ---
 function readList(value, set, date) {
@@ -10330,7 +10328,7 @@ function load(set, date) {
   opened.delete(key);
   if (known) { opened.set(key, known); return Promise.resolve(known); }
   return new Promise((done, fail) => {
-    const script = make("script", {src: linkTo(set, "page", date + ".js")}), lost = why => fail(new Error(why));
+    const script = make("script", {src: linkTo(`${set}/page/${date}.js`)}), lost = why => fail(new Error(why));
     script.onerror = () => { script.remove(); lost(`The list of ${dateText(date)} cannot be opened: the folder ${set} may belong to ` +
       "another user of this computer, or the list is missing. The files are in the folder of the date all the same."); };
     script.onload = () => {
@@ -10349,19 +10347,21 @@ function load(set, date) {
   });
 }
 const KINDS = {L: "a link; restore brings it back", X: "a special file; restore brings it back", S: "could not be read on that date"};
+class Entry {
+  constructor(list, folder, name, size, time) {
+    Object.assign(this, {list, folder, name, how: size.split(","), seconds: parseInt(time, 10), kept: time.endsWith("k")});
+    this.kind = KINDS[this.how[0]];
+    this.size = Number(this.how[0]);
+  }
+  get path() { return join(this.folder.path, this.name); }
+  get where() {
+    const [, date, folder, ...own] = this.how, parent = folder ? this.list.places[folder] : this.folder.stored;
+    return [this.list.set, date ? this.list.dates[date] : this.list.date, join(parent, own.length ? own.join(",") : this.name)].join("/");
+  }
+}
 function* entriesIn(list, folder) {
   const words = folder.text ? folder.text.split("/") : [];
-  for (let at = 0; at + 2 < words.length; at += 3) {
-    const [size, date, folderAt, ...own] = words[at + 1].split(","), time = words[at + 2], name = words[at];
-    const entry = {name, path: join(folder.path, name), seconds: parseInt(time, 10), kept: time.endsWith("k"), kind: KINDS[size]};
-    if (!entry.kind) {
-      entry.size = Number(size);
-      const parent = folderAt ? list.places[folderAt] : folder.stored, holder = date ? list.dates[date] : list.date;
-      entry.where = [list.set, holder, join(parent, own.length ? own.join(",") : name)].join("/");
-      entry.href = linkTo(entry.where);
-    }
-    yield entry;
-  }
+  for (let at = 0; at + 2 < words.length; at += 3) yield new Entry(list, folder, words[at], words[at + 1], words[at + 2]);
 }
 
 // --- Views ---
@@ -10386,7 +10386,7 @@ const number = text => make("td", {className: "n"}, text), cell = (...inside) =>
 
 const timeCell = entry => make("td", {className: "when"}, entry.isFolder ? "" : timeText(entry.seconds));
 function fileRow(list, entry) {
-  if (!entry.href) return cells([named(entry.name)], number(""), timeCell(entry), cell(entry.kind));
+  if (entry.kind) return cells([named(entry.name)], number(""), timeCell(entry), cell(entry.kind));
   const versions = link(place("file", list.set, entry.path), "versions");
   versions.setAttribute("aria-label", "versions of " + shown(entry.name));
   return cells([toFile(entry, entry.name)], number(sizeText(entry.size)), timeCell(entry),
@@ -10477,7 +10477,7 @@ function versionRow(one, version, all) {
   const folder = entry.isFolder ? one.path : one.path.replace(/\/?[^/]*$/, "");
   const toDate = date => link(place("date", one.set, date, folder), dateText(date));
   const what = entry.isFolder ? link(place("date", one.set, newest, one.path), named(one.path), "/") :
-    entry.href ? toFile(entry, one.path) : named(one.path);
+    entry.kind ? named(one.path) : toFile(entry, one.path);
   const when = all ? dates.flatMap(date => [toDate(date), make("br")]) :
     [toDate(newest), dates.length > 1 ? ` and ${many(dates.length - 1, "other")}, back to ${dateText(oldest)}` : ""];
   return cells([what], number(entry.isFolder ? "folder" : entry.kind || sizeText(entry.size)),
