@@ -10348,20 +10348,21 @@ function load(set, date) {
 }
 const KINDS = {L: "a link; restore brings it back", X: "a special file; restore brings it back", S: "could not be read on that date"};
 class Entry {
-  constructor(list, folder, name, size, time) {
-    Object.assign(this, {list, folder, name, how: size.split(","), seconds: parseInt(time, 10), kept: time.endsWith("k")});
-    this.kind = KINDS[this.how[0]];
-    this.size = Number(this.how[0]);
-  }
+  constructor(list, folder, at) { this.list = list; this.folder = folder; this.words = folder.words; this.at = at; }
+  get name() { return this.words[this.at]; }
+  get kind() { return KINDS[this.words[this.at + 1][0]]; }
+  get size() { return parseInt(this.words[this.at + 1], 10); }
+  get seconds() { return parseInt(this.words[this.at + 2], 10); }
+  get kept() { return this.words[this.at + 2].endsWith("k"); }
   get path() { return join(this.folder.path, this.name); }
   get where() {
-    const [, date, folder, ...own] = this.how, parent = folder ? this.list.places[folder] : this.folder.stored;
+    const [, date, folder, ...own] = this.words[this.at + 1].split(","), parent = folder ? this.list.places[folder] : this.folder.stored;
     return [this.list.set, date ? this.list.dates[date] : this.list.date, join(parent, own.length ? own.join(",") : this.name)].join("/");
   }
 }
 function* entriesIn(list, folder) {
-  const words = folder.text ? folder.text.split("/") : [];
-  for (let at = 0; at + 2 < words.length; at += 3) yield new Entry(list, folder, words[at], words[at + 1], words[at + 2]);
+  folder.words = folder.words || folder.text.split("/");
+  for (let at = 0; at + 2 < folder.words.length; at += 3) yield new Entry(list, folder, at);
 }
 
 // --- Views ---
