@@ -10248,37 +10248,40 @@ thead th { color: var(--soft); font-weight: 600; } tbody th { font-weight: 400; 
 .soft { color: var(--soft); } .bad { color: var(--bad); font-weight: 600; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--raised); padding: 1rem; border-radius: 4px; }
 svg { display: block; font: 11px system-ui, sans-serif; } svg text { fill: var(--text); } svg .files { fill: var(--bar); }
-svg .changes { fill: var(--change); } svg .bad { fill: var(--bad); } svg path { stroke: var(--soft); } .app [data-date] { cursor: pointer; }
-.viewing .home { display: none; } [hidden] { display: none !important; }
-@media print { form, nav, .bar, button { display: none !important; } body { max-width: none; padding: 0; } .scroll { overflow: visible; }
-  a { color: inherit; text-decoration: none; } tr, svg, h2 { break-inside: avoid; } h2 { break-after: avoid; } }
+svg .changes { fill: var(--change); } svg .bad { fill: var(--bad); } svg path { stroke: var(--soft); }
+.app [data-date] { cursor: pointer; } .viewing .home { display: none; } [hidden] { display: none !important; }
+@media (max-width: 30rem) { #view .when { white-space: normal; } }
+@media print { form, nav, .bar, button { display: none !important; } body { max-width: none; padding: 0; }
+  .scroll { overflow: visible; } a { color: inherit; text-decoration: none; } svg { max-width: 100%; height: auto; }
+  tr, svg, h2 { break-inside: avoid; } h2 { break-after: avoid; } }
 """
 # What lies on the drive reaches the page as text nodes and as encoded parts of links, and nowhere as markup.
 PAGE_SCRIPT = r"""
 "use strict";
 const sets = JSON.parse(document.getElementById("facts").textContent);
-const view = document.getElementById("view"), status = document.getElementById("status"), ROWS = 300, MOST = 3000;
+const view = document.getElementById("view"), status = document.getElementById("status");
+const TITLE = document.title, ROWS = 300, MOST = 3000;
 const opened = new Map();       // the lists of the dates that were looked at last
 let arrived = null, turn = 0;   // what a list's script brought; which view is wanted by now
 window.snapback1 = value => { arrived = value; };
 
 // A byte that is no text has the number 0xDC00 + byte, as in Python.
-const isByte = code => code >= 0xdc80 && code <= 0xdcff;
+const byteOf = char => { const code = char.codePointAt(0); return code >= 0xdc80 && code <= 0xdcff ? code - 0xdc00 : null; };
 const hex = (number, digits) => number.toString(16).padStart(digits, "0");
 function shown(name) {
   return name.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, char => {
-    const code = char.codePointAt(0);
-    return isByte(code) ? "\\x" + hex(code - 0xdc00, 2) : code < 256 ? "\\x" + hex(code, 2) : "\\u" + hex(code, 4);
+    const code = byteOf(char) === null ? char.codePointAt(0) : byteOf(char);
+    return code < 256 ? "\\x" + hex(code, 2) : "\\u" + hex(code, 4);
   });
 }
 function encoded(name) {
   if (!/\p{Cs}/u.test(name)) return encodeURIComponent(name);
-  return Array.from(name, char => isByte(char.codePointAt(0)) ? "%" + hex(char.codePointAt(0) - 0xdc00, 2) : encodeURIComponent(char)).join("");
+  return Array.from(name, char => byteOf(char) === null ? encodeURIComponent(char) : "%" + hex(byteOf(char), 2)).join("");
 }
 const linkTo = path => path.split("/").map(encoded).join("/");
 const place = (...words) => "#/" + words.map(word => encodeURIComponent(JSON.stringify(word).slice(1, -1))).join("/");
 const wordsOf = hash => hash.slice(2).split("/").map(word => JSON.parse('"' + decodeURIComponent(word) + '"'));
-const join = (folder, name) => folder ? folder + "/" + name : name;
+const join = (folder, name) => folder ? folder + "/" + name : name, folded = text => text.normalize("NFC").toLowerCase();
 
 function sizeText(count) {
   let unit = 0;
@@ -10287,24 +10290,16 @@ function sizeText(count) {
 }
 const many = (count, one, more) => count.toLocaleString("en") + " " + (count === 1 ? one : more || one + "s");
 const dateText = date => date.replace(/^(.{10})_(..)(..)(..)/, "$1 $2:$3:$4").replace("_", " no. ");
-function timeText(seconds) {
-  const time = new Date(seconds * 1000);
-  if (isNaN(time)) return "";
-  return `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())} ${two(time.getHours())}:${two(time.getMinutes())}`;
-}
-const two = number => String(number).padStart(2, "0");
-
+// As ISO 8601 has it, in the time of this computer; no date is further from 1970 than that.
+const timeText = seconds => Math.abs(seconds) <= 8.64e12 ? new Date(seconds * 1000).toLocaleString("sv-SE").slice(0, 16) : "";
 function make(tag, how, ...inside) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(how || {})) {
-    if (name in made) made[name] = value; else made.setAttribute(name, value);
-  }
+  const made = Object.assign(document.createElement(tag), how);
   made.append(...inside);
   return made;
 }
 const named = name => make("bdi", null, shown(name));
 const link = (href, ...inside) => make("a", {href}, ...inside);
-const toFile = (entry, name) => make("a", {href: linkTo(entry.where), target: "_blank", rel: "noopener", title: shown(entry.where)}, named(name));
+const toFile = ({where}, name) => make("a", {href: linkTo(where), target: "_blank", rel: "noopener", title: shown(where)}, named(name));
 
 // --- What lies in a date ---
 function readList(value, set, date) {
@@ -10318,33 +10313,29 @@ function readList(value, set, date) {
       if (depth) above[depth - 1].folders.push(folder);
     }
     if (text) folder.text += (folder.text && "/") + text;
-    above[depth] = folder;
-    above.length = depth + 1;
+    above.splice(depth, above.length, folder);
   }
   return {set, date, folders, dates: value.dates, places: value.folders};
 }
-function load(set, date) {
-  const key = set + "/" + date, known = opened.get(key);
+async function load(set, date) {
+  const key = set + "/" + date;
+  let list = opened.get(key);
   opened.delete(key);
-  if (known) { opened.set(key, known); return Promise.resolve(known); }
-  return new Promise((done, fail) => {
-    const script = make("script", {src: linkTo(`${set}/page/${date}.js`)}), lost = why => fail(new Error(why));
-    script.onerror = () => { script.remove(); lost(`The list of ${dateText(date)} cannot be opened: the folder ${set} may belong to ` +
-      "another user of this computer, or the list is missing. The files are in the folder of the date all the same."); };
-    script.onload = () => {
-      const value = arrived;
-      arrived = null;
-      script.remove();
-      if (!value || value.date !== date) {
-        lost(`The list of ${dateText(date)} is damaged. The files are in the folder of the date all the same.`);
-        return;
-      }
-      opened.set(key, readList(value, set, date));
-      if (opened.size > 3) opened.delete(opened.keys().next().value);
-      done(opened.get(key));
-    };
-    document.head.append(script);
-  });
+  if (!list) {
+    const script = make("script", {src: linkTo(`${set}/page/${date}.js`)});
+    const value = await new Promise(done => {
+      script.onload = () => { done(arrived); arrived = null; };
+      script.onerror = () => done(null);
+      document.head.append(script);
+    });
+    script.remove();
+    if (!value || value.date !== date) throw new Error(`The list of ${dateText(date)} cannot be opened: it is missing or damaged, or the ` +
+      `folder ${set} belongs to another user of this computer. The files are in the folder of the date all the same.`);
+    list = readList(value, set, date);
+  }
+  opened.set(key, list);
+  if (opened.size > 3) opened.delete(opened.keys().next().value);
+  return list;
 }
 const KINDS = {L: "a link; restore brings it back", X: "a special file; restore brings it back", S: "could not be read on that date"};
 class Entry {
@@ -10384,22 +10375,17 @@ function table(heads, rows, row, more) {
 }
 const cells = (first, ...rest) => make("tr", null, make("th", {scope: "row"}, ...first), ...rest);
 const number = text => make("td", {className: "n"}, text), cell = (...inside) => make("td", null, ...inside);
-
 const timeCell = entry => make("td", {className: "when"}, entry.isFolder ? "" : timeText(entry.seconds));
 function fileRow(list, entry) {
   if (entry.kind) return cells([named(entry.name)], number(""), timeCell(entry), cell(entry.kind));
-  const versions = link(place("file", list.set, entry.path), "versions");
-  versions.setAttribute("aria-label", "versions of " + shown(entry.name));
+  const versions = make("a", {href: place("file", list.set, entry.path), ariaLabel: "versions of " + shown(entry.name)}, "versions");
   return cells([toFile(entry, entry.name)], number(sizeText(entry.size)), timeCell(entry),
     cell(versions, entry.kept ? " kept from an earlier date, as it could not be read on this one" : ""));
 }
 function crumbs(list, path) {
-  const parts = path ? path.split("/") : [], steps = [link(place("date", list.set, list.date, ""), shown(list.set))];
-  parts.forEach((name, at) => {
-    const here = at + 1 === parts.length;
-    steps.push(" / ", here ? named(name) : link(place("date", list.set, list.date, parts.slice(0, at + 1).join("/")), named(name)));
-  });
-  return make("p", {"aria-label": "folder"}, ...steps);
+  const parts = path ? path.split("/") : [], to = at => place("date", list.set, list.date, parts.slice(0, at).join("/"));
+  return make("p", {ariaLabel: "folder"}, link(to(0), list.set), ...parts.flatMap((name, at) =>
+    [" / ", at + 1 === parts.length ? named(name) : link(to(at + 1), named(name))]));
 }
 function choice(set, date, path) {
   const dates = set.dates.filter(one => one.listed).reverse(), at = dates.findIndex(one => one.name === date);
@@ -10410,10 +10396,6 @@ function choice(set, date, path) {
   return make("div", {className: "bar"}, make("label", {htmlFor: "when"}, "The same folder on"), choose,
     step("older date", dates[at + 1]), step("newer date", dates[at - 1]));
 }
-function checkText(one) {
-  const checked = one.checked ? `last checked ${timeText(Date.parse(one.checked) / 1000)}` : "not checked yet";
-  return one.damaged ? `${many(one.damaged, "damaged file")}; ${checked}` : one.checked ? `good: ${checked}` : checked;
-}
 async function showDate(isWanted, name, date, path) {
   const set = sets.find(one => one.name === name), facts = set && set.dates.find(one => one.name === date);
   if (!facts) throw new Error("There is no such date on this drive.");
@@ -10421,22 +10403,16 @@ async function showDate(isWanted, name, date, path) {
   const list = await load(name, date), folder = list.folders.get(path);
   if (!isWanted()) return;
   const parts = [make("h2", {tabIndex: -1}, `${name}, ${dateText(date)}`),
-    make("p", {className: facts.damaged ? "bad" : "soft"}, `${many(facts.files, "file")}, ${sizeText(facts.bytes)}; ${checkText(facts)}`),
-    choice(set, date, path), crumbs(list, path)];
-  if (!folder || !folder.readable) {
-    parts.push(make("p", null, folder ? "This folder could not be read on that date." : "This folder is not in this date."));
-  } else {
+    make("p", {className: facts.damaged ? "bad" : "soft"}, facts.said), choice(set, date, path), crumbs(list, path)];
+  status.textContent = "";
+  if (folder && folder.readable) {
     const order = new Intl.Collator(undefined, {numeric: true}), byName = (a, b) => order.compare(a.name, b.name);
-    const entries = [...entriesIn(list, folder)];
-    const rows = [...folder.folders.sort(byName), ...entries.length > 5000 ? entries : entries.sort(byName)];
-    const row = one => one.folders ?
-      cells([link(place("date", name, date, one.path), named(one.name), "/")], number("folder"), cell(), cell()) :
-      fileRow(list, one);
-    parts.push(...table(["Name", "Size", "Changed", "More"], rows, row, "entry"));
-    if (!rows.length) parts.push(make("p", null, "There is nothing in this folder."));
-    status.textContent = many(folder.folders.length, "folder") + " and " + many(rows.length - folder.folders.length, "file") + " here.";
-  }
-  if (!folder) status.textContent = "";
+    const entries = [...entriesIn(list, folder)], folders = folder.folders.sort(byName);
+    const folderRow = one => cells([link(place("date", name, date, one.path), named(one.name), "/")], number("folder"), cell(), cell());
+    const rows = [...folders, ...entries.length > 5000 ? entries : entries.sort(byName)];
+    parts.push(...table(["Name", "Size", "Changed", "More"], rows, one => one.folders ? folderRow(one) : fileRow(list, one), "entry"));
+    status.textContent = `${many(folders.length, "folder")} and ${many(entries.length, "file")} here.`;
+  } else parts.push(make("p", null, folder ? "This folder could not be read on that date." : "This folder is not in this date."));
   view.replaceChildren(...parts);
 }
 
@@ -10463,51 +10439,47 @@ async function collect(isWanted, among, pick) {
   return {found: [...found.values()], lost, beyond, dates: dates.map(one => one[1])};
 }
 function* matching(list, words) {
-  const wanted = words.toLowerCase(), whole = wanted.includes("/");
+  const wanted = folded(words), whole = wanted.includes("/");
   for (const folder of list.folders.values()) {
-    const at = folder.path.toLowerCase();
-    if (folder.path && (whole ? at : folder.name.toLowerCase()).includes(wanted)) yield {path: folder.path, isFolder: true};
-    if (!whole && !folder.text.toLowerCase().includes(wanted)) continue;
+    const at = folded(folder.path);
+    if (folder.path && (whole ? at : folded(folder.name)).includes(wanted)) yield {path: folder.path, isFolder: true};
+    if (!whole && !folded(folder.text).includes(wanted)) continue;
     for (const entry of entriesIn(list, folder)) {
-      if ((whole ? join(at, entry.name.toLowerCase()) : entry.name.toLowerCase()).includes(wanted)) yield entry;
+      if ((whole ? join(at, folded(entry.name)) : folded(entry.name)).includes(wanted)) yield entry;
     }
   }
 }
 function versionRow(one, version, all) {
   const {entry, dates} = version, newest = dates[0], oldest = dates[dates.length - 1];
-  const folder = entry.isFolder ? one.path : one.path.replace(/\/?[^/]*$/, "");
-  const toDate = date => link(place("date", one.set, date, folder), dateText(date));
+  const toDate = date => link(place("date", one.set, date, entry.isFolder ? one.path : parentOf(one.path)), dateText(date));
   const what = entry.isFolder ? link(place("date", one.set, newest, one.path), named(one.path), "/") :
     entry.kind ? named(one.path) : toFile(entry, one.path);
   const when = all ? dates.flatMap(date => [toDate(date), make("br")]) :
     [toDate(newest), dates.length > 1 ? ` and ${many(dates.length - 1, "other")}, back to ${dateText(oldest)}` : ""];
-  return cells([what], number(entry.isFolder ? "folder" : entry.kind || sizeText(entry.size)),
-    timeCell(entry), cell(...when));
+  return cells([what], number(entry.isFolder ? "folder" : entry.kind || sizeText(entry.size)), timeCell(entry), cell(...when));
 }
-const rowsOf = result => result.found.flatMap(one => [...one.versions.values()].map(version => [one, version]));
-const lostText = result => (result.lost ? `; ${many(result.lost, "date")} cannot be opened` : "") + ".";
+const parentOf = path => path.slice(0, Math.max(0, path.lastIndexOf("/")));
+function showResult(result, said, head, all) {
+  const rows = result.found.flatMap(one => [...one.versions.values()].map(version => [one, version]));
+  status.textContent = said + (result.lost ? `; ${many(result.lost, "date")} cannot be opened.` : ".");
+  const shown = table(["Name", "Size", "Changed", "On"], rows, ([one, version]) => versionRow(one, version, all), "version");
+  view.replaceChildren(make("h2", {tabIndex: -1}, ...head), ...rows.length ? shown : []);
+}
 async function showFound(isWanted, words) {
-  const result = await collect(isWanted, sets, list => matching(list, words));
-  if (!result) return;
-  const rows = rowsOf(result);
-  status.textContent = `${many(result.found.length, "name")} found in ${many(result.dates.length - result.lost, "date")}` +
-    (result.beyond ? "; there are more: type more of the name" : "") + lostText(result);
-  view.replaceChildren(make("h2", {tabIndex: -1}, "Found: ", named(words)), ...rows.length ?
-    table(["Name", "Size", "Changed", "On"], rows, ([one, version]) => versionRow(one, version, false), "row") : []);
+  const result = await collect(isWanted, sets, list => matching(list, words)), more = "; there are more: type more of the name";
+  if (result) showResult(result, `${many(result.found.length, "name")} found in ${many(result.dates.length - result.lost, "date")}` +
+    (result.beyond ? more : ""), ["Found: ", named(words)], false);
 }
 async function showVersions(isWanted, set, path) {
-  const name = path.replace(/^.*\//, ""), parent = path.slice(0, -name.length - 1);
-  const result = await collect(isWanted, sets.filter(one => one.name === set), function* pick(list) {
-    const folder = list.folders.get(parent);
-    for (const entry of folder ? entriesIn(list, folder) : []) if (entry.name === name) yield entry;
+  const result = await collect(isWanted, sets.filter(one => one.name === set), list => {
+    const folder = list.folders.get(parentOf(path));
+    return folder ? [...entriesIn(list, folder)].filter(entry => entry.path === path) : [];
   });
   if (!result) return;
-  const rows = rowsOf(result);
-  const there = rows.flatMap(([, version]) => version.dates), gone = result.dates.filter(date => !there.includes(date));
-  status.textContent = `${many(rows.length, "version")} in ${many(there.length, "date")}` + lostText(result);
-  view.replaceChildren(make("h2", {tabIndex: -1}, "Versions of ", named(name)), make("p", {className: "soft"}, named(set + ", " + path)),
-    ...table(["Name", "Size", "Changed", "On"], rows, ([one, version]) => versionRow(one, version, true), "version"),
-    make("p", {className: "soft"}, gone.length && !result.lost ? "Not in: " + gone.map(dateText).join(", ") : ""));
+  const versions = result.found.length ? [...result.found[0].versions.values()] : [], there = versions.flatMap(one => one.dates);
+  showResult(result, `${many(versions.length, "version")} in ${many(there.length, "date")}`, ["Versions of ", named(path)], true);
+  const gone = result.dates.filter(date => !there.includes(date));
+  if (gone.length && !result.lost) view.append(make("p", {className: "soft"}, "Not in: " + gone.map(dateText).join(", ")));
 }
 
 // --- Which view is shown stands behind the # of the address, so that the browser's own way back works ---
@@ -10517,6 +10489,7 @@ async function route() {
   document.body.classList.toggle("viewing", isView);
   view.replaceChildren();
   status.textContent = "";
+  document.title = TITLE;
   if (!isView) return;
   try {
     const [kind, ...words] = wordsOf(location.hash);
@@ -10526,152 +10499,133 @@ async function route() {
     if (isWanted()) status.textContent = error.message;
   }
   const head = view.querySelector("h2");
-  if (isWanted() && head) { head.focus(); document.title = head.textContent + " - Get files back"; }
+  if (!isWanted() || !head) return;
+  document.title = head.textContent + " - " + TITLE;
+  head.focus();
 }
 document.body.classList.add("app");
-for (const set of sets) for (const one of set.dates.filter(date => date.listed)) {
-  const to = place("date", set.name, one.name, "");
-  for (const shape of document.querySelectorAll(`[data-date="${set.name}/${one.name}"]`)) {
-    if (shape.tagName === "A") { shape.href = to; shape.removeAttribute("target"); } else shape.onclick = () => { location.hash = to; };
-  }
-}
-const search = document.getElementById("search");
-search.hidden = !sets.some(set => set.dates.some(one => one.listed));
-search.onsubmit = event => {
+document.onclick = event => {
+  const date = event.target.closest("[data-date]");
+  if (date) { event.preventDefault(); location.hash = place("date", ...date.dataset.date.split("/"), ""); }
+};
+document.getElementById("search").hidden = !sets.some(set => set.dates.some(one => one.listed));
+document.getElementById("search").onsubmit = event => {
   event.preventDefault();
-  const words = document.getElementById("words").value.trim();
-  if (words && location.hash === place("find", words)) route(); else if (words) location.hash = place("find", words);
+  const to = place("find", document.getElementById("words").value.trim());
+  if (location.hash === to) route(); else location.hash = to;
 };
 window.onhashchange = route;
 route();
 """
+PAGE_SET = """$head
+<figure><div class="scroll"><svg role="img" width="$width" height="196" viewBox="0 0 $width 196"
+aria-label="Chart of $dates; the table below says the same"><path d="M0 130.5H$width"/>$bars</svg></div>
+<figcaption class="soft">Above the line: the size of each date, at most $size. Below it: how many files were new, changed or gone, up to
+$change. \u2713 checked and good, \u2717 damaged, ! deleting is on hold, \u25c6 pinned.</figcaption></figure><p>Last checks: $checks.</p>
+<div class="scroll"><table><thead><tr><th scope="col">Date<th scope="col" class="n">Files<th scope="col" class="n">Size
+<th scope="col" class="n">New<th scope="col" class="n">Changed<th scope="col" class="n">Gone<th scope="col">Checked<th scope="col">Remarks
+<tbody>$rows</table></div>
+"""
 PAGE_FRAME = """$title
-<html lang="en">
-<head>
+<html lang="en"><head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'sha256-$script_hash' file:; \
 style-src 'sha256-$style_hash'; base-uri 'none'; form-action 'none'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="referrer" content="no-referrer">
+<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="referrer" content="no-referrer">
 <title>Get files back from $label</title>
 <style>$style</style>
 </head>
 <body>
-<header>
-<h1>Get files back from <bdi>$label</bdi></h1>
+<header><h1>Get files back from <bdi>$label</bdi></h1>
 <p>Open a date, find the file, and copy it to the computer (right-click its name and save it) before you open it. Please change
 nothing on the drive: several dates share the same file.</p>
 <nav aria-label="Parts of this page"><a href="#dates">Dates</a><a href="#plan">Recovery plan</a></nav>
 <noscript><p class="bad">This browser runs no scripts for this page, so a date leads to its folder, and there is no search.</p></noscript>
 </header>
-<main>
-<form id="search" role="search" hidden><label for="words">Search names on all dates</label><input id="words" type="search" required>
-<button>Search</button></form>
-<p id="status" role="status" aria-live="polite"></p>
+<main><form id="search" role="search" hidden><label for="words">Search names on all dates</label><input id="words" type="search" required>
+<button>Search</button></form><p id="status" role="status" aria-live="polite"></p>
 <div id="view"></div>
 <section id="dates" class="home">$sets</section>
 <section id="plan" class="home"><h2>Recovery plan</h2><pre>$plan</pre></section>
 </main>
 <script type="application/json" id="facts">$facts</script>
 <script>$script</script>
-</body>
-</html>
+</body></html>
 """
 
 
 def markup(text: str) -> str:
-    """Write text that is nothing but text in HTML, in values of attributes too.
-
-    >>> markup('<b "&">')
-    '&lt;b &quot;&amp;&quot;&gt;'
-    """
+    """Write text that is nothing but text in HTML, in values of attributes too."""
     return "".join({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"}.get(char, char) for char in show(text))
 
 
 def page_date(name: str) -> str:
-    """Write a dated copy's name for people.
-
-    >>> page_date("2026-11-22_231507"), page_date("2026-11-22_231507_2")
-    ('2026-11-22 23:15:07', '2026-11-22 23:15:07 no. 2')
-    """
+    """Write a dated copy's name for people."""
     day, time, *again = name.split("_")
     return f"{day} {time[:2]}:{time[2:4]}:{time[4:6]}{''.join(' no. ' + one for one in again)}"
 
 
-def page_check(one: DateFacts) -> str:
-    """Say in a few words what checks found of a date."""
+def page_remarks(one: DateFacts) -> Tuple[str, str]:
+    """Say in a few words what checks found of a date, and what else is to be known of it."""
     when = one.checked[:16].replace("T", " ")
-    if one.damaged:
-        return f"{count_text(one.damaged, 'damaged file')}{', ' + when if when else ''}"
-    return f"good, {when}" if when else "not yet"
-
-
-def page_remarks(one: DateFacts) -> str:
-    """Say what else is to be known of a date."""
+    found = count_text(one.damaged, "damaged file") if one.damaged else "good" if when else "not yet"
     said = (("on hold: much was lost at once", one.hold), ("pinned", one.pinned), (f"{one.skipped:,} could not be read", one.skipped),
             (f"{one.kept:,} kept from earlier", one.kept), ("holds only what was new", one.layout == Layout.CHANGES.value))
-    return "; ".join(text for text, is_so in said if is_so)
+    return f"{found}{', ' * bool(when)}{when}", "; ".join(text for text, is_so in said if is_so)
 
 
-def page_bar(a_set: SetFacts, one: DateFacts, at: int, step: int, heights: Tuple[float, float]) -> str:
+def page_sentence(one: DateFacts) -> str:
+    """Say all that is told of a date."""
+    changed = f"{one.new:,} new, {one.changed:,} changed, {one.gone:,} gone"
+    checked, remarks = page_remarks(one)
+    size = f"{size_text(one.bytes)} in {count_text(one.files, 'file')}"
+    return f"{size}; {changed}; checked: {checked}{'; ' * bool(remarks)}{remarks}"
+
+
+def page_bar(place: str, one: DateFacts, at: int, step: int, heights: Tuple[float, float]) -> str:
     """Draw one date: its size above the line, what changed below it, and over both the marks of what is to be known of it."""
-    (up, down), x, remarks = heights, at * step + 1, page_remarks(one)
+    (up, down), x = heights, at * step + 1
     marks = [("bad", "\u2717")] if one.damaged else [("", "\u2713")] if one.checked else []
     marks += [("bad", "!")] * one.hold + [("", "\u25c6")] * one.pinned
-    said = (f"{page_date(one.name)}: {size_text(one.bytes)} in {count_text(one.files, 'file')}; {one.new:,} new, {one.changed:,} changed, "
-            f"{one.gone:,} gone; checked: {page_check(one)}{'; ' * bool(remarks)}{remarks}")
     texts = [f'<text class="{kind}" x="{x}" y="{12 + 12 * row}">{mark}</text>' for row, (kind, mark) in enumerate(marks)]
     texts += [f'<text x="{x}" y="192">{one.name[:10]}</text>'] if at % -(-75 // step) == 0 else []
-    return (f'<g data-date="{a_set.name}/{one.name}"><title>{markup(said)}</title>'
+    return (f'<g{place}><title>{page_date(one.name)}: {markup(page_sentence(one))}</title>'
             f'<rect class="files" x="{x}" y="{130 - up:.1f}" width="{step - 2}" height="{up:.1f}"/>'
             f'<rect class="changes" x="{x}" y="131" width="{step - 2}" height="{down:.1f}"/>{"".join(texts)}</g>')
 
 
-def page_chart(a_set: SetFacts) -> str:
-    """Draw the dates of a set, oldest first; the oldest, in which all may be new, does not count for the scale of changes."""
-    dates, step = a_set.dates, max(9, min(48, 900 // len(a_set.dates)))
-    changes = [one.new + one.changed + one.gone for one in dates]
-    size, change = max(1, *(one.bytes for one in dates)), max(1, *(changes[1:] or changes))
-    bars = [page_bar(a_set, one, at, step, (90 * one.bytes / size, 45 * min(1, changes[at] / change))) for at, one in enumerate(dates)]
-    width = max(len(dates) * step + 70, 320)
-    return (f'<figure><div class="scroll"><svg role="img" width="{width}" height="196" viewBox="0 0 {width} 196" aria-label="Chart of '
-            f'{count_text(len(dates), "date")}; the table below says the same"><path d="M0 130.5H{width}"/>{"".join(bars)}</svg></div>'
-            f'<figcaption class="soft">Above the line: the size of each date, at most {size_text(size)}. Below it: how many files were '
-            f'new, changed or gone, up to {change:,}. \u2713 checked and good, \u2717 damaged, ! deleting is on hold, \u25c6 pinned.'
-            '</figcaption></figure>')
-
-
 def page_set(a_set: SetFacts) -> str:
-    """Write what the page shows of a set without a script: chart, last checks, and the table of its dates, newest first."""
-    head, rows = f"<h2>{markup(a_set.name)}</h2>", []
-    if not a_set.dates:
+    """Write what the page shows of a set without a script: a chart of its dates, the last checks, a table, newest first.
+
+    The oldest date, in which all may be new, does not count for the scale of changes.
+    """
+    head, dates, bars, rows = f"<h2>{markup(a_set.name)}</h2>", a_set.dates, [], []
+    if not dates:
         return head + ("<p>Its copies belong to another user of this drive, and cannot be shown here.</p>" if a_set.closed else
                        "<p>There is no dated copy yet.</p>")
-    for one in reversed(a_set.dates):
+    changes, step = [one.new + one.changed + one.gone for one in dates], max(9, min(48, 900 // len(dates)))
+    size, change, width = max(1, *(one.bytes for one in dates)), max(1, *(changes[1:] or changes)), max(len(dates) * step + 70, 320)
+    for at, one in enumerate(dates):
+        place = f' data-date="{a_set.name}/{one.name}"' if one.listed else ""
+        bars.append(page_bar(place, one, at, step, (90 * one.bytes / size, 45 * min(1, changes[at] / change) ** 0.5)))
         numbers = (f"{one.files:,}", size_text(one.bytes), *(f"{count:,}" for count in (one.new, one.changed, one.gone)))
-        place = f"{a_set.name}/{one.name}"
-        rows.append(f'<tr><th scope="row" class="when"><a data-date="{place}" href="{place}/" target="_blank">{page_date(one.name)}</a>'
-                    f'</th>{"".join(f"<td class=n>{number}</td>" for number in numbers)}<td{" class=bad" * bool(one.damaged)}>'
-                    f'{markup(page_check(one))}</td><td>{markup(page_remarks(one))}</td></tr>')
-    heads = "".join(f'<th scope="col"{" class=n" * (0 < at < 6)}>{text}</th>' for at, text in enumerate(
-        ("Date", "Files", "Size", "New", "Changed", "Gone", "Checked", "Remarks")))
+        rows.append('<tr><th scope="row" class="when"><a{} href="{}/{}/" target="_blank">{}</a></th>{}<td{}>{}</td><td>{}</td></tr>'.format(
+            place, a_set.name, one.name, page_date(one.name), "".join(f"<td class=n>{number}</td>" for number in numbers),
+            " class=bad" * bool(one.damaged), *map(markup, page_remarks(one))))
     checks = "; ".join(f"{when[:16].replace('T', ' ')} {what}: {count_text(bad, 'damaged file') if bad else 'nothing damaged'}"
                        for when, what, bad in a_set.checks)
-    return (f'{head}{page_chart(a_set)}<p>Last checks: {markup(checks) or "none yet"}.</p><div class="scroll"><table><thead><tr>{heads}'
-            f'</tr></thead><tbody>{"".join(rows)}</tbody></table></div>')
-
-
-def csp_hash(text: str) -> str:
-    """Give what allows a browser to run or apply this very text (W3C, Content Security Policy, "hash-source")."""
-    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+    return string.Template(PAGE_SET).substitute(
+        head=head, width=width, dates=count_text(len(dates), "date"), bars="".join(bars), size=size_text(size), change=f"{change:,}",
+        checks=markup(checks) or "none yet", rows="\n".join(reversed(rows)))
 
 
 def page_text(label: str, sets: Sequence[SetFacts], plan: str) -> str:
     """Write the recovery page: whole with a script, and readable without one."""
-    facts = [{"name": one.name, "dates": [date._asdict() for date in one.dates]} for one in sets]
+    facts = [{"name": one.name, "dates": [{**date._asdict(), "said": page_sentence(date)} for date in one.dates]} for one in sets]
+    hashes = {name: base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")  # CSP: what may run and apply
+              for name, text in (("style_hash", PAGE_STYLE), ("script_hash", PAGE_SCRIPT))}
     return string.Template(PAGE_FRAME).substitute(
-        title=PAGE_TITLE, label=markup(label), style=PAGE_STYLE, style_hash=csp_hash(PAGE_STYLE), script=PAGE_SCRIPT,
-        script_hash=csp_hash(PAGE_SCRIPT), sets="\n".join(map(page_set, sets)),
+        hashes, title=PAGE_TITLE, label=markup(label), style=PAGE_STYLE, script=PAGE_SCRIPT, sets="\n".join(map(page_set, sets)),
         plan="\n".join(map(markup, plan.split("\n"))), facts=script_text(facts))
 
 

@@ -31,8 +31,8 @@ LAYOUTS = ["complete", "changes"]
 DAY = timedelta(days=1)
 BEGAN = datetime(2026, 3, 2, 18, 30, tzinfo=timezone.utc)
 HOSTILE: List[bytes] = [
-    b"<img src=x onerror=document.title='run'>", b"<!--", b"]]>&lt;", b"javascript:document.title='run'", b"%2e%2e", b"#?", b"a#b?c=d&e",
-    b"caf\xe9", b"\xff", b"\xed\xa0\x80", b"new\nline", b"tab\t", b"\r", b"quote'\"`${1}", b"back\\slash", b"..x", "\u202e\u2028 x".encode(),
+    b"<img src=x onerror=document.title='run'>", b"<!--", b"]]>&lt;", b"javascript:document.title='run'", b"%2e%2e", b"#?",
+    b"a#b?c=d&e", b"caf\xe9", b"\xff", b"\xed\xa0\x80", b"new\nline", b"tab\t", b"\r", b"quote'\"`${1}", b"back\\slash", b"..x", "\u202e\u2028 x".encode(),
     b"colon:name", b" lead", b"trail ", "\u00e9t\u00e9 \U0001f600".encode(), b"+plus", b"__proto__", b"constructor", b"k kept= x path=y",
     b"1,2,3", b"$label",
 ]  # fmt: skip
@@ -63,16 +63,16 @@ class Item(NamedTuple):
 def items_of(a_set: Path, date: str) -> Dict[str, Item]:
     """Read of a list what lies where: the other half of the script in the page, in Python."""
     value, above, items = listed(a_set, date), [""], {}  # type: Dict[str, Any], List[str], Dict[str, Item]
-    for depth, name, words, *own in value["list"]:
-        above[depth:] = [below(above[depth - 1], name) if depth else ""]
+    for depth, folder_name, words, *own in value["list"]:
+        above[depth:] = [below(above[depth - 1], folder_name) if depth else ""]
         stored, fields = own[0] if own else above[depth], words.split("/") if words else []
         items[above[depth] + "/"] = Item("folder" if words is not None else "closed", "", stored)
         for name, size, time in zip(*[iter(fields)] * 3):
-            size, *rest = size.split(",", 3)
+            kind, *rest = size.split(",", 3)
             holder, folder, base = (*rest, "", "", "")[:3]
             folder = value["folders"][int(folder)] if folder else stored
             where = [value["dates"][int(holder)] if holder else date, *filter(None, [folder]), base or name]
-            items[below(above[depth], name)] = Item(size, time, "/".join(where))
+            items[below(above[depth], name)] = Item(kind, time, "/".join(where))
     return items
 
 
@@ -183,11 +183,9 @@ def test_the_page_tells_of_each_date_but_no_name_of_a_file_and_its_lists_are_pri
     assert stat.S_IMODE((drive / "box" / "page").stat().st_mode) == 0o700
     first, second = dates(drive / "box")
     assert sorted(os.listdir(drive / "box" / "page")) == [f"{first}.js", f"{second}.js"]
-    told = [{word: one[word] for word in ("name", "files", "bytes", "new", "changed", "gone", "listed")} for one in facts_of(drive)[0]["dates"]]
-    assert told == [
-        {"name": first, "files": 3, "bytes": 41, "new": 3, "changed": 0, "gone": 0, "listed": True},
-        {"name": second, "files": 4, "bytes": 46, "new": 1, "changed": 0, "gone": 0, "listed": True},
-    ]
+    words = ("name", "files", "bytes", "new", "changed", "gone", "listed")
+    assert [tuple(one[word] for word in words) for one in facts_of(drive)[0]["dates"]] == [
+        (first, 3, 41, 3, 0, 0, True), (second, 4, 46, 1, 0, 0, True)]
     for said in ("2026-03-02 18:30:00 3 41 B 3 0 0 not yet", "2026-03-03 18:30:00 4 46 B 1 0 0 not yet", "IF YOU SUSPECT RANSOMWARE"):
         assert said in visible(drive)
 
@@ -221,7 +219,8 @@ def test_checks_pins_holds_and_damage_are_told_at_once(tmp_path: Path, drive: Pa
 
 def test_a_history_that_says_anything_else_is_passed_over(source: Path, drive: Path) -> None:
     copy_at(0, drive, source)
-    lines = ['{"what": "verify"}', '{"what": "verify", "time": 5}', '["verify"]', "verify", '{"what": ["verify"], "time": "2026-03-05T10:00:00Z"}',
+    lines = ['{"what": "verify"}', '{"what": "verify", "time": 5}', '["verify"]', "verify",
+             '{"what": ["verify"], "time": "2026-03-05T10:00:00Z"}',
              '{"what": "verify", "time": "2026-03-05T10:00:00+00:00", "sample": "10%", "snapshots": ["2026-03-02_183000"]}',
              '{"what": "rehearse", "time": "2026-03-06T10:00:00+00:00", "damaged": "<b>"}',
              '{"what": "repair", "time": "2026-03-07T10:00:00+00:00", "snapshots": 5, "damaged": true}']  # fmt: skip
@@ -396,8 +395,9 @@ def test_a_browser_runs_and_applies_nothing_but_what_the_program_wrote(source: P
     allowed = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
     hashes = [base64.b64encode(hashlib.sha256(re.findall(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL)[0].encode()).digest()).decode()
               for tag in ("script", "style")]  # fmt: skip
-    assert allowed == [f"default-src 'none'; script-src 'sha256-{hashes[0]}' file:; style-src 'sha256-{hashes[1]}'; base-uri 'none'; "
-                       "form-action 'none'"]
+    (policy,) = allowed
+    assert policy == (f"default-src 'none'; script-src 'sha256-{hashes[0]}' file:; style-src 'sha256-{hashes[1]}'; base-uri 'none'; "
+                      "form-action 'none'")
     assert re.findall(r"https?:|//[a-z]|\son[a-z]+=|style=|innerHTML|insertAdjacent|document\.write|eval\(", text) == []
 
 
@@ -443,9 +443,9 @@ class Seen(NamedTuple):
 
     def click(self, text: str) -> None:
         """Click on the link or button of that text in the view."""
-        found = [one for one in self.driver.find_elements("css selector", "#view a, #view button") if one.text == text]
+        found = self.js("return [...view.querySelectorAll('a, button')].find(one => one.textContent === arguments[0])", text)
         assert found, (text, self.text())
-        found[0].click()
+        found.click()
         self.settled()
 
     def text(self) -> str:
@@ -456,8 +456,7 @@ class Seen(NamedTuple):
 
     def links(self) -> Dict[str, str]:
         """Give where each link to a file leads, by the text of its row."""
-        return {row: href for row, href in self.js(
-            "return [...document.querySelectorAll('#view a[target=_blank]')].map(a => [a.textContent, a.href])")}
+        return dict(self.js("return [...document.querySelectorAll('#view a[target=_blank]')].map(a => [a.textContent, a.href])"))
 
 
 @pytest.fixture(scope="module")
@@ -528,8 +527,9 @@ def test_whatever_a_file_is_called_its_name_is_shown_and_leads_to_it(layout: str
     for href in links.values():
         assert href.startswith(holder.as_uri() + "/Documents/")
         read.append(Path(os.fsdecode(urllib.parse.unquote_to_bytes(urllib.parse.urlsplit(href).path))).read_text())
-        see.driver.get(href)
-        assert see.driver.find_element("tag name", "body").text == read[-1]
+        if layout == "complete":
+            see.driver.get(href)
+            assert see.driver.find_element("tag name", "body").text == read[-1]
     assert sorted(read) == sorted(contents.values())
     see.open("date", "box", newest.name, "Documents")
     see.click("</")
@@ -539,7 +539,7 @@ def test_whatever_a_file_is_called_its_name_is_shown_and_leads_to_it(layout: str
     assert see.js("return window.opener") is None
     see.driver.close()
     see.driver.switch_to.window(see.driver.window_handles[0])
-    assert see.driver.title == "box, 2026-03-03 18:30:00 - Get files back"
+    assert see.driver.title == "box, 2026-03-03 18:30:00 - Get files back from drive"
 
 
 @pytest.fixture
@@ -562,10 +562,11 @@ def test_a_person_clicks_through_dates_and_folders_and_back(see: Seen, days: Lis
     see.click("Documents/")
     assert (see.status(), see.text().split(" More ")[1]) == ("1 folder and 0 files here.", "sub/ folder")
     see.click("sub/")
-    assert see.text().startswith("box, 2026-03-04 18:30:00 2 files, 24 B; not checked yet The same folder on")
+    assert see.text().startswith("box, 2026-03-04 18:30:00 24 B in 2 files; 0 new, 0 changed, 1 gone; checked: not yet; "
+                                 "holds only what was new The same folder on")
     see.click("older date")
     see.click("Documents")
-    assert see.text().startswith("box, 2026-03-03 18:30:00 3 files")
+    assert see.text().startswith("box, 2026-03-03 18:30:00 34 B in 3 files")
     assert see.links() == {"letter.odt": (see.drive / "box" / days[0] / "Documents" / "letter.odt").as_uri()}
     see.driver.back()
     see.settled()
@@ -583,7 +584,7 @@ def test_names_are_searched_on_all_dates_and_each_version_of_a_file_is_there(see
     see.open()
     see.driver.find_element("id", "words").send_keys("ODT\n")
     see.until(lambda: see.status() == "2 names found in 3 dates.")
-    rows = see.js("return [...document.querySelectorAll('#view tbody tr')].map(row => [row.cells[0].textContent, row.cells[3].textContent])")
+    rows = see.js("return [...view.querySelectorAll('tbody tr')].map(row => [row.cells[0].textContent, row.cells[3].textContent])")
     assert rows == [
         ["Documents/sub/report.odt", "2026-03-04 18:30:00 and 1 other, back to 2026-03-03 18:30:00"],
         ["Documents/sub/report.odt", "2026-03-02 18:30:00"],
@@ -607,9 +608,9 @@ def test_a_list_that_is_lacking_or_torn_is_said_and_the_others_are_read(see: See
     (see.drive / "box" / "page" / f"{days[0]}.js").unlink()
     torn = see.drive / "box" / "page" / f"{days[1]}.js"
     torn.write_bytes(torn.read_bytes()[:-10])
-    for date, why in ((days[0], "cannot be opened"), (days[1], "is damaged")):
+    for date in days[:2]:
         see.open("date", "box", date, "")
-        assert why in see.status()
+        assert "cannot be opened: it is missing or damaged, or the folder box belongs to another user" in see.status()
     see.open("find", "odt")
     assert see.status() == "1 name found in 1 date; 2 dates cannot be opened."
     for words in (["date", "box", "2026-03-09_183000", ""], ["date", "other", days[2], ""], ["constructor"]):
@@ -689,10 +690,11 @@ def test_the_chart_shows_one_date_and_sixty(see: Seen, source: Path) -> None:
     marker = snapback.read_marker(snapback.Folder.top(str(see.drive)))
     assert marker
     for count in (1, 60):
-        dates_ = [one.dates[0]._replace(name=f"2026-03-02_18{number:02}00", bytes=1000 * number, changed=number, hold=number == 7,
-                                        damaged=int(number == 9), checked="2026-03-05T10:00:00+00:00" if number > 8 else "", pinned=number == 11)
-                  for number in range(count)]  # fmt: skip
-        (see.drive / PAGE).write_text(snapback.write_page(marker, [one._replace(dates=dates_)]).text, "utf-8")
+        facts = one.dates[0]._replace(new=0, listed=False)
+        many = [facts._replace(name=f"2026-03-02_18{number:02}00", bytes=1000 * number, changed=number, hold=number == 7,
+                               damaged=int(number == 9), checked="2026-03-05T10:00:00+00:00" if number > 8 else "", pinned=number == 11)
+                for number in range(count)]  # fmt: skip
+        (see.drive / PAGE).write_text(snapback.write_page(marker, [one._replace(dates=many)]).text, "utf-8")
         see.open()
         heights = see.js("return [...document.querySelectorAll('rect.files')].map(one => one.getBBox().height)")
         assert heights == pytest.approx([90 * number / max(1, count - 1) for number in range(count)], abs=0.06)
@@ -703,7 +705,7 @@ def test_the_chart_shows_one_date_and_sixty(see: Seen, source: Path) -> None:
     assert marks == ["!" if number == 7 else "\u2717" if number == 9 else "\u2713\u25c6" if number == 11 else "\u2713" if number > 8 else ""
                      for number in range(60)]
     assert see.js("return document.querySelectorAll('g title')[9].textContent") == (
-        "2026-03-02 18:09:00: 9.0 kB in 3 files; 3 new, 9 changed, 0 gone; checked: 1 damaged file, 2026-03-05 10:00")
+        "2026-03-02 18:09:00: 9.0 kB in 3 files; 0 new, 9 changed, 0 gone; checked: 1 damaged file, 2026-03-05 10:00")
 
 
 @in_chromium
@@ -719,12 +721,12 @@ def test_a_hundred_thousand_files_are_open_in_a_moment(see: Seen, source: Path) 
             lines += ["# type=file mode=0644 uid=1 gid=1 size=1234 time=1700000000.000000000", f"{0:064}  {place}"]
     (see.drive / "box" / "page" / f"{date}.js").write_text("".join(snapback.PageList(date).script(["\n".join(lines)])), "utf-8")
     see.open()
-    seconds = see.js("const began = performance.now(); return load('box', arguments[0]).then(() => showDate(() => true, 'box', arguments[0], "
-                     "'Documents/folder0999')).then(() => (performance.now() - began) / 1000)", date)
-    assert "document 000099.odt" in see.text()
+    seconds = see.js("const began = performance.now(); return showDate(() => true, 'box', arguments[0], 'Documents/folder0999').then(() => "
+                     "(performance.now() - began) / 1000)", date)
+    assert "document 000099.odt" in see.js("return view.textContent")
     assert seconds < 8
     see.open("find", "document 00005")
     assert see.status() == "3,000 names found in 1 date; there are more: type more of the name."
     assert len(see.links()) == 300
-    see.click("Show more (2,700 rows not shown)")
+    see.click("Show more (2,700 versions not shown)")
     assert len(see.links()) == 600
