@@ -1912,6 +1912,95 @@ def read_names(begins_in: str, entries: str) -> Iterator[Tuple[str, Sequence[str
         yield stored, names
 
 
+def compare_file(line: str, known: Optional[Known], racy_after_ns: int) -> Same:
+    """Compare today's line of a file with an earlier manifest's; touched after `racy_after_ns`, its times prove nothing."""
+    if known is None or not known.hash_line:
+        return Same.NEW
+    now = parse_keywords(line)
+    then = parse_keywords(known.line)
+    # what was kept or changing then was not seen at the time of that copy
+    racy = "kept" in then or "changing" in then or any(
+        time_ns(now[word]) > racy_after_ns for word in ("time", "ctime") if word in now)
+    return compare_words(now, then, racy)
+
+
+def how_same(line: str, digest: str, known: Optional[Known]) -> Same:
+    """Say how a file that was read differs from what an earlier manifest says of it."""
+    if known is None:
+        return Same.NEW
+    same_bytes_as_before = digest == parse_hash_line(known.hash_line)[0]
+    plain = plainly_same(parse_keywords(line), parse_keywords(known.line))
+    return Same.UNCHANGED if same_bytes_as_before and plain else Same.CHANGED
+
+
+def dir_line(path: str, info: os.stat_result, xattrs: Mapping[str, bytes]) -> str:
+    """Write the line of a folder."""
+    return (f"{DIR_LINE}mode={info.st_mode & 0o7777:04o} uid={info.st_uid} gid={info.st_gid} "
+            f"time={time_text(info.st_mtime_ns)}{xattr_words(xattrs)} path={escape(path)}")
+
+
+def special_line(kind: str, path: str, info: os.stat_result, words: str = "") -> str:
+    """Write the line of a link, fifo or device; `words` are those that its kind alone has."""
+    group = f" ino={info.st_ino} nlink={info.st_nlink} resdevice={info.st_dev}" if info.st_nlink > 1 else ""
+    return (f"# type={kind} mode={info.st_mode & 0o7777:04o} uid={info.st_uid} gid={info.st_gid} "
+            f"time={time_text(info.st_mtime_ns)}{group}{words} path={escape(path)}")
+
+
+class Meta(NamedTuple):
+    """The metadata of a file or folder, as it shall be on a disk; `time` in nanoseconds since 1970."""
+
+    mode: int
+    uid: int
+    gid: int
+    time: int
+    xattrs: Mapping[str, bytes] = {}
+
+
+def meta_of(words: Mapping[str, str]) -> Meta:
+    """Read the metadata of a '#' line; raise ManifestDamaged where something is missing or impossible."""
+    return Meta(number(words, "mode", 8) & 0o7777, number(words, "uid"), number(words, "gid"),
+                time_ns(words.get("time", "")), parse_xattrs(words))
+
+
+def refer(hash_text: str, snapshot: str) -> str:
+    """Give the hash line of a later dated copy for what lies where this line of the dated copy `snapshot` says.
+
+    >>> refer("0" * 64 + "  Documents/a", "2026-11-20_230001")[64:]
+    '  ../2026-11-20_230001/Documents/a'
+    >>> refer(refer("0" * 64 + "  a", "2026-11-20_230001"), "2026-11-21_230001")[64:]
+    '  ../2026-11-20_230001/a'
+    """
+    at = 67 if hash_text.startswith("\\") else 66
+    return hash_text if hash_text.startswith("../", at) else f"{hash_text[:at]}../{snapshot}/{hash_text[at:]}"
+
+
+def without_path(line: str) -> str:
+    """Take the original path off the line of a file; what it is follows from the stored path, or is said anew."""
+    return line.partition(" path=")[0]
+
+
+def stored_lines(line: str, digest: str, stored: str, path: str) -> Known:
+    """Write the two lines of a file whose content lies at `stored`; its own path is said where that does not tell it.
+
+    >>> stored_lines("# type=file size=0", "0" * 64, "../2026-11-20_230001/old", "new").line
+    '# type=file size=0 path=new'
+    """
+    known = Known(without_path(line), hash_line(digest, stored))
+    return known if original_path(known) == path else known._replace(line=f"{known.line} path={escape(path)}")
+
+
+def stored_place(stored: str, snapshot: str) -> Tuple[str, Tuple[str, ...]]:
+    """Say in which dated copy, and where in it, a stored path lies; raise ManifestDamaged if it leads elsewhere.
+
+    >>> stored_place("../2026-11-20_230001/Documents/a", "2026-11-22_231507")
+    ('2026-11-20_230001', ('Documents', 'a'))
+    """
+    parts = tuple(stored.split("/"))
+    if parts[0] == ".." and len(parts) > 2 and SNAPSHOT_NAME.fullmatch(parts[1]):
+        snapshot, parts = parts[1], parts[2:]
+    return snapshot, plain_parts("/".join(parts))
+
+
 # The line of a folder, in the date or not; and the two of a file: its size, its time, the date where it lies if not here, its place.
 FOLDER_LINE = re.compile(r"\n# type=(?:dir|skipped of=dir) [^\n]*")
 PAGE_FILE = re.compile(r"# type=file [^\n]*? size=([0-9]+) time=(-?[0-9]+)[^\n]*\n[0-9a-f]{64}  (?:\.\./([^/\n]+)/)?([^\n]*)")
@@ -2002,95 +2091,6 @@ class PageList:
             where.append(str(self.folders.setdefault("/".join(folders), len(self.folders))) if "/".join(folders) != stored else "")
             place = ",".join((*where, own)) if own != name else ",".join(where).rstrip(",")
             yield from (name, f"{number(words, 'size')}{',' * bool(place)}{place}", seconds)
-
-
-def compare_file(line: str, known: Optional[Known], racy_after_ns: int) -> Same:
-    """Compare today's line of a file with an earlier manifest's; touched after `racy_after_ns`, its times prove nothing."""
-    if known is None or not known.hash_line:
-        return Same.NEW
-    now = parse_keywords(line)
-    then = parse_keywords(known.line)
-    # what was kept or changing then was not seen at the time of that copy
-    racy = "kept" in then or "changing" in then or any(
-        time_ns(now[word]) > racy_after_ns for word in ("time", "ctime") if word in now)
-    return compare_words(now, then, racy)
-
-
-def how_same(line: str, digest: str, known: Optional[Known]) -> Same:
-    """Say how a file that was read differs from what an earlier manifest says of it."""
-    if known is None:
-        return Same.NEW
-    same_bytes_as_before = digest == parse_hash_line(known.hash_line)[0]
-    plain = plainly_same(parse_keywords(line), parse_keywords(known.line))
-    return Same.UNCHANGED if same_bytes_as_before and plain else Same.CHANGED
-
-
-def dir_line(path: str, info: os.stat_result, xattrs: Mapping[str, bytes]) -> str:
-    """Write the line of a folder."""
-    return (f"{DIR_LINE}mode={info.st_mode & 0o7777:04o} uid={info.st_uid} gid={info.st_gid} "
-            f"time={time_text(info.st_mtime_ns)}{xattr_words(xattrs)} path={escape(path)}")
-
-
-def special_line(kind: str, path: str, info: os.stat_result, words: str = "") -> str:
-    """Write the line of a link, fifo or device; `words` are those that its kind alone has."""
-    group = f" ino={info.st_ino} nlink={info.st_nlink} resdevice={info.st_dev}" if info.st_nlink > 1 else ""
-    return (f"# type={kind} mode={info.st_mode & 0o7777:04o} uid={info.st_uid} gid={info.st_gid} "
-            f"time={time_text(info.st_mtime_ns)}{group}{words} path={escape(path)}")
-
-
-class Meta(NamedTuple):
-    """The metadata of a file or folder, as it shall be on a disk; `time` in nanoseconds since 1970."""
-
-    mode: int
-    uid: int
-    gid: int
-    time: int
-    xattrs: Mapping[str, bytes] = {}
-
-
-def meta_of(words: Mapping[str, str]) -> Meta:
-    """Read the metadata of a '#' line; raise ManifestDamaged where something is missing or impossible."""
-    return Meta(number(words, "mode", 8) & 0o7777, number(words, "uid"), number(words, "gid"),
-                time_ns(words.get("time", "")), parse_xattrs(words))
-
-
-def refer(hash_text: str, snapshot: str) -> str:
-    """Give the hash line of a later dated copy for what lies where this line of the dated copy `snapshot` says.
-
-    >>> refer("0" * 64 + "  Documents/a", "2026-11-20_230001")[64:]
-    '  ../2026-11-20_230001/Documents/a'
-    >>> refer(refer("0" * 64 + "  a", "2026-11-20_230001"), "2026-11-21_230001")[64:]
-    '  ../2026-11-20_230001/a'
-    """
-    at = 67 if hash_text.startswith("\\") else 66
-    return hash_text if hash_text.startswith("../", at) else f"{hash_text[:at]}../{snapshot}/{hash_text[at:]}"
-
-
-def without_path(line: str) -> str:
-    """Take the original path off the line of a file; what it is follows from the stored path, or is said anew."""
-    return line.partition(" path=")[0]
-
-
-def stored_lines(line: str, digest: str, stored: str, path: str) -> Known:
-    """Write the two lines of a file whose content lies at `stored`; its own path is said where that does not tell it.
-
-    >>> stored_lines("# type=file size=0", "0" * 64, "../2026-11-20_230001/old", "new").line
-    '# type=file size=0 path=new'
-    """
-    known = Known(without_path(line), hash_line(digest, stored))
-    return known if original_path(known) == path else known._replace(line=f"{known.line} path={escape(path)}")
-
-
-def stored_place(stored: str, snapshot: str) -> Tuple[str, Tuple[str, ...]]:
-    """Say in which dated copy, and where in it, a stored path lies; raise ManifestDamaged if it leads elsewhere.
-
-    >>> stored_place("../2026-11-20_230001/Documents/a", "2026-11-22_231507")
-    ('2026-11-20_230001', ('Documents', 'a'))
-    """
-    parts = tuple(stored.split("/"))
-    if parts[0] == ".." and len(parts) > 2 and SNAPSHOT_NAME.fullmatch(parts[1]):
-        snapshot, parts = parts[1], parts[2:]
-    return snapshot, plain_parts("/".join(parts))
 
 
 def parse_json_line(line: str, magic: str) -> Dict[str, Any]:

@@ -93,6 +93,7 @@ BACKUP: Dict[str, Tuple[str, str, object]] = {  # key -> value, field of Setting
     "checksum": ("TRUE", "checksum", True),
     "set": ("annas-laptop", "set_name", "annas-laptop"),
     "hold-at": ("33.5", "hold_at", 33.5),
+    "page": ("no", "page", False),
     "notify": ("no", "notify", False),
     "on-result": ("'/usr/bin/tell me' --now \"a b\"", "on_result", ("/usr/bin/tell me", "--now", "a b")),
     **{key: (value, "rotation", meant) for key, (value, meant) in RETENTION.items()},
