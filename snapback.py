@@ -2350,10 +2350,10 @@ class Settings(NamedTuple):
     set_name: str = ""
     hold_at: float = HOLD_AT
     rotation: Rotation = Rotation()
-    page: bool = True                    # the recovery page
     notify: bool = True
     on_result: Tuple[str, ...] = ()      # a command and its arguments; never from a drive
     drives: Tuple[DriveSettings, ...] = ()
+    page: bool = True                    # the recovery page is written
 
 
 def parse_yes(text: str) -> bool:

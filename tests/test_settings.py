@@ -330,7 +330,7 @@ def random_settings(rng: random.Random) -> Settings:
         sources, patterns, rng.random() < 0.5, tuple(word for word in random_words(rng) if word not in (".", "..")), rng.random() < 0.5,
         rng.random() < 0.5, rng.choice(("", "box", "annas-laptop")), rng.choice((0.0, 50.0, 1.0, 33.333, 100.0, 0.001)),
         random_rotation(rng), rng.random() < 0.5, rng.choice(((), ("tell", "a b"))),
-        tuple(random_drive(rng, nth) for nth in range(rng.randint(0, 3))),
+        tuple(random_drive(rng, nth) for nth in range(rng.randint(0, 3))), rng.random() < 0.5,
     )  # fmt: skip
 
 
