@@ -125,6 +125,9 @@ LATEST = "latest"
 PART_NOTICE = "NOT-THE-WHOLE-DATE.txt"   # says what a dated folder is that does not hold every file
 RECOVERY = "READ-ME-FIRST.txt"
 RECOVERY_TITLE = "READ ME FIRST: how to get files back from this drive"
+RECOVERY_PAGE = "GET-FILES-BACK.html"
+PAGE_TITLE = "<!DOCTYPE html>\n<!-- Made by snapback: how to get files back from this drive -->"
+PAGE_LISTS, PAGE_ENDING = "page", ".js"     # in a set: what the recovery page reads of each date
 RESTORER = "restore.sh"
 RESTORER_TITLE = "#!/bin/sh\n# Brings a whole date back from this drive, without Python"
 TOOL = "snapback.py"
@@ -136,7 +139,7 @@ DELETING = ".deleting"
 
 # Names that stand at the top of a drive, in the set's way or on Windows' list of devices.
 TOP_NAMES = frozenset(name.casefold() for name in (
-    MARKER, RECOVERY, TOOL, "GET-FILES-BACK.html", RESTORER, WINDOWS_LAUNCHER, UNIX_LAUNCHER, "python"))
+    MARKER, RECOVERY, RECOVERY_PAGE, TOOL, RESTORER, WINDOWS_LAUNCHER, UNIX_LAUNCHER, "python"))
 SOURCE_WORD = "source"       # stands where a date could: the folders as they are now
 DEVICE_NAMES = frozenset(["con", "prn", "aux", "nul", "conin$", "conout$", *(
     port + digit for port in ("com", "lpt") for digit in "123456789\u00b9\u00b2\u00b3")])
@@ -152,6 +155,7 @@ GZIP = 31                    # zlib's wbits for a stream with a header as gzip w
 TWIN_RATIO = 200             # a twin that unpacks to more than so many times its size is no list of names
 LINE_LIMIT = 16 * MIB        # the longest manifest line that is believed, or written
 HEAD_LIMIT = 64 * KIB        # the longest marker or settings text that is read
+PAPER_LIMIT = 4 * MIB        # the longest paper that is read, to see whether it is as it should be
 
 PATH_ONLY = frozenset(("", ".", ".."))  # parts of a path that name nothing
 
@@ -2247,6 +2251,98 @@ def stored_place(stored: str, snapshot: str) -> Tuple[str, Tuple[str, ...]]:
     return snapshot, plain_parts("/".join(parts))
 
 
+# The line of a folder, in the date or not; and the two of a file: its size, its time, the date where it lies if not here, its place.
+FOLDER_LINE = re.compile(r"\n# type=(?:dir|skipped of=dir) [^\n]*")
+PAGE_FILE = re.compile(r"# type=file [^\n]*? size=([0-9]+) time=(-?[0-9]+)[^\n]*\n[0-9a-f]{64}  (?:\.\./([^/\n]+)/)?([^\n]*)")
+UNSAFE_IN_SCRIPT = re.compile("[<\u2028\u2029\ud800-\udfff]")
+
+
+def script_text(value: Any) -> str:
+    r"""Write a value as JSON that can stand in a script, be that in a page or in a file of its own.
+
+    >>> print(script_text(["</script>", "caf\udce9", "\u2028"]))
+    ["\u003c/script>","caf\udce9","\u2028"]
+    """
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return UNSAFE_IN_SCRIPT.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+
+
+class PageList:
+    r"""Turns the manifest of one date into what the recovery page reads of it: a script that calls `snapback1` with one value.
+
+    In there a folder is a list: its depth, its name, its entries in one text and, unless that is its own path, where it is stored;
+    a long folder comes in several of these, and one that could not be read has no text. An entry is three words, with a slash,
+    which no name has, between any two words of the text:
+
+        NAME / SIZE[,DATE[,FOLDER[,NAME]]] / SECONDS[k]
+
+    DATE and FOLDER are numbers of the tables that follow, and say with NAME where the file lies if not here; k: it could not be
+    read, so an earlier date's is kept. Of what is no file SIZE is a letter: L is a link, S could not be read, X is special.
+
+    >>> one = PageList("2026-11-22_231507").script(["# type=dir mode=0755 path=a\n# type=fifo time=5.000000000 path=a/b"])
+    >>> print("".join(one), end="")
+    snapback1({"date":"2026-11-22_231507","list":[
+    [0,"",""],
+    [1,"a","b/X/5"]],
+    "dates":[],"folders":[]});
+    """
+
+    def __init__(self, date: str) -> None:
+        self.date = date
+        self.dates: Dict[str, int] = {}
+        self.folders: Dict[str, int] = {}
+
+    def script(self, manifest: Iterable[str]) -> Iterator[str]:
+        """Give the script in pieces, made of the pieces of a manifest. Raises ManifestDamaged."""
+        path, stored, readable = "", "", True
+        between = f'snapback1({{"date":{script_text(self.date)},"list":[\n'
+        for piece in manifest:
+            entries, begins, rows = "\n" + piece, 1, []  # type: str, int, List[str]
+            for found in FOLDER_LINE.finditer(entries):
+                rows.append(self._row(path, stored, entries[begins:found.start()] if readable else None))
+                line, begins = found.group()[1:], found.end() + 1
+                path, readable = "/".join(plain_parts(path_word(line))), line.startswith(DIR_LINE)
+                stored = "/".join(plain_parts(stored_path_of(line))) if " stored=" in line else path
+            rows.append(self._row(path, stored, entries[begins:] if readable else None))
+            yield between + ",\n".join(rows)
+            between = ",\n"
+        yield f'],\n"dates":{script_text(list(self.dates))},"folders":{script_text(list(self.folders))}}});\n'
+
+    def _row(self, path: str, stored: str, entries: Optional[str]) -> str:
+        words = entries and (self._plain_words(stored, entries) or "/".join(self._words(path, stored, entries)))
+        row = [path.count("/") + 1 if path else 0, path.rpartition("/")[2], words]
+        return script_text(row if stored == path else [*row, stored])
+
+    def _plain_words(self, stored: str, entries: str) -> str:
+        """Give the words of entries that are all plain files, as in nearly every folder; empty where they are not."""
+        if " path=" in entries or " kept=" in entries:
+            return ""
+        lines = "\n" + PAGE_FILE.sub("\\4/\\1\0\\3/\\2", entries)  # nothing else has a zero byte
+        lines = lines.replace(f"\n{stored}/", "\n") if stored else lines
+        while "\0" in lines:
+            date = lines[lines.index("\0") + 1:].partition("/")[0]
+            lines = lines.replace(f"\0{date}/", f",{self.dates.setdefault(date, len(self.dates))}/" if date else "/")
+        count = lines.count("\n")
+        plain = 2 * count == entries.count("\n") + 1 and lines.count("/") == 2 * count and "\n../" not in lines and "\n./" not in lines
+        return lines[1:].replace("\n", "/") if plain else ""
+
+    def _words(self, path: str, stored: str, entries: str) -> Iterator[str]:
+        lines = iter(entries.split("\n"))
+        for line in lines:
+            words = parse_keywords(line)
+            seconds = words.get("time", "").partition(".")[0] + "k" * ("kept" in words)
+            if not line.startswith(FILE_LINE):
+                yield from (name_in(path, path_word(line)), {"link": "L", "skipped": "S"}.get(words["type"], "X"), seconds)
+                continue
+            known = Known(line, next(lines, ""))
+            name = name_in(path, original_path(known))
+            holder, (*folders, own) = stored_place(parse_hash_line(known.hash_line)[1], self.date)
+            where = [str(self.dates.setdefault(holder, len(self.dates))) if holder != self.date else ""]
+            where.append(str(self.folders.setdefault("/".join(folders), len(self.folders))) if "/".join(folders) != stored else "")
+            place = ",".join((*where, own)) if own != name else ",".join(where).rstrip(",")
+            yield from (name, f"{number(words, 'size')}{',' * bool(place)}{place}", seconds)
+
+
 def parse_json_line(line: str, magic: str) -> Dict[str, Any]:
     """Read the JSON object of a manifest's first or last line; raise ManifestDamaged for anything else."""
     if magic == MANIFEST_MAGIC and line.startswith(FORMAT_WORDS) and not line.startswith(magic):
@@ -2521,18 +2617,22 @@ class PastCheck(NamedTuple):
     damaged: bool
 
 
-def past_checks(text: str) -> Iterator[PastCheck]:
-    """Read the verifications in history.jsonl, the newest first; what is torn, interrupted or read no file is passed over."""
+def parse_history(text: str, wanted: Collection[str]) -> Iterator[Dict[str, Any]]:
+    """Read the lines of history.jsonl that tell of some commands, the newest first; what is no such line, or torn, is passed over."""
     for line in reversed(text.split("\n")):
-        if '"verify"' not in line:
-            continue
-        with contextlib.suppress(ValueError, AttributeError, RecursionError):
-            one = json.loads(line)
-            if one.get("what") != "verify" or one.get("quick") or one.get("interrupted") or not parse_time(str(one.get("time"))):
-                continue
-            sample = parse_slice(one["sample"]) if one.get("sample") is not None else None
-            if sample or one.get("sample") is None:
-                yield PastCheck(str(one["time"]), sample, bool(one.get("damaged")))
+        if any(f'"{word}"' in line for word in wanted):
+            with contextlib.suppress(ValueError, RecursionError):
+                one = json.loads(line)
+                if isinstance(one, dict) and one.get("what") in wanted and parse_time(str(one.get("time"))):
+                    yield one
+
+
+def past_checks(text: str) -> Iterator[PastCheck]:
+    """Read the verifications in history.jsonl, the newest first; what was interrupted or read no file is passed over."""
+    for one in parse_history(text, ("verify",)):
+        sample = parse_slice(one["sample"]) if one.get("sample") is not None else None
+        if not one.get("quick") and not one.get("interrupted") and (sample or one.get("sample") is None):
+            yield PastCheck(str(one["time"]), sample, bool(one.get("damaged")))
 
 
 def next_sample(text: str, size: int) -> Slice:
@@ -2680,6 +2780,7 @@ class Settings(NamedTuple):
     on_result: Tuple[str, ...] = ()      # a command and its arguments; never from a drive
     drives: Tuple[DriveSettings, ...] = ()
     reread: bool = False
+    page: bool = True                    # the recovery page is written
 
 
 def parse_yes(text: str) -> bool:
@@ -2765,7 +2866,7 @@ RETENTION_KEYS: Dict[str, Callable[[str], Any]] = {
 BACKUP_KEYS: Dict[str, Callable[[str], Any]] = {
     "sources": parse_lines, "exclude": parse_patterns, "exclude-from": parse_lines, "exclude-caches": parse_yes,
     "exclude-if-present": parse_tag_name, "one-file-system": parse_yes, "checksum": parse_yes, "reread": parse_yes,
-    "set": parse_set_name, "hold-at": parse_hold_at, **RETENTION_KEYS, "notify": parse_yes, "on-result": parse_words}
+    "set": parse_set_name, "hold-at": parse_hold_at, **RETENTION_KEYS, "page": parse_yes, "notify": parse_yes, "on-result": parse_words}
 DRIVE_KEYS: Dict[str, Callable[[str], Any]] = {
     "label": parse_line, "path": parse_line, "offline": parse_yes, "every": parse_span, "remind-after": parse_span, "eject": parse_yes,
     "reread": parse_yes, "fresh-every": parse_span, **RETENTION_KEYS}
@@ -2956,7 +3057,7 @@ def settings_text(settings: Settings, heading: str = LEFT_SETTINGS) -> str:
     lines += [f"exclude-caches = {yes_text(settings.exclude_caches)}", f"one-file-system = {yes_text(settings.one_file_system)}",
               f"checksum = {yes_text(settings.checksum)}", f"reread = {yes_text(settings.reread)}",
               f"hold-at = {f'{settings.hold_at:g}' if settings.hold_at else 'off'}",
-              f"notify = {yes_text(settings.notify)}", *rotation_lines(settings.rotation)]
+              f"page = {yes_text(settings.page)}", f"notify = {yes_text(settings.notify)}", *rotation_lines(settings.rotation)]
     lines += [OFTEN_LEFT_OUT] if heading != LEFT_SETTINGS and not settings.patterns else []
     for drive in settings.drives:
         words = {"label": drive.label, "path": drive.path, "every": str(drive.every), "remind-after": str(drive.remind_after),
@@ -5647,6 +5748,20 @@ def write_twin(set_folder: Folder, twins: Folder, name: str) -> None:
     twins.rename(name + ".gz" + INCOMPLETE, twins, name + ".gz")
 
 
+def write_page_list(set_folder: Folder, lists: Folder, name: str) -> None:
+    """Write what the recovery page reads of a date, which has none of it yet. Raises ManifestDamaged, OSError."""
+    unique = name + PAGE_ENDING + INCOMPLETE
+    with load_manifest(set_folder, name) as manifest:
+        out = lists.create_file(unique)
+        try:
+            for piece in PageList(name).script(manifest.entries()):
+                write_all(out, piece.encode("utf-8"))
+            os.fsync(out)
+        finally:
+            os.close(out)
+    lists.rename(unique, lists, name + PAGE_ENDING)
+
+
 # -- walking a source --
 
 
@@ -6351,18 +6466,26 @@ def check_place(path: str, sources: Sequence[str], offline: bool, anyway: Option
                                  "another disk")
 
 
+def is_our_paper(found: Optional[bytes], title: str) -> bool:
+    """Tell by its first lines whether snapback wrote what lies at the top of a drive."""
+    return found is not None and found.replace(b"\r\n", b"\n").startswith(title.encode("ascii"))
+
+
+def put_paper(root: Folder, paper: Paper, owner: str) -> str:
+    """Put a paper on a drive; say so where it is left alone because snapback did not write what is there. Raises OSError."""
+    found = read_head(root, paper.name, PAPER_LIMIT)
+    if found == paper.text.encode("utf-8", "surrogateescape"):
+        return ""
+    if root.has(paper.name) and not is_our_paper(found, paper.title):
+        return f"{paper.name} on the drive was not written by snapback; it was left alone"
+    write_text(root, paper.name, paper.text, owner, paper.mode)
+    return ""
+
+
 def furnish(root: Folder, papers: Iterable[Paper], owner: str) -> List[str]:
     """Put the tool and the papers on a drive; say what is left alone because snapback did not write it."""
-    notes = []
     remove_unique(root, owner)
-    for paper in papers:
-        found = read_head(root, paper.name)
-        if found == paper.text.encode("utf-8", "surrogateescape"):
-            continue
-        if not root.has(paper.name) if found is None else found.replace(b"\r\n", b"\n").startswith(paper.title.encode("ascii")):
-            write_text(root, paper.name, paper.text, owner, paper.mode)
-        else:
-            notes.append(f"{paper.name} on the drive was not written by snapback; it was left alone")
+    notes = [note for note in (put_paper(root, paper, owner) for paper in papers) if note]
     own = own_text()
     present = read_text(root, TOOL, 4 * MIB)
     if present is None and not root.has(TOOL):
@@ -7048,8 +7171,16 @@ def lock_against_readers(drive: Drive, set_name: str) -> Optional[Folder]:
     return folder if keep_readers_out(folder) else None
 
 
+def drop_page_list(set_folder: Folder, name: str) -> None:
+    """Remove what the recovery page reads of a dated copy that is to go. Raises OSError."""
+    lists = set_folder.child(PAGE_LISTS) if set_folder.has(PAGE_LISTS) else None
+    if lists and lists.has(name + PAGE_ENDING):
+        lists.unlink(name + PAGE_ENDING)
+
+
 def mark_for_deletion(set_folder: Folder, twins: Folder, name: str) -> None:
     """Take a dated copy out of the series: its twin first, then its name. Raises OSError."""
+    drop_page_list(set_folder, name)
     if twins.has(name + ".gz"):
         twins.unlink(name + ".gz")
         twins.flush()
@@ -7117,6 +7248,7 @@ def references(set_folder: Folder, by: Iterable[str], to: Collection[str]) -> Di
 def expire(set_folder: Folder, name: str) -> None:
     """Let a dated copy be none any more, though files of it are needed: its twin goes, and its list gets another name. Raises OSError."""
     twins, folder = set_folder.child(TWINS), set_folder.child(name)
+    drop_page_list(set_folder, name)
     if twins.has(name + ".gz"):
         twins.unlink(name + ".gz")
         twins.flush()
@@ -7324,6 +7456,148 @@ class Rotating:
         return notes
 
 
+# -- the recovery page --
+
+
+class DateFacts(NamedTuple):
+    """What the recovery page tells everybody of one dated copy: no names."""
+
+    name: str
+    taken: str
+    layout: str
+    files: int = 0
+    bytes: int = 0
+    added: int = 0                   # bytes
+    new: int = 0
+    changed: int = 0
+    gone: int = 0
+    skipped: int = 0
+    kept: int = 0
+    hold: bool = False
+    pinned: bool = False
+    damaged: int = 0                 # files that a check found so
+    checked: str = ""                # when it was last read again, whatever was found
+    listed: bool = False             # the page has its names
+
+
+class SetFacts(NamedTuple):
+    """What the recovery page tells of a set: its dates, in their order, and its last checks, newest first."""
+
+    name: str
+    dates: Sequence[DateFacts] = ()
+    checks: Sequence[Tuple[str, str, int]] = ()      # when, which command, how much it found damaged
+    closed: bool = False             # this user may not look into it
+
+
+CHECKING = ("verify", "repair", "rehearse")
+CHECKS_TOLD = 5              # the last ones of a set
+
+
+def count_in(facts: Mapping[str, Any], word: str) -> int:
+    """Read a number that may be lacking, or be none."""
+    found = facts.get(word)
+    return found if type(found) is int and 0 <= found <= COUNT_LIMIT else 0
+
+
+def read_checks(set_folder: Folder) -> Tuple[Dict[str, str], List[Tuple[str, str, int]]]:
+    """Read when each date was last read again as a whole, and what the last checks found. Raises OSError."""
+    checked: Dict[str, str] = {}
+    told: List[Tuple[str, str, int]] = []
+    for one in parse_history(read_text(set_folder, HISTORY, 64 * MIB) or "", CHECKING):
+        if len(told) < CHECKS_TOLD:
+            told.append((one["time"], one["what"], count_in(one, "damaged")))
+        if one["what"] == "verify" and not (one.get("quick") or one.get("interrupted") or one.get("sample")):
+            names = one.get("snapshots")
+            for name in names if isinstance(names, list) else ():
+                checked.setdefault(str(name), one["time"])
+    return checked, told
+
+
+def facts_of_set(root: Folder, name: str) -> SetFacts:
+    """Look at a set for the recovery page. Raises OSError."""
+    set_folder = root.child(name)
+    snapshots = [one for one in survey(set_folder) if one.state is State.WHOLE]
+    pins, (checked, told) = read_pins(set_folder), read_checks(set_folder)
+    damaged = damaged_in(read_text(set_folder, DAMAGED_LIST, 64 * MIB) or "")
+    lists = set_folder.child(PAGE_LISTS).names() if set_folder.has(PAGE_LISTS) else []
+    accepted, dates = read_accepted(set_folder), []
+    for one in snapshots:
+        counts = {word: count_in(one.end, word) for word in ("files", "bytes", "added", "new", "changed", "gone", "skipped", "kept")}
+        hold = bool(one.end.get("hold")) and one.seq > accepted
+        dates.append(DateFacts(one.name, str(one.header.get("taken", "")), str(one.header.get("layout", "")), **counts, hold=hold,
+                               pinned=one.name in pins, damaged=damaged.get(one.name, 0), checked=checked.get(one.name, ""),
+                               listed=one.name + PAGE_ENDING in lists))
+    return SetFacts(name, dates, told)
+
+
+def facts_of_sets(root: Folder) -> List[SetFacts]:
+    """Look at the sets of a drive for the recovery page. Raises OSError."""
+    sets, closed = list_sets(root)
+    found = {name: SetFacts(name, closed=True) for name in (*sets, *closed)}
+    for name in sets:
+        with contextlib.suppress(PermissionError):  # it is another user's
+            found[name] = facts_of_set(root, name)
+    return list(found.values())
+
+
+WritePage = Callable[[Marker, Sequence[SetFacts]], Paper]
+
+
+def has_page(root: Folder) -> bool:
+    """Tell whether a recovery page of ours lies on a drive. Raises OSError."""
+    return is_our_paper(read_head(root, RECOVERY_PAGE, PAPER_LIMIT), PAGE_TITLE)
+
+
+def renew_page(drive: Drive, owner: str, write: WritePage) -> str:
+    """Write the recovery page anew; say so where it is left alone. Raises OSError, DriveError."""
+    drive.check()
+    return put_paper(drive.root, write(drive.marker, facts_of_sets(drive.root)), owner) if drive.marker else ""
+
+
+def remove_page_lists(set_folder: Folder, kept: Collection[str] = ()) -> None:
+    """Remove what the recovery page had of dates but those that are kept, and halves of it. Raises OSError."""
+    if not set_folder.has(PAGE_LISTS):
+        return
+    lists = set_folder.child(PAGE_LISTS)
+    for name in lists.names():
+        date, _, ending = name.partition(PAGE_ENDING)
+        if SNAPSHOT_NAME.fullmatch(date) and (ending == INCOMPLETE or (not ending and name != date and date not in kept)):
+            lists.unlink(name)
+    if not kept and not lists.names():
+        set_folder.rmdir(PAGE_LISTS)
+
+
+def write_page_lists(set_folder: Folder, snapshots: Iterable[Snapshot]) -> None:
+    """Write what the recovery page lacks of the dates of a set, the newest first. Raises OSError."""
+    if not set_folder.has(PAGE_LISTS):
+        make_private(set_folder, PAGE_LISTS)
+    lists = set_folder.child(PAGE_LISTS)
+    present = lists.names()
+    for one in reversed([one for one in snapshots if one.state is State.WHOLE and one.name + PAGE_ENDING not in present]):
+        with contextlib.suppress(ManifestDamaged):  # `verify` tells
+            write_page_list(set_folder, lists, one.name)
+    lists.flush()
+
+
+def tend_page(drive: Drive, set_name: str, write: Optional[WritePage]) -> str:
+    """Bring the recovery page and what it reads of a set up to date, or take it away where it is not wanted.
+
+    Says so where the page is left alone, as snapback did not write it. Raises OSError, DriveError.
+    """
+    set_folder = drive.root.child(set_name)
+    snapshots = survey(set_folder)
+    drive.check()
+    remove_page_lists(set_folder, [one.name for one in snapshots if one.state is State.WHOLE] if write else ())
+    if write:
+        write_page_lists(set_folder, snapshots)
+        return renew_page(drive, set_name, write)
+    others = [name for name in list_sets(drive.root)[0] if name != set_name and drive.root.child(name).has(PAGE_LISTS)]
+    if not others and has_page(drive.root):
+        drive.root.unlink(RECOVERY_PAGE)
+        drive.root.flush()
+    return ""
+
+
 # -- taking a dated copy --
 
 
@@ -7359,6 +7633,7 @@ class Order(NamedTuple):
     layout: Optional[Layout] = None  # None: what suits the drive
     foretell: Optional[Callable[[str], None]] = None     # says at once what a person should know before all is done
     read_back: Optional[ReadBack] = None     # reads the new copy again before it counts as one
+    page: Optional[WritePage] = None     # None: no recovery page
 
 
 def has_rested(words: Mapping[str, str], rested_ns: int) -> bool:
@@ -9275,6 +9550,17 @@ class SetRun:
             why = str(err)
         return Rotated(Plan([], []), rotating.removed, broken_off=why)
 
+    def tend_page(self) -> Notes:
+        """Bring the recovery page up to date; the new dated copy is whole, whatever becomes of that."""
+        try:
+            left_alone = tend_page(self.drive, self.set_name, self.order.page)
+            return [Note("", left_alone)] if left_alone else []
+        except KeyboardInterrupt:
+            why = "it was interrupted"
+        except (OSError, DriveError) as err:
+            why = reason(err)
+        return [Note("", f"the dated copy is whole, but {RECOVERY_PAGE} could not be brought up to date ({why}); the next run does that")]
+
     def _pin_before_rot(self, rotten: Sequence[Tuple[str, str, str]]) -> Notes:
         """Pin the dated copies that have the earlier version of what suspected rot changed, once, if it still hashes right."""
         notes: Notes = []
@@ -9336,7 +9622,8 @@ def take_snapshot(drive: Drive, order: Order, expect: Expect) -> Taken:
         run = SetRun(drive, set_name, set_folder, order, {
             "set": set_name, "host": host, "machine": machine, "named_after_host": by_host})
         taken = run.take(expect)
-        return taken._replace(rotated=run.rotate(expect) if taken.settled and not taken.hold else None)
+        taken = taken._replace(rotated=run.rotate(expect) if taken.settled and not taken.hold else None)
+        return taken._replace(notes=[*taken.notes, *(run.tend_page() if taken.settled else ())])
     finally:
         unlock(lock)
 
@@ -12122,6 +12409,406 @@ IF YOU SUSPECT RANSOMWARE
 """
 
 
+PAGE_STYLE = """
+:root { color-scheme: light dark; --back: #fff; --text: #1b1f24; --soft: #57606a; --line: #c9d1d9; --link: #0a58ca; --bar: #2f6fb3;
+  --change: #b35900; --bad: #b00020; --raised: #f3f5f7; }
+@media (prefers-color-scheme: dark) { :root { --back: #14171a; --text: #e6e9ec; --soft: #a3acb5; --line: #3d444c; --link: #7db4ff;
+  --bar: #6ba4e0; --change: #f0a04b; --bad: #ff8a8a; --raised: #1f2429; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1rem; max-width: 64rem; background: var(--back); color: var(--text); font: 1rem/1.5 system-ui, sans-serif; }
+h1 { margin: 0; font-size: 1.6rem; } h2 { margin: 1.5rem 0 .3rem; font-size: 1.25rem; } p { margin: .4rem 0; }
+a { color: var(--link); } :focus-visible { outline: 3px solid var(--link); outline-offset: 2px; } [tabindex="-1"]:focus { outline: none; }
+nav a { margin-right: 1rem; } form, .bar { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; margin: .6rem 0; }
+input, select, button { font: inherit; padding: .3rem .6rem; color: inherit; background: var(--raised); border: 1px solid var(--soft);
+  border-radius: 4px; } input { flex: 1 1 14rem; min-width: 0; } button { cursor: pointer; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; } caption { text-align: left; color: var(--soft); }
+th, td { padding: .25rem .7rem .25rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
+thead th { color: var(--soft); font-weight: 600; } tbody th { font-weight: 400; } .n { text-align: right; white-space: nowrap; }
+.when { white-space: nowrap; } td bdi, th bdi { overflow-wrap: anywhere; } figure { margin: 0; }
+.soft { color: var(--soft); } .bad { color: var(--bad); font-weight: 600; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--raised); padding: 1rem; border-radius: 4px; }
+svg { display: block; font: 11px system-ui, sans-serif; } svg text { fill: var(--text); } svg .files { fill: var(--bar); }
+svg .changes { fill: var(--change); } svg .bad { fill: var(--bad); } svg path { stroke: var(--soft); }
+.app [data-date] { cursor: pointer; } .viewing .home { display: none; } [hidden] { display: none !important; }
+@media (max-width: 30rem) { #view .when { white-space: normal; } }
+@media print { form, nav, .bar, button { display: none !important; } body { max-width: none; padding: 0; }
+  .scroll { overflow: visible; } a { color: inherit; text-decoration: none; } svg { max-width: 100%; height: auto; }
+  tr, svg, h2 { break-inside: avoid; } h2 { break-after: avoid; } }
+"""
+# What lies on the drive reaches the page as text nodes and as encoded parts of links, and nowhere as markup.
+PAGE_SCRIPT = r"""
+"use strict";
+const sets = JSON.parse(document.getElementById("facts").textContent);
+const view = document.getElementById("view"), status = document.getElementById("status");
+const TITLE = document.title, ROWS = 300, MOST = 3000;
+const opened = new Map();       // the lists of the dates that were looked at last
+let arrived = null, turn = 0;   // what a list's script brought; which view is wanted by now
+window.snapback1 = value => { arrived = value; };
+
+// A byte that is no text has the number 0xDC00 + byte, as in Python.
+const byteOf = char => { const code = char.codePointAt(0); return code >= 0xdc80 && code <= 0xdcff ? code - 0xdc00 : null; };
+const hex = (number, digits) => number.toString(16).padStart(digits, "0");
+function shown(name) {
+  return name.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, char => {
+    const code = byteOf(char) === null ? char.codePointAt(0) : byteOf(char);
+    return code < 256 ? "\\x" + hex(code, 2) : "\\u" + hex(code, 4);
+  });
+}
+function encoded(name) {
+  if (!/\p{Cs}/u.test(name)) return encodeURIComponent(name);
+  return Array.from(name, char => byteOf(char) === null ? encodeURIComponent(char) : "%" + hex(byteOf(char), 2)).join("");
+}
+const linkTo = path => path.split("/").map(encoded).join("/");
+const place = (...words) => "#/" + words.map(word => encodeURIComponent(JSON.stringify(word).slice(1, -1))).join("/");
+const wordsOf = hash => hash.slice(2).split("/").map(word => JSON.parse('"' + decodeURIComponent(word) + '"'));
+const join = (folder, name) => folder ? folder + "/" + name : name, folded = text => text.normalize("NFC").toLowerCase();
+
+function sizeText(count) {
+  let unit = 0;
+  while (count >= 999.5 && unit < 5) { count /= 1000; unit += 1; }
+  return (unit && count < 99.5 ? count.toFixed(1) : count.toFixed(0)) + " " + ["B", "kB", "MB", "GB", "TB", "PB"][unit];
+}
+const many = (count, one, more) => count.toLocaleString("en") + " " + (count === 1 ? one : more || one + "s");
+const dateText = date => date.replace(/^(.{10})_(..)(..)(..)/, "$1 $2:$3:$4").replace("_", " no. ");
+// As ISO 8601 has it, in the time of this computer; no date is further from 1970 than that.
+const timeText = seconds => Math.abs(seconds) <= 8.64e12 ? new Date(seconds * 1000).toLocaleString("sv-SE").slice(0, 16) : "";
+function make(tag, how, ...inside) {
+  const made = Object.assign(document.createElement(tag), how);
+  made.append(...inside);
+  return made;
+}
+const named = name => make("bdi", null, shown(name));
+const link = (href, ...inside) => make("a", {href}, ...inside);
+const toFile = ({where}, name) => make("a", {href: linkTo(where), target: "_blank", rel: "noopener", title: shown(where)}, named(name));
+
+// --- What lies in a date ---
+function readList(value, set, date) {
+  const folders = new Map(), above = [];
+  for (const [depth, name, text, stored] of value.list) {
+    const path = depth > 1 ? join(above[depth - 1].path, name) : name;
+    let folder = folders.get(path);
+    if (!folder) {
+      folder = {path, name, text: "", stored: stored === undefined ? path : stored, readable: text !== null, folders: []};
+      folders.set(path, folder);
+      if (depth) above[depth - 1].folders.push(folder);
+    }
+    if (text) folder.text += (folder.text && "/") + text;
+    above.splice(depth, above.length, folder);
+  }
+  return {set, date, folders, dates: value.dates, places: value.folders};
+}
+async function load(set, date) {
+  const key = set + "/" + date;
+  let list = opened.get(key);
+  opened.delete(key);
+  if (!list) {
+    const script = make("script", {src: linkTo(`${set}/page/${date}.js`)});
+    const value = await new Promise(done => {
+      script.onload = () => { done(arrived); arrived = null; };
+      script.onerror = () => done(null);
+      document.head.append(script);
+    });
+    script.remove();
+    if (!value || value.date !== date) throw new Error(`The list of ${dateText(date)} cannot be opened: it is missing or damaged, or the ` +
+      `folder ${set} belongs to another user of this computer. The files are in the folder of the date all the same.`);
+    list = readList(value, set, date);
+  }
+  opened.set(key, list);
+  if (opened.size > 3) opened.delete(opened.keys().next().value);
+  return list;
+}
+const KINDS = {L: "a link; restore brings it back", X: "a special file; restore brings it back", S: "could not be read on that date"};
+class Entry {
+  constructor(list, folder, at) { this.list = list; this.folder = folder; this.words = folder.words; this.at = at; }
+  get name() { return this.words[this.at]; }
+  get kind() { return KINDS[this.words[this.at + 1][0]]; }
+  get size() { return parseInt(this.words[this.at + 1], 10); }
+  get seconds() { return parseInt(this.words[this.at + 2], 10); }
+  get kept() { return this.words[this.at + 2].endsWith("k"); }
+  get path() { return join(this.folder.path, this.name); }
+  get where() {
+    const [, date, folder, ...own] = this.words[this.at + 1].split(","), parent = folder ? this.list.places[folder] : this.folder.stored;
+    return [this.list.set, date ? this.list.dates[date] : this.list.date, join(parent, own.length ? own.join(",") : this.name)].join("/");
+  }
+}
+function* entriesIn(list, folder) {
+  folder.words = folder.words || folder.text.split("/");
+  for (let at = 0; at + 2 < folder.words.length; at += 3) yield new Entry(list, folder, at);
+}
+
+// --- Views ---
+function table(heads, rows, row, more) {
+  const body = make("tbody"), button = make("button", {type: "button"});
+  let at = 0;
+  const show = () => {
+    const next = rows.slice(at, at + ROWS).map(row);
+    body.append(...next);
+    if (at) next[0].querySelector("a, button, th").focus();
+    at += ROWS;
+    button.hidden = at >= rows.length;
+    button.textContent = `Show more (${many(rows.length - at, more)} not shown)`;
+  };
+  button.onclick = show;
+  show();
+  const head = make("tr", null, ...heads.map(text => make("th", {scope: "col", className: text === "Size" ? "n" : ""}, text)));
+  return [make("div", {className: "scroll"}, make("table", null, make("thead", null, head), body)), button];
+}
+const cells = (first, ...rest) => make("tr", null, make("th", {scope: "row"}, ...first), ...rest);
+const number = text => make("td", {className: "n"}, text), cell = (...inside) => make("td", null, ...inside);
+const timeCell = entry => make("td", {className: "when"}, entry.isFolder ? "" : timeText(entry.seconds));
+function fileRow(list, entry) {
+  if (entry.kind) return cells([named(entry.name)], number(""), timeCell(entry), cell(entry.kind));
+  const versions = make("a", {href: place("file", list.set, entry.path), ariaLabel: "versions of " + shown(entry.name)}, "versions");
+  return cells([toFile(entry, entry.name)], number(sizeText(entry.size)), timeCell(entry),
+    cell(versions, entry.kept ? " kept from an earlier date, as it could not be read on this one" : ""));
+}
+function crumbs(list, path) {
+  const parts = path ? path.split("/") : [], to = at => place("date", list.set, list.date, parts.slice(0, at).join("/"));
+  return make("p", {ariaLabel: "folder"}, link(to(0), list.set), ...parts.flatMap((name, at) =>
+    [" / ", at + 1 === parts.length ? named(name) : link(to(at + 1), named(name))]));
+}
+function choice(set, date, path) {
+  const dates = set.dates.filter(one => one.listed).reverse(), at = dates.findIndex(one => one.name === date);
+  const choose = make("select", {id: "when"}, ...dates.map(one => make("option", {value: one.name}, dateText(one.name))));
+  choose.value = date;
+  choose.onchange = () => { location.hash = place("date", set.name, choose.value, path); };
+  const step = (text, one) => one ? link(place("date", set.name, one.name, path), text) : make("span", {className: "soft"}, text);
+  return make("div", {className: "bar"}, make("label", {htmlFor: "when"}, "The same folder on"), choose,
+    step("older date", dates[at + 1]), step("newer date", dates[at - 1]));
+}
+async function showDate(isWanted, name, date, path) {
+  const set = sets.find(one => one.name === name), facts = set && set.dates.find(one => one.name === date);
+  if (!facts) throw new Error("There is no such date on this drive.");
+  status.textContent = `Opening ${dateText(date)} ...`;
+  const list = await load(name, date), folder = list.folders.get(path);
+  if (!isWanted()) return;
+  const parts = [make("h2", {tabIndex: -1}, `${name}, ${dateText(date)}`),
+    make("p", {className: facts.damaged ? "bad" : "soft"}, facts.said), choice(set, date, path), crumbs(list, path)];
+  status.textContent = "";
+  if (folder && folder.readable) {
+    const order = new Intl.Collator(undefined, {numeric: true}), byName = (a, b) => order.compare(a.name, b.name);
+    const entries = [...entriesIn(list, folder)], folders = folder.folders.sort(byName);
+    const folderRow = one => cells([link(place("date", name, date, one.path), named(one.name), "/")], number("folder"), cell(), cell());
+    const rows = [...folders, ...entries.length > 5000 ? entries : entries.sort(byName)];
+    parts.push(...table(["Name", "Size", "Changed", "More"], rows, one => one.folders ? folderRow(one) : fileRow(list, one), "entry"));
+    status.textContent = `${many(folders.length, "folder")} and ${many(entries.length, "file")} here.`;
+  } else parts.push(make("p", null, folder ? "This folder could not be read on that date." : "This folder is not in this date."));
+  view.replaceChildren(...parts);
+}
+
+// --- Search ---
+// Gives of each path its versions over all dates, newest first; `pick` gives the entries of a date that are wanted.
+async function collect(isWanted, among, pick) {
+  const found = new Map(), dates = among.flatMap(set => set.dates.filter(one => one.listed).reverse().map(one => [set.name, one.name]));
+  let lost = 0, beyond = false;
+  for (const [at, [set, date]] of dates.entries()) {
+    status.textContent = `Searching ${dateText(date)} (${at + 1} of ${dates.length}) ...`;
+    const list = await load(set, date).catch(() => null);
+    await new Promise(done => setTimeout(done));
+    if (!isWanted()) return null;
+    if (!list) { lost += 1; continue; }
+    for (const entry of pick(list)) {
+      const key = set + "/" + entry.path, version = entry.isFolder ? "folder" : `${entry.kind || entry.size}/${entry.seconds}`;
+      if (!found.has(key) && found.size >= MOST) { beyond = true; continue; }
+      if (!found.has(key)) found.set(key, {set, path: entry.path, versions: new Map()});
+      const versions = found.get(key).versions;
+      if (!versions.has(version)) versions.set(version, {entry, dates: []});
+      versions.get(version).dates.push(date);
+    }
+  }
+  return {found: [...found.values()], lost, beyond, dates: dates.map(one => one[1])};
+}
+function* matching(list, words) {
+  const wanted = folded(words), whole = wanted.includes("/");
+  for (const folder of list.folders.values()) {
+    const at = folded(folder.path);
+    if (folder.path && (whole ? at : folded(folder.name)).includes(wanted)) yield {path: folder.path, isFolder: true};
+    if (!whole && !folded(folder.text).includes(wanted)) continue;
+    for (const entry of entriesIn(list, folder)) {
+      if ((whole ? join(at, folded(entry.name)) : folded(entry.name)).includes(wanted)) yield entry;
+    }
+  }
+}
+function versionRow(one, version, all) {
+  const {entry, dates} = version, newest = dates[0], oldest = dates[dates.length - 1];
+  const toDate = date => link(place("date", one.set, date, entry.isFolder ? one.path : parentOf(one.path)), dateText(date));
+  const what = entry.isFolder ? link(place("date", one.set, newest, one.path), named(one.path), "/") :
+    entry.kind ? named(one.path) : toFile(entry, one.path);
+  const when = all ? dates.flatMap(date => [toDate(date), make("br")]) :
+    [toDate(newest), dates.length > 1 ? ` and ${many(dates.length - 1, "other")}, back to ${dateText(oldest)}` : ""];
+  return cells([what], number(entry.isFolder ? "folder" : entry.kind || sizeText(entry.size)), timeCell(entry), cell(...when));
+}
+const parentOf = path => path.slice(0, Math.max(0, path.lastIndexOf("/")));
+function showResult(result, said, head, all) {
+  const rows = result.found.flatMap(one => [...one.versions.values()].map(version => [one, version]));
+  status.textContent = said + (result.lost ? `; ${many(result.lost, "date")} cannot be opened.` : ".");
+  const shown = table(["Name", "Size", "Changed", "On"], rows, ([one, version]) => versionRow(one, version, all), "version");
+  view.replaceChildren(make("h2", {tabIndex: -1}, ...head), ...rows.length ? shown : []);
+}
+async function showFound(isWanted, words) {
+  const result = await collect(isWanted, sets, list => matching(list, words)), more = "; there are more: type more of the name";
+  if (result) showResult(result, `${many(result.found.length, "name")} found in ${many(result.dates.length - result.lost, "date")}` +
+    (result.beyond ? more : ""), ["Found: ", named(words)], false);
+}
+async function showVersions(isWanted, set, path) {
+  const result = await collect(isWanted, sets.filter(one => one.name === set), list => {
+    const folder = list.folders.get(parentOf(path));
+    return folder ? [...entriesIn(list, folder)].filter(entry => entry.path === path) : [];
+  });
+  if (!result) return;
+  const versions = result.found.length ? [...result.found[0].versions.values()] : [], there = versions.flatMap(one => one.dates);
+  showResult(result, `${many(versions.length, "version")} in ${many(there.length, "date")}`, ["Versions of ", named(path)], true);
+  const gone = result.dates.filter(date => !there.includes(date));
+  if (gone.length && !result.lost) view.append(make("p", {className: "soft"}, "Not in: " + gone.map(dateText).join(", ")));
+}
+
+// --- Which view is shown stands behind the # of the address, so that the browser's own way back works ---
+const VIEWS = new Map([["date", showDate], ["find", showFound], ["file", showVersions]]);
+async function route() {
+  const mine = turn += 1, isWanted = () => mine === turn, isView = location.hash.startsWith("#/");
+  document.body.classList.toggle("viewing", isView);
+  view.replaceChildren();
+  status.textContent = "";
+  document.title = TITLE;
+  if (!isView) return;
+  try {
+    const [kind, ...words] = wordsOf(location.hash);
+    if (!VIEWS.has(kind)) throw new Error("There is nothing at this address.");
+    await VIEWS.get(kind)(isWanted, ...words);
+  } catch (error) {
+    if (isWanted()) status.textContent = error.message;
+  }
+  const head = view.querySelector("h2");
+  if (!isWanted() || !head) return;
+  document.title = head.textContent + " - " + TITLE;
+  head.focus();
+}
+document.body.classList.add("app");
+document.onclick = event => {
+  const date = event.target.closest("[data-date]");
+  if (date) { event.preventDefault(); location.hash = place("date", ...date.dataset.date.split("/"), ""); }
+};
+document.getElementById("search").hidden = !sets.some(set => set.dates.some(one => one.listed));
+document.getElementById("search").onsubmit = event => {
+  event.preventDefault();
+  const to = place("find", document.getElementById("words").value.trim());
+  if (location.hash === to) route(); else location.hash = to;
+};
+window.onhashchange = route;
+route();
+"""
+PAGE_SET = """$head
+<figure><div class="scroll"><svg role="img" width="$width" height="196" viewBox="0 0 $width 196"
+aria-label="Chart of $dates; the table below says the same"><path d="M0 130.5H$width"/>$bars</svg></div>
+<figcaption class="soft">Above the line: the size of each date, at most $size. Below it: how many files were new, changed or gone, up to
+$change. \u2713 checked and good, \u2717 damaged, ! deleting is on hold, \u25c6 pinned.</figcaption></figure><p>Last checks: $checks.</p>
+<div class="scroll"><table><thead><tr><th scope="col">Date<th scope="col" class="n">Files<th scope="col" class="n">Size
+<th scope="col" class="n">New<th scope="col" class="n">Changed<th scope="col" class="n">Gone<th scope="col">Checked<th scope="col">Remarks
+<tbody>$rows</table></div>
+"""
+PAGE_FRAME = """$title
+<html lang="en"><head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'sha256-$script_hash' file:; \
+style-src 'sha256-$style_hash'; base-uri 'none'; form-action 'none'">
+<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="referrer" content="no-referrer">
+<title>Get files back from $label</title>
+<style>$style</style>
+</head>
+<body>
+<header><h1>Get files back from <bdi>$label</bdi></h1>
+<p>Open a date, find the file, and copy it to the computer (right-click its name and save it) before you open it. Please change
+nothing on the drive: several dates share the same file.</p>
+<nav aria-label="Parts of this page"><a href="#dates">Dates</a><a href="#plan">Recovery plan</a></nav>
+<noscript><p class="bad">This browser runs no scripts for this page, so a date leads to its folder, and there is no search.</p></noscript>
+</header>
+<main><form id="search" role="search" hidden><label for="words">Search names on all dates</label><input id="words" type="search" required>
+<button>Search</button></form><p id="status" role="status" aria-live="polite"></p>
+<div id="view"></div>
+<section id="dates" class="home">$sets</section>
+<section id="plan" class="home"><h2>Recovery plan</h2><pre>$plan</pre></section>
+</main>
+<script type="application/json" id="facts">$facts</script>
+<script>$script</script>
+</body></html>
+"""
+
+
+def markup(text: str) -> str:
+    """Write text that is nothing but text in HTML, in values of attributes too."""
+    return "".join({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"}.get(char, char) for char in show(text))
+
+
+def page_date(name: str) -> str:
+    """Write a dated copy's name for people."""
+    day, time, *again = name.split("_")
+    return f"{day} {time[:2]}:{time[2:4]}:{time[4:6]}{''.join(' no. ' + one for one in again)}"
+
+
+def page_remarks(one: DateFacts) -> Tuple[str, str]:
+    """Say in a few words what checks found of a date, and what else is to be known of it."""
+    when = one.checked[:16].replace("T", " ")
+    found = count_text(one.damaged, "damaged file") if one.damaged else "good" if when else "not yet"
+    said = (("on hold: much was lost at once", one.hold), ("pinned", one.pinned), (f"{one.skipped:,} could not be read", one.skipped),
+            (f"{one.kept:,} kept from earlier", one.kept), ("holds only what was new", one.layout == Layout.CHANGES.value))
+    return f"{found}{', ' * bool(when)}{when}", "; ".join(text for text, is_so in said if is_so)
+
+
+def page_sentence(one: DateFacts) -> str:
+    """Say all that is told of a date."""
+    changed = f"{one.new:,} new, {one.changed:,} changed, {one.gone:,} gone"
+    checked, remarks = page_remarks(one)
+    size = f"{size_text(one.bytes)} in {count_text(one.files, 'file')}"
+    return f"{size}; {changed}; checked: {checked}{'; ' * bool(remarks)}{remarks}"
+
+
+def page_bar(place: str, one: DateFacts, at: int, step: int, heights: Tuple[float, float]) -> str:
+    """Draw one date: its size above the line, what changed below it, and over both the marks of what is to be known of it."""
+    (up, down), x = heights, at * step + 1
+    marks = [("bad", "\u2717")] if one.damaged else [("", "\u2713")] if one.checked else []
+    marks += [("bad", "!")] * one.hold + [("", "\u25c6")] * one.pinned
+    texts = [f'<text class="{kind}" x="{x}" y="{12 + 12 * row}">{mark}</text>' for row, (kind, mark) in enumerate(marks)]
+    texts += [f'<text x="{x}" y="192">{one.name[:10]}</text>'] if at % -(-75 // step) == 0 else []
+    return (f'<g{place}><title>{page_date(one.name)}: {markup(page_sentence(one))}</title>'
+            f'<rect class="files" x="{x}" y="{130 - up:.1f}" width="{step - 2}" height="{up:.1f}"/>'
+            f'<rect class="changes" x="{x}" y="131" width="{step - 2}" height="{down:.1f}"/>{"".join(texts)}</g>')
+
+
+def page_set(a_set: SetFacts) -> str:
+    """Write what the page shows of a set without a script: a chart of its dates, the last checks, a table, newest first.
+
+    The oldest date, in which all may be new, does not count for the scale of changes.
+    """
+    head, dates, bars, rows = f"<h2>{markup(a_set.name)}</h2>", a_set.dates, [], []
+    if not dates:
+        return head + ("<p>Its copies belong to another user of this drive, and cannot be shown here.</p>" if a_set.closed else
+                       "<p>There is no dated copy yet.</p>")
+    changes, step = [one.new + one.changed + one.gone for one in dates], max(9, min(48, 900 // len(dates)))
+    size, change, width = max(1, *(one.bytes for one in dates)), max(1, *(changes[1:] or changes)), max(len(dates) * step + 70, 320)
+    for at, one in enumerate(dates):
+        place = f' data-date="{a_set.name}/{one.name}"' if one.listed else ""
+        bars.append(page_bar(place, one, at, step, (90 * one.bytes / size, 45 * min(1, changes[at] / change) ** 0.5)))
+        numbers = (f"{one.files:,}", size_text(one.bytes), *(f"{count:,}" for count in (one.new, one.changed, one.gone)))
+        rows.append('<tr><th scope="row" class="when"><a{} href="{}/{}/" target="_blank">{}</a></th>{}<td{}>{}</td><td>{}</td></tr>'.format(
+            place, a_set.name, one.name, page_date(one.name), "".join(f"<td class=n>{number}</td>" for number in numbers),
+            " class=bad" * bool(one.damaged), *map(markup, page_remarks(one))))
+    checks = "; ".join(f"{when[:16].replace('T', ' ')} {what}: {count_text(bad, 'damaged file') if bad else 'nothing damaged'}"
+                       for when, what, bad in a_set.checks)
+    return string.Template(PAGE_SET).substitute(
+        head=head, width=width, dates=count_text(len(dates), "date"), bars="".join(bars), size=size_text(size), change=f"{change:,}",
+        checks=markup(checks) or "none yet", rows="\n".join(reversed(rows)))
+
+
+def page_text(label: str, sets: Sequence[SetFacts], plan: str) -> str:
+    """Write the recovery page: whole with a script, and readable without one."""
+    facts = [{"name": one.name, "dates": [{**date._asdict(), "said": page_sentence(date)} for date in one.dates]} for one in sets]
+    hashes = {name: base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")  # CSP: what may run and apply
+              for name, text in (("style_hash", PAGE_STYLE), ("script_hash", PAGE_SCRIPT))}
+    return string.Template(PAGE_FRAME).substitute(
+        hashes, title=PAGE_TITLE, label=markup(label), style=PAGE_STYLE, script=PAGE_SCRIPT, sets="\n".join(map(page_set, sets)),
+        plan="\n".join(map(markup, plan.split("\n"))), facts=script_text(facts))
+
+
 RESTORE_SCRIPT = RESTORER_TITLE + r""": sh restore.sh SET/DATE NEW-FOLDER
 # It copies the files of the date, wherever on the drive they lie, and checks them where sha256sum or shasum is there.
 # Owners, extended attributes and hard links come back with snapback.py alone.
@@ -14004,6 +14691,11 @@ def write_papers(marker: Marker) -> Sequence[Paper]:
             Paper(UNIX_LAUNCHER, UNIX_LAUNCHER_TITLE, UNIX_LAUNCHER_TEXT, 0o755))
 
 
+def write_page(marker: Marker, sets: Sequence[SetFacts]) -> Paper:
+    """Write the recovery page of a drive."""
+    return Paper(RECOVERY_PAGE, PAGE_TITLE, page_text(show(marker.label), sets, recovery_text(marker)))
+
+
 # --- 13. Command line --------------------------------------------------------------------------
 
 
@@ -14352,12 +15044,14 @@ def make_order(args: argparse.Namespace, sources: Tuple[Source, ...], scene: Sce
     return Order(sources, scene.now, write_papers, read_rules(args), set_name=args.set, adopt=args.adopt, checksum=args.checksum,
                  allow_empty=args.allow_empty, fresh=args.fresh, hold_at=hold_at, rotation=None if args.no_rotate else rotation,
                  watched=scene.watched, jobs=args.jobs, foretell=scene.foretell, layout=Layout(args.layout) if args.layout else None,
-                 read_back=read_back if args.reread else None)
+                 read_back=read_back if args.reread else None, page=write_page)
 
 
 def with_rotation_on(drive: Drive, order: Order, args: argparse.Namespace) -> Tuple[Order, str]:
-    """Let an order rotate as the settings say of its drive; where they cannot be read it does not, and the sentence says so."""
+    """Let an order do what else the settings say of its drive; where they cannot be read it does not rotate, and the sentence says so."""
     try:
+        path = find_settings(args.config)
+        order = order._replace(page=write_page if not path or load_settings(path).page else None)
         return order._replace(rotation=rotation_on(drive, args) if order.rotation else None), ""
     except UsageError as err:  # a copy is made all the same
         return order._replace(rotation=None), f"nothing old was deleted, as it is not known what to keep: {err}"
@@ -14548,7 +15242,7 @@ def order_of_settings(settings: Settings, args: argparse.Namespace, scene: Scene
             "exclude_if_present": [*settings.exclude_if_present, *args.exclude_if_present],
             "one_file_system": args.one_file_system or settings.one_file_system}
     order = make_order(argparse.Namespace(**said), read_sources(settings.sources), scene)
-    return order._replace(hold_at=settings.hold_at if args.hold_at is None else order.hold_at)
+    return order._replace(hold_at=settings.hold_at if args.hold_at is None else order.hold_at, page=order.page if settings.page else None)
 
 
 def tell_people(answers: Mapping[str, Answer], settings: Settings, scene: Scene) -> None:
@@ -14960,6 +15654,17 @@ def run_status(args: argparse.Namespace, scene: Scene) -> Answer:
     return status_answer([status_of(one, search, asked) for one in drives], scene.now, bool(path) and not settings.hold_at)
 
 
+def with_page(answer: Answer, drive: Drive, set_name: str) -> Answer:
+    """Let the recovery page on a drive, where one lies there, tell what a command has changed."""
+    try:
+        if has_page(drive.root):
+            renew_page(drive, set_name, write_page)
+    except (OSError, DriveError) as err:
+        return with_problem(answer, f"{RECOVERY_PAGE} on {drive.label} could not be brought up to date ({reason(err)}); the next run of "
+                            "backup does that")
+    return answer
+
+
 def add_verify(parser: Parser) -> None:
     """Declare the options of `verify`."""
     parser.add_argument("when", nargs="?", default="", metavar="WHEN", help="latest, or a date or its beginning (default: all dates)")
@@ -14998,7 +15703,8 @@ def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
     noted, note = note_check(drive, order, checked)
     look_after(drive, set_name, scene.now)
     answer = verify_answer(checked._replace(noted=noted), order, others, scene.clock() - began, note)
-    return answer._replace(lines=[*passed_over(args.when, chosen[0].name), *answer.lines])
+    answer = answer._replace(lines=[*passed_over(args.when, chosen[0].name), *answer.lines])
+    return with_page(answer, drive, set_name) if noted else answer
 
 
 def add_restore(parser: Parser) -> None:
@@ -15235,7 +15941,8 @@ def run_rotate(args: argparse.Namespace, scene: Scene) -> Answer:
     try:
         moment = Moment(scene.now, args.jobs, scene.expect)
         done = Rotating(drive, set_name, rotation, moment).run(newest_whole(snapshots))
-        return rotate_answer(done, snapshots, set_folder.path, False)
+        answer = rotate_answer(done, snapshots, set_folder.path, False)
+        return with_page(answer, drive, set_name)
     finally:
         unlock(lock)
 
@@ -15339,7 +16046,7 @@ def run_accept(args: argparse.Namespace, scene: Scene) -> Answer:
     look_after(drive, set_name, scene.now)
     said = (f"{set_name} is not on hold any more: old dated copies are deleted again when their time comes." if held else
             f"{set_name} is not on hold; nothing was changed.")
-    return Answer(Exit.DONE, [said], (), {"set": set_name, "accepted": held.name if held else None})
+    return with_page(Answer(Exit.DONE, [said], (), {"set": set_name, "accepted": held.name if held else None}), drive, set_name)
 
 
 def add_pin(parser: Parser) -> None:
@@ -15368,8 +16075,9 @@ def run_pin(args: argparse.Namespace, _scene: Scene) -> Answer:
         chosen = choose_exactly(args.when, survey(set_folder))
         note = read_pins(set_folder).get(chosen.name, "") if args.note is None else " ".join(show(args.note).split())
         pin(set_folder, chosen.name, note, set_name)
-    return Answer(Exit.DONE, [f"{chosen.name} is pinned: it is never deleted until you unpin it."], (), {
+    answer = Answer(Exit.DONE, [f"{chosen.name} is pinned: it is never deleted until you unpin it."], (), {
         "snapshot": chosen.name, "pinned": True, "note": note})
+    return with_page(answer, drive, set_name)
 
 
 def add_unpin(parser: Parser) -> None:
@@ -15387,7 +16095,7 @@ def run_unpin(args: argparse.Namespace, _scene: Scene) -> Answer:
         was, others = unpin(set_folder, chosen.name), ", ".join(sorted(read_pins(set_folder))) or "none"
     said = (f"{chosen.name} is not pinned any more: it is deleted when its time comes." if was else
             f"{chosen.name} was not pinned; pinned are: {others}.")
-    return Answer(Exit.DONE, [said], (), {"snapshot": chosen.name, "pinned": False})
+    return with_page(Answer(Exit.DONE, [said], (), {"snapshot": chosen.name, "pinned": False}), drive, set_name)
 
 
 def add_schedule(parser: Parser) -> None:
@@ -16023,7 +16731,8 @@ def said_in_menu(line: str) -> str:
     >>> said_in_menu("last check   never: run snapback.py verify --drive '/media/my stick'")
     "last check   never: choose 'check that the copies are readable'"
     """
-    line = re.sub(r"; to delete [^;]*, first look and then run it without -n: .*| \(--exclude\)| with --to|, or name it with --from", "", line)
+    line = re.sub(r"; to delete [^;]*, first look and then run it without -n: .*| \(--exclude\)| with --to|, or name it with --from",
+                  "", line)
     line = re.sub(r"(?:run:? )?snapback\.py (backup|verify|accept|doctor|repair)\b(?: --(?:drive|set) (?:'[^']*'|\S+))*",
                   lambda found: f"choose {quoted(IN_THE_MENU[found[1]])}", line)
     return re.sub(r"run the same command(?: again)?", "choose the same again", line)

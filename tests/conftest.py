@@ -69,8 +69,8 @@ WINE_PYTHON = shlex.split(os.environ.get("SNAPBACK_WINE_PYTHON", ""))
 WINE_WORLD = dict(os.environ)  # with the home folder in which Wine keeps its C: drive
 
 PROGRAMS = {
-    "busybox", "chattr", "cp", "cron", "crontab", "dash", "desktop-file-validate", "find", "getfacl", "gio", "git", "openssl", "prlimit",
-    "restic", "rsync", "setfacl", "setfattr", "sh", "sha256sum", "shasum", "strace", "sync", "systemd-analyze",
+    "busybox", "chattr", "chromedriver", "chromium", "cp", "cron", "crontab", "dash", "desktop-file-validate", "find", "getfacl", "gio",
+    "git", "openssl", "prlimit", "restic", "rsync", "setfacl", "setfattr", "sh", "sha256sum", "shasum", "strace", "sync", "systemd-analyze",
 }
 
 

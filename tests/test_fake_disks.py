@@ -402,9 +402,11 @@ def test_what_lies_on_a_drive_is_what_design_says(computer: Computer, stick: str
     first, second = (os.path.basename(computer.back_up(computer.documents, stick)) for _ in range(2))
     in_copy = ["Documents", "Documents/letter.txt", "Documents/photos", "Documents/photos/cat.jpg",
                "Documents/photos/old", "Documents/photos/old/dog.jpg", "SHA256SUMS"]  # fmt: skip
-    a_set = {"history.jsonl", "latest", "lock", "manifests", f"manifests/{first}.gz", f"manifests/{second}.gz"}
+    a_set = {"history.jsonl", "latest", "lock", "manifests", "page"}
+    a_set |= {path for date in (first, second) for path in (f"manifests/{date}.gz", f"page/{date}.js")}
     a_set |= {path for date in (first, second) for path in (date, *(f"{date}/{name}" for name in in_copy))}
-    should = {"snapback-marker.txt", "READ-ME-FIRST.txt", "restore.sh", "snapback.py", "Snapback.cmd", "Snapback.command", "annas-laptop"}
+    should = {"snapback-marker.txt", "READ-ME-FIRST.txt", "GET-FILES-BACK.html", "restore.sh", "snapback.py", "Snapback.cmd",
+              "Snapback.command", "annas-laptop"}  # fmt: skip
     should |= {f"annas-laptop/{path}" for path in a_set}
     assert {os.path.relpath(path, stick) for path in contents(stick)} - {"."} == should
     assert stat.S_IMODE(os.stat(stick + "/annas-laptop").st_mode) == 0o700

@@ -363,12 +363,12 @@ def test_only_dated_copies_of_this_set_are_touched(box: Box) -> None:
         assert box.ask(day, "backup", "--set", "other", "--no-rotate", box.source, box.drive).code == 0
     before = twin(box.drive)
     assert box.rotate(5, "--keep-last", "1").code == 0
-    gone = [f"box/{date(day)}".encode() for day in range(3)] + [f"box/manifests/{date(day)}.gz".encode() for day in range(3)]
+    gone = [f"box/{name}".encode() for day in range(3) for name in (date(day), f"manifests/{date(day)}.gz", f"page/{date(day)}.js")]
     should = {path: entry for path, entry in before.items() if not any((path + b"/").startswith(one + b"/") for one in gone)}
     ignoring = ["mtime_ns", "group"]
     now = twin(box.drive)
     for tree in (now, should):
-        del tree[b"box/history.jsonl"]
+        del tree[b"box/history.jsonl"], tree[b"GET-FILES-BACK.html"]
     assert differences(now, should, ignoring) == []
 
 
@@ -994,7 +994,7 @@ def test_a_copy_of_the_awkward_tree_is_deleted_without_a_trace(in_memory: Path) 
     was = twin(box.a_set / date(1))
     outcome = box.rotate(2, "--keep-last", "1")
     assert (outcome.code, outcome.err) == (0, ""), outcome
-    assert sorted(os.listdir(box.a_set)) == sorted([date(1), "history.jsonl", "latest", "lock", "manifests"])
+    assert sorted(os.listdir(box.a_set)) == sorted([date(1), "history.jsonl", "latest", "lock", "manifests", "page"])
     assert differences(twin(box.a_set / date(1)), was) == []
     assert box.history()[0]["removed"] == [date(0)]
 
@@ -1155,9 +1155,11 @@ class Start:
     def unnamed(self) -> Twin:
         """Describe all that no plan names; the history grows, and folders have the time of what was last made or removed in them."""
         found = twin(self.box.drive)
-        gone = [b"box/found", *(b"box/" + name for name in self.going), *(b"box/manifests/" + name for name in self.going)]
-        stays = {path: entry for path, entry in found.items() if not path.startswith(tuple(gone)) and path != b"box/history.jsonl"}
-        return {path: entry._replace(mtime_ns=0) if path in (b"box", b"box/manifests", b".") else entry for path, entry in stays.items()}
+        gone = [b"box/found", b"box/history.jsonl", b"GET-FILES-BACK.html"]
+        gone += [folder + name for folder in (b"box/", b"box/manifests/", b"box/page/") for name in self.going]
+        stays = {path: entry for path, entry in found.items() if not path.startswith(tuple(gone))}
+        folders = (b"box", b"box/manifests", b"box/page", b".")
+        return {path: entry._replace(mtime_ns=0) if path in folders else entry for path, entry in stays.items()}
 
     def lost(self) -> List[str]:
         """Complain about what is not as it was though no plan named it."""
@@ -1249,6 +1251,8 @@ def test_whichever_call_fails_after_a_new_copy_that_copy_is_said_to_be_made(box:
         complaints += [] if date(4) in outcome.out and stock_check(box.a_set / date(4)) == [] else [f"not made: {outcome}"]
         remove_tree(box.a_set / date(4))
         (box.a_set / "manifests" / f"{date(4)}.gz").unlink()
+        for left in (box.a_set / "page").glob(f"{date(4)}.*"):
+            left.unlink()
         (box.a_set / "latest").unlink()
         (box.a_set / "latest").symlink_to(date(3))
         lost = [line for line in start.lost() if not line.startswith(("box/latest", "snapback.py", "READ-ME"))]

@@ -94,6 +94,7 @@ BACKUP: Dict[str, Tuple[str, str, object]] = {  # key -> value, field of Setting
     "reread": ("yes", "reread", True),
     "set": ("annas-laptop", "set_name", "annas-laptop"),
     "hold-at": ("33.5", "hold_at", 33.5),
+    "page": ("no", "page", False),
     "notify": ("no", "notify", False),
     "on-result": ("'/usr/bin/tell me' --now \"a b\"", "on_result", ("/usr/bin/tell me", "--now", "a b")),
     **{key: (value, "rotation", meant) for key, (value, meant) in RETENTION.items()},
@@ -331,7 +332,7 @@ def random_settings(rng: random.Random) -> Settings:
         sources, patterns, rng.random() < 0.5, tuple(word for word in random_words(rng) if word not in (".", "..")), rng.random() < 0.5,
         rng.random() < 0.5, rng.choice(("", "box", "annas-laptop")), rng.choice((0.0, 50.0, 1.0, 33.333, 100.0, 0.001)),
         random_rotation(rng), rng.random() < 0.5, rng.choice(((), ("tell", "a b"))),
-        tuple(random_drive(rng, nth) for nth in range(rng.randint(0, 3))),
+        tuple(random_drive(rng, nth) for nth in range(rng.randint(0, 3))), rng.random() < 0.5,
     )  # fmt: skip
 
 
