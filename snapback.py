@@ -998,9 +998,10 @@ class Sought(NamedTuple):
         """Tell whether it can match more than one path."""
         return self.pattern is not None and re.search(r"[*?\[]", self.word) is not None
 
-    def is_spelt(self, path: str) -> bool:
+    def is_spelt(self, path: str, is_folder: bool) -> bool:
         """Tell whether this very path is meant."""
-        return path == self.path or (self.anywhere and path.endswith("/" + self.path))
+        spelt = path == self.path or (self.anywhere and path.endswith("/" + self.path))
+        return spelt and (is_folder or not self.word.endswith("/"))
 
     def matches(self, path: str, is_folder: bool) -> bool:
         """Tell whether the pattern matches a path of the copy."""
@@ -10957,7 +10958,8 @@ class Hunt:
         """Read an entry that was not met before; None where it is not what is sought."""
         known = known_of(entry)
         path = original_path(known)
-        if not seeks.is_spelt(path) and not seeks.matches(path, entry.startswith((DIR_LINE, SKIPPED_DIR_LINE))):
+        is_dir = entry.startswith((DIR_LINE, SKIPPED_DIR_LINE))
+        if not seeks.is_spelt(path, is_dir) and not seeks.matches(path, is_dir):
             return None
         plain_parts(path)
         words = parse_keywords(known.line)
@@ -10965,7 +10967,8 @@ class Hunt:
         if kind != "skipped":
             meta_of(words)
         if known.hash_line:
-            what, _place = parse_hash_line(known.hash_line)
+            what, stored = parse_hash_line(known.hash_line)
+            stored_place(stored, "")
             number(words, "size")
         version = self.found.setdefault(path, {}).setdefault((kind, what), Version(kind, what))
         self.by_entry[entry] = version
@@ -11465,6 +11468,7 @@ class Holding(NamedTuple):
     """Whether the last dated copy on a drive has a path: its entry, or why it could not be read then."""
 
     label: str
+    drive: str
     set_name: str
     snapshot: str
     entry: Optional[Known]
@@ -11495,7 +11499,7 @@ def last_holding(drive: Drive, set_name: str, path: str) -> Optional[Holding]:
         if newest is None:
             return None
         with proved_list(drive, set_folder, newest.name) as manifest:
-            return Holding(drive.label, set_name, newest.name, *entry_of(manifest, path))
+            return Holding(drive.label, drive.path, set_name, newest.name, *entry_of(manifest, path))
 
 
 # -- repairing --
@@ -13798,11 +13802,12 @@ def found_answer(searched: Sequence[Searched], word: str, where: Whereabouts, cl
 # -- why something is copied, or is not --
 
 
-def ruling_lines(one: Ruling) -> List[str]:
+def ruling_line(one: Ruling) -> str:
     """Say what the rules make of a path."""
-    verdict = ("is copied" if one.included else "is left out") if one.is_there else (
-        "would be copied, if it were there" if one.included else "would be left out, if it were there")
-    return [f"{show(one.path)}, of the source {show(one.source.path)}, {verdict}: {one.why}" + (f" ({one.where})" if one.where else "")]
+    verdict = "is copied" if one.included else "is left out"
+    if not one.is_there:
+        verdict = f"would be {'copied' if one.included else 'left out'}, if it were there"
+    return f"{show(one.path)}, of the source {show(one.source.path)}, {verdict}: {one.why}" + (f" ({one.where})" if one.where else "")
 
 
 def holding_line(one: Holding) -> str:
@@ -13815,20 +13820,21 @@ def holding_line(one: Holding) -> str:
     return f"{last}, has it{size}" + (f", as it was on {show(words['kept'])}: it could not be read then" if "kept" in words else "")
 
 
-def why_answer(rulings: Sequence[Ruling], sources: Sequence[Source], holdings: Sequence[Holding], word: str, absent: str) -> Answer:
+def why_answer(ruling: Ruling, holdings: Sequence[Holding], absent: str) -> Answer:
     """Report what the rules make of a path, and whether the last dated copies have it; `absent` says why none could be asked."""
-    lines = [line for one in rulings for line in ruling_lines(one)]
-    if not rulings:
-        lines.append(f"{show(word)} lies in no source, so it is not copied; the sources are: "
-                     f"{', '.join(show(one.path) for one in sources)}")
-    lines += [holding_line(one) for one in holdings]
-    lines += [f"Whether the last copy has it is not known: {absent}"] if absent else []
-    return Answer(Exit.DONE, lines, (), {
-        "rulings": [{**one._asdict(), "source": one.source.path} for one in rulings],
-        "sources": [one.path for one in sources],
-        "copies": [{"drive": one.label, "set": one.set_name, "snapshot": one.snapshot, "has": one.entry is not None,
+    unknown = [f"Whether the last copy has it is not known: {absent}"] if absent else []
+    return Answer(Exit.DONE, [ruling_line(ruling), *map(holding_line, holdings), *unknown], (), {
+        **ruling._asdict(), "source": ruling.source.path,
+        "copies": [{"drive": one.drive, "set": one.set_name, "snapshot": one.snapshot, "has": one.entry is not None,
                     "skipped": one.skipped or None, "kept": parse_keywords(one.entry.line).get("kept") if one.entry else None}
                    for one in holdings]})
+
+
+def no_source_answer(word: str, sources: Sequence[Source]) -> Answer:
+    """Report that a path is in no source."""
+    paths = [one.path for one in sources]
+    said = f"{show(word)} lies in no source, so it is not copied; the sources are: {first_of([*map(show, paths)])}"
+    return Answer(Exit.DONE, [said], (), {"path": None, "included": False, "sources": paths})
 
 
 # --- 12. Outside world -------------------------------------------------------------------------
@@ -15789,6 +15795,16 @@ def add_diff(parser: Parser) -> None:
     add_drive_options(parser)
 
 
+def sources_of_copy(snapshot: Snapshot) -> List[Source]:
+    """Give the sources of a dated copy of this computer, for reading alone; what is no absolute path is none."""
+    found = []
+    for alias, origin in snapshot.sources.items():
+        with contextlib.suppress(ValueError):  # from a damaged list comes what can be no path
+            info = from_top(Source(alias, origin), stat_path, origin)
+            found += [Source(alias, origin, info is None or is_folder(info))] if full_path(origin) == origin else []
+    return found
+
+
 def origins_of(args: argparse.Namespace, chosen: Snapshot) -> Origins:
     """Say which folders of this computer a dated copy can be compared with, and what of them is left out. Raises UsageError.
 
@@ -15801,13 +15817,11 @@ def origins_of(args: argparse.Namespace, chosen: Snapshot) -> Origins:
     settings = load_settings(path) if path else None
     rules = rules_of_settings(settings) if settings else rules_of_copy(chosen)
     sources = {one.alias: one for one in (read_sources(settings.sources) if settings else ())}
-    wanted = [sources[alias] for alias in chosen.sources if alias in sources] if settings else [
-        Source(alias, origin) for alias, origin in chosen.sources.items()]
+    wanted = [sources[alias] for alias in chosen.sources if alias in sources] if settings else sources_of_copy(chosen)
     if not wanted:
-        raise UsageError(f"the settings name none of the sources of {chosen.name}: {', '.join(map(show, chosen.sources))}")
+        raise UsageError(f"none of the sources of {chosen.name} is known here: {', '.join(map(show, chosen.sources))}")
     check_sources(wanted)
-    there = [one._replace(is_folder=is_folder(info)) for one in wanted for info in [stat_path(one.path)] if info]
-    return Origins(there, rules, args.checksum)
+    return Origins(wanted, rules, args.checksum)
 
 
 def run_diff(args: argparse.Namespace, scene: Scene) -> Answer:
@@ -15867,21 +15881,20 @@ def reasons_of_copies(drives: Sequence[Tuple[Drive, str]], args: argparse.Namesp
         raise UsageError(f"there are no settings, and no dated copy of this computer is at hand, so nothing says what is copied; name a "
                          f"drive with --drive, or write {SETTINGS} (see README)")
     given = bool(args.patterns or args.exclude_caches or args.exclude_if_present or args.one_file_system)
-    there = [Source(alias, origin, info is None or is_folder(info)) for alias, origin in newest.sources.items()
-             for info in [stat_path(origin)]]
     where = {key: f"--{key}" if given else f"as it stands in the list of {newest.name}" for key in RULE_KEYS}
-    return Reasons(there, read_rules(args) if given else rules_of_copy(newest), where)
+    return Reasons(sources_of_copy(newest), read_rules(args) if given else rules_of_copy(newest), where)
 
 
-def places_of(word: str, sources: Sequence[Source]) -> List[Tuple[Source, Tuple[str, ...]]]:
-    """Say in which sources, and where in them, a path lies; as on the computer or, if it is in none, as in the copy."""
+def place_of(word: str, sources: Sequence[Source]) -> Optional[Tuple[Source, Tuple[str, ...]]]:
+    """Say in which source, and where in it, a path lies; as on the computer or, if it is in none, as in the copy. None: it is in none."""
     whole = full_path(word)
     for path in (whole, join_path(whole_path(parent_path(whole)), plain_name(whole)), whole_path(whole)):
-        found = [(one, path_parts(path)[len(path_parts(one.path)):]) for one in sources if is_inside(path, one.path)]
+        found = [one for one in sources if is_inside(path, one.path)]
         if found:
-            return found
+            innermost = max(found, key=lambda one: len(one.path))
+            return innermost, path_parts(path)[len(path_parts(innermost.path)):]
     alias, *rest = slashes(word).strip("/").split("/")
-    return [(one, tuple(rest)) for one in sources if one.alias == alias]
+    return next(((one, tuple(rest)) for one in sources if one.alias == alias), None)
 
 
 def run_why(args: argparse.Namespace, _scene: Scene) -> Answer:
@@ -15898,9 +15911,12 @@ def run_why(args: argparse.Namespace, _scene: Scene) -> Answer:
     named = [(drive, choose_set(drive, name)) for drive, name in drives]
     reasons = reasons_of_settings(path, args) if path else reasons_of_copies(named, args)
     closed = {one for drive, _ in named for one in closed_to_walks(drive)}
-    rulings = [rule_on(source, parts, reasons.rules, reasons.where, closed) for source, parts in places_of(args.path, reasons.sources)]
-    holdings = [last_holding(drive, set_name, one.path) for one in rulings for drive, set_name in named]
-    return why_answer(rulings, reasons.sources, [one for one in holdings if one], args.path, absent)
+    place = place_of(args.path, reasons.sources)
+    if place is None:
+        return no_source_answer(args.path, reasons.sources)
+    ruling = rule_on(*place, reasons.rules, reasons.where, closed)
+    holdings = [last_holding(drive, set_name, ruling.path) for drive, set_name in named]
+    return why_answer(ruling, [one for one in holdings if one], absent)
 
 
 def open_to_tend(args: argparse.Namespace) -> Tuple[Drive, str]:

@@ -112,8 +112,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "10: restore asks for a new folder",
-        "        elif not wish.merge and Folder.top(where).names():",
-        "        elif False:",
+        "        if info is not None and not wish.merge and Folder.top(where).names():",
+        "        if False:",
         "test_restore.py::test_only_a_new_or_empty_folder_is_filled",
     ),
     Row(
@@ -889,8 +889,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "8: a list that went away with its drive is not called damaged",
-        "        except ManifestDamaged as err:\n            drive.check()\n",
-        "        except ManifestDamaged as err:\n",
+        "    except ManifestDamaged as err:\n        drive.check()\n",
+        "    except ManifestDamaged as err:\n",
         "test_dying_drives.py::test_a_drive_that_went_away_while_it_was_looked_at_is_not_called_empty[restore latest]",
     ),
     Row(

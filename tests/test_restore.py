@@ -795,6 +795,10 @@ class World:
         yield ["list", *there]
         yield ["verify", *there]
         yield ["restore", DATE, *there, "--to", str(self.out / "whole")]
+        yield ["restore", DATE, "*", *there, "--to", str(self.out / "planned"), "--dry-run"]
+        yield ["find", "*", *there]
+        yield ["diff", DATE, DATE, *there]
+        yield ["why", "src/folder/inside", *there]
         yield ["backup", "--set", "box", str(self.source), str(self.drive)]
         self.forget_newer()
         yield ["backup", "--set", "box", "-n", str(self.source), str(self.drive)]
@@ -831,7 +835,8 @@ def caught_reading(world: World) -> Iterator[None]:
     assert [path for path in opened if path.startswith(closed)] == []
 
 
-CODES = {"list": {0, 1, 2, 3}, "verify": {0, 1, 2, 3, 4}, "restore": {0, 1, 2, 3, 4}, "backup": {0, 1, 2, 3, 4}}
+CODES = {"list": {0, 1, 2, 3}, "find": {0, 3}, **{
+    name: {0, 1, 2, 3, 4} for name in ("verify", "restore", "backup", "diff", "why")}}
 
 
 def holds(world: World, words: List[str]) -> int:
@@ -1040,7 +1045,8 @@ def test_a_hostile_manifest_leads_nowhere(world: World, case: str) -> None:
         world.plant(hostile.lines, twins)
         hostile.prepare(world)
         for words in world.commands():
-            ended.setdefault("dry run" if "-n" in words else words[0], []).append(holds(world, words))
+            kind = "dry run" if "-n" in words else "plan" if "--dry-run" in words else words[0]
+            ended.setdefault(kind, []).append(holds(world, words))
         remove_tree(world.out)
         world.out.mkdir()
     assert (set(ended["verify"]), set(ended["restore"])) == ({hostile.verify}, {hostile.restore})
