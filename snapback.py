@@ -15661,13 +15661,13 @@ def run_status(args: argparse.Namespace, scene: Scene) -> Answer:
 
 
 def with_page(answer: Answer, drive: Drive, set_name: str) -> Answer:
-    """Let the recovery page on a drive, where one lies there, tell what a command has changed."""
+    """Let the recovery page on a drive, where one lies there, tell what a command has changed; that is done, whatever becomes of the page."""
     try:
         if has_page(drive.root):
             renew_page(drive, set_name, write_page)
     except (OSError, DriveError) as err:
-        return with_problem(answer, f"{RECOVERY_PAGE} on {drive.label} could not be brought up to date ({reason(err)}); the next run of "
-                            "backup does that")
+        return answer._replace(lines=[*answer.lines, f"{RECOVERY_PAGE} on {drive.label} could not be brought up to date ({reason(err)}); the "
+                                      "next run of backup does that"])
     return answer
 
 

@@ -508,8 +508,8 @@ def test_a_disk_too_small_for_a_marker_and_the_tool_becomes_no_broken_drive(comp
     computer.fs.set_disk_usage(STICK_SIZE, path)
     copy = computer.back_up("--init", computer.documents, path)
     assert files_in(copy + "/Documents") == files_in(computer.documents)
-    assert names(path) == ["READ-ME-FIRST.txt", "Snapback.cmd", "Snapback.command", "annas-laptop", "restore.sh", "snapback-marker.txt",
-                           "snapback.py"]
+    assert names(path) == ["GET-FILES-BACK.html", "READ-ME-FIRST.txt", "Snapback.cmd", "Snapback.command", "annas-laptop", "restore.sh",
+                           "snapback-marker.txt", "snapback.py"]
 
 
 # --- Read-only drives ------
