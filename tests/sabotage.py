@@ -2397,6 +2397,42 @@ ROWS: Sequence[Row] = (
         "test_changes.py::test_what_a_list_needs_stays_also_where_it_says_so_as_sha256sum_does_on_windows",
     ),
     Row(
+        "restore.sh: no file comes back as a program that runs as its owner",
+        "    [0246][0-7][0-7][0-7]) mode=0${text#?} ;;",
+        "    [0246][0-7][0-7][0-7]) mode=$text ;;",
+        "test_restore_script.py::test_folders_come_back_with_their_permissions_and_times_and_no_file_as_another_users_program",
+    ),
+    Row(
+        "restore.sh: a folder gets its permissions back",
+        'word time\n    touch -d "@$text" "$to/$path" 2> /dev/null\n    permissions\n',
+        'word time\n    touch -d "@$text" "$to/$path" 2> /dev/null\n    mode=\n',
+        "test_restore_script.py::test_folders_come_back_with_their_permissions_and_times_and_no_file_as_another_users_program",
+    ),
+    Row(
+        "restore.sh: of many files each one's checksum is compared",
+        '[ "${got#\\\\}" = "${digest_rest%% *}" ] ||',
+        '[ -n "$got" ] ||',
+        "test_restore_script.py::test_many_files_of_a_folder_are_copied_by_few_calls_and_each_is_judged_by_itself",
+    ),
+    Row(
+        "restore.sh: many files get the times of the list where the drive has others",
+        '[ "${are%%"$newline"*}" = "${time_rest%% *}" ] ||',
+        '[ -n "${time_rest%% *}" ] ||',
+        "test_restore_script.py::test_many_files_of_a_folder_are_copied_by_few_calls_and_each_is_judged_by_itself",
+    ),
+    Row(
+        "restore.sh: what fails for many files is tried for each",
+        '            one "$from_folder/$each"',
+        '            : "$from_folder/$each"',
+        "test_restore_script.py::test_where_one_call_for_many_files_fails_each_is_copied_by_itself",
+    ),
+    Row(
+        "restore.sh: only a file is read where a file should be",
+        'if [ -L "$from" ] || [ ! -f "$from" ]; then',
+        'if [ -L "$from" ] || [ ! -e "$from" ]; then',
+        "test_restore_script.py::test_many_files_of_a_folder_are_copied_by_few_calls_and_each_is_judged_by_itself",
+    ),
+    Row(
         "restore.sh: nothing is written through a link in the target",
         '    inside "$1" || return 1\n',
         "",
