@@ -117,6 +117,7 @@ LATEST = "latest"
 PART_NOTICE = "NOT-THE-WHOLE-DATE.txt"   # says what a dated folder is that does not hold every file
 RECOVERY = "READ-ME-FIRST.txt"
 RECOVERY_TITLE = "READ ME FIRST: how to get files back from this drive"
+RECOVERY_PAGE = "GET-FILES-BACK.html"
 RESTORER = "restore.sh"
 RESTORER_TITLE = "#!/bin/sh\n# Brings a whole date back from this drive, without Python"
 TOOL = "snapback.py"
@@ -128,7 +129,7 @@ DELETING = ".deleting"
 
 # Names that stand at the top of a drive, in the set's way or on Windows' list of devices.
 TOP_NAMES = frozenset(name.casefold() for name in (
-    MARKER, RECOVERY, TOOL, "GET-FILES-BACK.html", RESTORER, WINDOWS_LAUNCHER, UNIX_LAUNCHER, "python"))
+    MARKER, RECOVERY, TOOL, RECOVERY_PAGE, RESTORER, WINDOWS_LAUNCHER, UNIX_LAUNCHER, "python"))
 DEVICE_NAMES = frozenset(["con", "prn", "aux", "nul", "conin$", "conout$", *(
     port + digit for port in ("com", "lpt") for digit in "123456789\u00b9\u00b2\u00b3")])
 
@@ -252,6 +253,38 @@ class Paper(NamedTuple):
     title: str
     text: str
     mode: int = 0o644
+
+
+class SetFacts(NamedTuple):
+    """What the recovery plan says of a set; dated copies by their names, times as ISO 8601 text, empty where there is none."""
+
+    name: str
+    host: str = ""                   # the computer whose copies these are
+    copies: int = 0                  # whole dated copies
+    oldest: str = ""
+    newest: str = ""
+    others: Tuple[str, ...] = ()     # the newest ones of what the newest does not hold
+    parts: FrozenSet[str] = frozenset()      # those that have only what was new or had changed
+    damaged: int = 0                 # dated copies of which no list can be read
+    checked: str = ""                # when files of it were last read and compared
+    checked_bad: int = 0             # how much of that was damaged
+    held_by: str = ""                # the dated copy by which it is on hold
+    before_hold: str = ""            # the newest one before that
+
+    @property
+    def needed(self) -> Tuple[str, ...]:
+        """Give the dated copies that hold the newest of everything."""
+        return (self.newest, *self.others)
+
+
+class PlanFacts(NamedTuple):
+    """What is true of a drive, for the recovery plan: anybody may read that, so it names no file and no source."""
+
+    label: str
+    sets: Tuple[SetFacts, ...] = ()
+    closed: Tuple[str, ...] = ()     # sets that this user may not read
+    changes_names: bool = False      # the drive does not take every name
+    page: bool = False               # the recovery page lies beside the plan
 
 
 class Source(NamedTuple):
@@ -5855,47 +5888,6 @@ def check_place(path: str, sources: Sequence[str], offline: bool, anyway: Option
                                  "another disk")
 
 
-def furnish(root: Folder, papers: Iterable[Paper], owner: str) -> List[str]:
-    """Put the tool and the papers on a drive; say what is left alone because snapback did not write it."""
-    notes = []
-    remove_unique(root, owner)
-    for paper in papers:
-        found = read_head(root, paper.name)
-        if found == paper.text.encode("utf-8", "surrogateescape"):
-            continue
-        if not root.has(paper.name) if found is None else found.replace(b"\r\n", b"\n").startswith(paper.title.encode("ascii")):
-            write_text(root, paper.name, paper.text, owner, paper.mode)
-        else:
-            notes.append(f"{paper.name} on the drive was not written by snapback; it was left alone")
-    own = own_text()
-    present = read_text(root, TOOL, 4 * MIB)
-    if present is None and not root.has(TOOL):
-        write_text(root, TOOL, own, owner)
-    elif tool_version(present or "") is None:
-        notes.append(f"{TOOL} on the drive was not written by snapback; it was left alone")
-    elif (tool_version(present or "") or ()) < (tool_version(own) or ()):
-        write_text(root, TOOL, own, owner)
-    return notes
-
-
-def prepare_drive(path: str, label: str, offline: bool, created: str, papers: Callable[[Marker], Sequence[Paper]]) -> Prepared:
-    """Make a marker (unless there is one), put the tool and the plan there, and try what the drive can do."""
-    root = Folder.top(path)
-    marker, made = read_marker(root), False
-    if marker is None and root.has(MARKER):
-        raise UsageError(f"{show(path)} has a file {MARKER} that is no marker; look at it, and remove it if it is not needed")
-    abilities, notes = None, []  # type: Optional[Abilities], List[str]
-    if marker is None:
-        abilities = try_drive(root)
-        name = " ".join(show(label).split()) or show(path_parts(path)[-1] if path_parts(path) else "drive")
-        marker, made = Marker(new_id(), name[:100], created, offline, abilities.naming), True
-        notes = furnish(root, papers(marker), "init")
-        write_text(root, MARKER, marker_text(marker), "init")  # last: it alone makes the folder a drive
-    free, total = free_space(path)
-    return Prepared(marker, made, abilities, free, total, largest_file(path), tuple(notes),
-                    bool(disks_of(path) & system_disks()), any(list_sets(root)))
-
-
 # -- sets --
 
 
@@ -6837,6 +6829,116 @@ class Rotating:
         return notes
 
 
+# -- what lies on a drive for a bad day --
+
+
+def last_noted(set_folder: Folder, what: str) -> Mapping[str, Any]:
+    """Give what a set's history says of the last time that something was done, and done to its end; empty where it never was."""
+    for line in reversed((read_text(set_folder, HISTORY, 64 * MIB) or "").split("\n")):
+        if f'"{what}"' in line:
+            with contextlib.suppress(ValueError, AttributeError, RecursionError):
+                one: Mapping[str, Any] = json.loads(line)
+                if one.get("what") == what and not one.get("quick") and not one.get("interrupted") and parse_time(str(one.get("time"))):
+                    return one
+    return {}
+
+
+def set_facts(set_folder: Folder, name: str) -> SetFacts:
+    """Look what the recovery plan is to say of a set; first and last lines of its lists tell. Raises OSError."""
+    snapshots = survey(set_folder)
+    whole = [one for one in snapshots if one.state is State.WHOLE]
+    checked, held = last_noted(set_folder, "verify"), held_by(snapshots, read_accepted(set_folder))
+    bad, damaged = checked.get("damaged"), sum(one.state is State.DAMAGED for one in snapshots)
+    facts = SetFacts(name, damaged=damaged, checked=str(checked.get("time", "")), checked_bad=bad if isinstance(bad, int) else 0)
+    if not whole:
+        return facts
+    before = [one.name for one in whole if held and one.seq < held.seq]
+    return facts._replace(
+        host=str(whole[-1].header.get("host", "")), copies=len(whole), oldest=whole[0].name, newest=whole[-1].name,
+        others=tuple(sorted(set(held_elsewhere(whole[-1], whole).values()), reverse=True)),
+        parts=frozenset(one.name for one in whole if one.header.get("layout") != Layout.COMPLETE.value),
+        held_by=held.name if held else "", before_hold=before[-1] if before else "")
+
+
+def drive_facts(root: Folder, marker: Marker) -> PlanFacts:
+    """Look what is true of a drive, for the recovery plan. Raises OSError."""
+    sets, closed = list_sets(root)
+    found = []
+    for name in sets:
+        try:
+            found.append(set_facts(root.child(name), name))
+        except PermissionError:
+            closed.append(name)
+    return PlanFacts(marker.label, tuple(found), tuple(sorted(closed)), marker.naming is not Naming.BYTES, root.has(RECOVERY_PAGE))
+
+
+Papers = Callable[[PlanFacts], Sequence[Paper]]     # writes what lies at the top of a drive for a bad day
+
+
+def put_paper(root: Folder, paper: Paper, owner: str) -> str:
+    """Put a paper on a drive where that is not so already; say so if it is left alone because snapback did not write it. Raises OSError."""
+    there = root.has(paper.name)
+    found = read_head(root, paper.name, 4 * MIB) if there and stat.S_ISREG(root.stat(paper.name).st_mode) else None
+    if found == paper.text.encode("utf-8", "surrogateescape"):
+        return ""
+    ours = found is not None and found.replace(b"\r\n", b"\n").startswith(paper.title.encode("ascii"))
+    if there and not ours:
+        return f"{paper.name} on the drive was not written by snapback; it was left alone"
+    try:
+        write_text(root, paper.name, paper.text, owner, paper.mode)
+    except PermissionError:
+        if not ours:
+            raise  # else another user keeps it, and it is true of that one's copies
+    return ""
+
+
+def furnish(root: Folder, papers: Iterable[Paper], owner: str) -> List[str]:
+    """Put the tool and the papers on a drive; say what is left alone because snapback did not write it."""
+    remove_unique(root, owner)
+    notes = [note for note in [put_paper(root, paper, owner) for paper in papers] if note]
+    own = own_text()
+    present = read_text(root, TOOL, 4 * MIB)
+    if present is None and not root.has(TOOL):
+        write_text(root, TOOL, own, owner)
+    elif tool_version(present or "") is None:
+        notes.append(f"{TOOL} on the drive was not written by snapback; it was left alone")
+    elif (tool_version(present or "") or ()) < (tool_version(own) or ()):
+        write_text(root, TOOL, own, owner)
+    return notes
+
+
+def renew_papers(drive: Drive, papers: Papers, owner: str) -> str:
+    """Bring the papers at the top of a drive up to date, after something on it has changed; say why if that failed."""
+    if not drive.marker:
+        return ""
+    try:
+        drive.check()
+        for paper in papers(drive_facts(drive.root, drive.marker)):
+            put_paper(drive.root, paper, owner)
+    except (OSError, DriveError) as err:
+        why = reason(err) if isinstance(err, OSError) else str(err)
+        return f"{RECOVERY} on the drive could not be brought up to date ({why}); the next backup does that"
+    return ""
+
+
+def prepare_drive(path: str, label: str, offline: bool, created: str, papers: Papers) -> Prepared:
+    """Make a marker (unless there is one), put the tool and the plan there, and try what the drive can do."""
+    root = Folder.top(path)
+    marker, made = read_marker(root), False
+    if marker is None and root.has(MARKER):
+        raise UsageError(f"{show(path)} has a file {MARKER} that is no marker; look at it, and remove it if it is not needed")
+    abilities, notes = None, []  # type: Optional[Abilities], List[str]
+    if marker is None:
+        abilities = try_drive(root)
+        name = " ".join(show(label).split()) or show(path_parts(path)[-1] if path_parts(path) else "drive")
+        marker, made = Marker(new_id(), name[:100], created, offline, abilities.naming), True
+        notes = furnish(root, papers(drive_facts(root, marker)), "init")
+        write_text(root, MARKER, marker_text(marker), "init")  # last: it alone makes the folder a drive
+    free, total = free_space(path)
+    return Prepared(marker, made, abilities, free, total, largest_file(path), tuple(notes),
+                    bool(disks_of(path) & system_disks()), any(list_sets(root)))
+
+
 # -- taking a dated copy --
 
 
@@ -6845,7 +6947,7 @@ class Order(NamedTuple):
 
     sources: Tuple[Source, ...]
     now: datetime
-    papers: Callable[[Marker], Sequence[Paper]]   # writes what lies on a drive for a bad day
+    papers: Papers
     rules: Rules = Rules()
     set_name: str = ""
     adopt: bool = False
@@ -8687,7 +8789,7 @@ class SetRun:
             self._mend_twins()
             self._remove_leftovers(left_behind)
             if self.drive.marker:
-                papers = self.order.papers(self.drive.marker)
+                papers = self.order.papers(drive_facts(self.drive.root, self.drive.marker))
                 notes += [Note("", text) for text in furnish(self.drive.root, papers, self.set_name)]
             self.set_folder.flush()
             if flush:
@@ -8773,7 +8875,9 @@ def take_snapshot(drive: Drive, order: Order, expect: Expect) -> Taken:
         run = SetRun(drive, set_name, set_folder, order, {
             "set": set_name, "host": host, "machine": machine, "named_after_host": by_host})
         taken = run.take(expect)
-        return taken._replace(rotated=run.rotate(expect) if taken.settled and not taken.hold else None)
+        rotated = run.rotate(expect) if taken.settled and not taken.hold else None
+        unrenewed = renew_papers(drive, order.papers, set_name) if rotated and rotated.removed else ""
+        return taken._replace(rotated=rotated, notes=[*taken.notes, *([Note("", unrenewed)] if unrenewed else [])])
     finally:
         unlock(lock)
 
@@ -8820,13 +8924,7 @@ def standing_of(drive: Drive, order: Order) -> Standing:
 
 def last_check(set_folder: Folder) -> str:
     """Give when all that was read of a set, at least its newest dated copies, was last verified; from its history."""
-    for line in reversed((read_text(set_folder, HISTORY, 64 * MIB) or "").split("\n")):
-        if '"verify"' in line:
-            with contextlib.suppress(ValueError, AttributeError, RecursionError):
-                one = json.loads(line)
-                if one.get("what") == "verify" and not one.get("quick") and not one.get("interrupted") and parse_time(str(one.get("time"))):
-                    return str(one["time"])
-    return ""
+    return str(last_noted(set_folder, "verify").get("time", ""))
 
 
 def pace_of(snapshots: Sequence[Snapshot]) -> int:
@@ -9892,53 +9990,166 @@ def drives_answer(answers: Mapping[str, Tuple[str, Answer]]) -> Answer:
         for drive_id, (label, answer) in answers.items()]})
 
 
-def recovery_text(marker: Marker) -> str:
-    """Write the recovery plan: plain words, for a bad day, on a strange computer."""
-    other_names = "" if marker.naming is Naming.BYTES else """
-  This drive cannot hold every name: a:b.txt, say, may be a%3Ab.txt here. The
-  commands below bring the right names back.
-"""
-    return f"""{RECOVERY_TITLE}
+# -- the recovery plan --
 
-This drive ({show(marker.label)}) holds dated copies of folders, made by snapback.
-Each computer has a folder here, and in it each date has a folder, such as
-2026-11-22_231507 (22 November 2026, 23:15:07), with plain folders and files:
-nothing is packed or hidden. A dated folder is a whole copy, unless there is a
-file {PART_NOTICE} in it: then it has only what was new or had
-changed, and the rest lies in the folders of earlier dates.
 
-TO BEGIN
-  On Windows, double-click {WINDOWS_LAUNCHER}; on macOS {UNIX_LAUNCHER}. They say
-  what to do if the computer has no Python. Or go on without them:
+def date_in_words(name: str) -> str:
+    """Write the name of a dated copy as a date.
 
-TO GET ONE FILE BACK
-  Open the folder of the computer, then the folder of the date (or, if it is
-  not there, of an earlier one), and copy the file to the computer before you
-  open it. Please do not change or delete anything in the dated folders:
-  several dates share the same file.
-{other_names}
-  If a folder will not open, it belongs to another user: open it as administrator.
+    >>> date_in_words("2026-11-02_231507_2")
+    '2 November 2026, 23:15:07'
+    """
+    moment = datetime.strptime(name[:17], "%Y-%m-%d_%H%M%S")
+    return f"{moment.day} {moment:%B %Y, %H:%M:%S}"
 
-TO GET EVERYTHING BACK
-  With Python 3.8 or newer (on Windows say py instead of python3), which checks
-  every file on the way:
-      python3 snapback.py list --drive .
-      python3 snapback.py restore latest --drive . --to ~/restored
-  Without Python, on Linux or macOS (COMPUTER and DATE are folders here):
-      sh restore.sh COMPUTER/DATE ~/restored
-  Where the dated folder is a whole copy, any file manager will do as well or,
-  with its dates and permissions, in a terminal:
-      cp -a DATED-FOLDER/Documents ~/Documents-restored
 
-TO CHECK THAT THE COPIES ARE READABLE
-      cd DATED-FOLDER
-      sha256sum -c --quiet SHA256SUMS        (Linux)
-      shasum -a 256 -c SHA256SUMS            (macOS)
+def check_in_words(one: SetFacts) -> str:
+    """Say when a set was last verified, and what came of it."""
+    moment = parse_time(one.checked)
+    if moment is None:
+        return "not checked yet"
+    found = f"{count_text(one.checked_bad, 'entry', 'entries')} damaged" if one.checked_bad else "all was good"
+    return f"last checked on {moment.day} {moment:%B %Y}: {found}"
 
-IF YOU SUSPECT RANSOMWARE
-  Do not attach this drive to the infected computer. Use another computer to
-  read it, and copy what you need from a date before the trouble began.
-"""
+
+def set_lines(one: SetFacts) -> List[str]:
+    """Say what a set on a drive is."""
+    damaged = [f"      {count_text(one.damaged, 'date', 'dates')} more: the lists are damaged; copy by hand what you need"
+               ] if one.damaged else []
+    if not one.copies:
+        return [f"  {one.name}: no whole dated copy yet", *damaged]
+    whole = {0: "each dated folder is a whole copy", one.copies: "no dated folder is a whole copy"}.get(
+        len(one.parts), "the newest dated folder is no whole copy" if one.newest in one.parts else
+        "the newest dated folder is a whole copy, but not every older one")
+    lines = [f"  {one.name}: {count_text(one.copies, 'dated copy', 'dated copies')} of the computer {quoted(one.host[:60])}",
+             f"      newest  {one.newest}   ({date_in_words(one.newest)})"]
+    lines += [f"      oldest  {one.oldest}   ({date_in_words(one.oldest)})"] if one.copies > 1 else []
+    lines += [f"      {date} holds folders that the newest does not" for date in one.others]
+    lines += [*damaged, f"      {whole}", f"      {check_in_words(one)}"]
+    return [*lines, f"      ON HOLD since {one.held_by}: see the last part"] if one.held_by else lines
+
+
+def contents_part(facts: PlanFacts) -> List[str]:
+    """Say what is on a drive."""
+    lines = ["WHAT IS HERE", *(line for one in facts.sets for line in set_lines(one)),
+             *(f"  {name}: copies of another user, who alone (or an administrator) can look at them" for name in facts.closed)]
+    if not facts.sets and not facts.closed:
+        lines += ["  No dated copy yet. This text is written anew with each."]
+    if any(one.parts for one in facts.sets):
+        lines += ["", f"  A dated folder with a file {PART_NOTICE} in it is no whole copy: it has",
+                  "  what was new or had changed, and the rest lies in the folders of earlier dates."]
+    if facts.changes_names:
+        lines += ["", "  This drive cannot hold every name: a:b.txt, say, is a%3Ab.txt here. What comes",
+                  f"  back by {TOOL} or {RESTORER} has its right name again."]
+    return lines
+
+
+def beginning_part(facts: PlanFacts) -> List[str]:
+    """Say what counts for each way of getting something back."""
+    return [
+        "BEFORE YOU BEGIN",
+        "  If you suspect ransomware, read the last part first.",
+        "  Copy a file to the computer before you open it. Change, move and delete nothing",
+        "  in the dated folders: several dates share the same file.",
+        "  A folder that will not open belongs to another user: open it as administrator",
+        "  (on Linux and macOS: sudo in front of a command).",
+        "  The commands below are typed in a terminal, at the top of this drive: type cd and",
+        "  a blank, drag the drive into the window, press Enter. What comes back goes into a",
+        "  new folder in your own one; where that is there already, take another name.",
+        *(["  (A set of another user has the same commands, with its name and one of its dates.)"] if facts.closed else [])]
+
+
+def one_file_part(facts: PlanFacts, sets: Sequence[SetFacts]) -> List[str]:
+    """Say how to get one file back."""
+    lines = ["TO GET ONE FILE BACK"]
+    if facts.page:
+        lines += [f"  In a browser: open {RECOVERY_PAGE}, choose a date and find the file.", ""]
+    lines += [f"  Double-click {WINDOWS_LAUNCHER} (Windows) or {UNIX_LAUNCHER} (macOS), which say what to",
+              "  do where there is no Python; on Linux type:",
+              f"      python3 {TOOL}",
+              "  Then choose: get something back.", "",
+              "  By hand: open the folder of the set, then that of the date, and copy the file."]
+    if any(one.parts for one in sets):
+        lines += ["  Where that is no whole copy and the file is not in it, take the file from the next",
+                  "  earlier date that has it."]
+    lines += ["", "  By a command with Python 3.8 or newer (Documents/letter.odt is your file):",
+              *(f"      python3 {TOOL} restore latest Documents/letter.odt --drive . --set {one.name} --to ~/restored-file"
+                for one in sets),
+              "", "  Without Python, to learn where a file lies (letter is a part of its name):",
+              *(f"      grep letter {one.name}/{one.newest}/{MANIFEST}" for one in sets),
+              "  What begins with ../ there lies in the folder of another date."]
+    return lines
+
+
+def everything_part(sets: Sequence[SetFacts]) -> List[str]:
+    """Say how to get all of a date back."""
+    dates = [(one, date) for one in sets for date in one.needed]
+    whole = [(one, date) for one, date in dates if date not in one.parts]
+    lines = ["TO GET EVERYTHING BACK", "  With Python 3.8 or newer, which checks every file on the way:",
+             *(f"      python3 {TOOL} restore {date} --drive . --set {one.name} --to ~/{one.name}-{date}" for one, date in dates),
+             "", "  Without Python, on Linux or macOS:",
+             *(f"      sh {RESTORER} {one.name}/{date} ~/{one.name}-{date}" for one, date in dates)]
+    if whole:
+        lines += ["", "  A dated folder that is a whole copy may also be copied by any file manager or,",
+                  "  with dates and permissions:",
+                  *(f"      cp -a {one.name}/{date} ~/{one.name}-{date}" for one, date in whole)]
+    if any(one.parts for one in sets):
+        lines += ["", "  Do not put together by hand what lies in several dated folders: what had been",
+                  "  deleted would come back, and old files would take the place of newer ones."]
+    return [*lines, "", "  On Windows without Python:",
+            '  1. On any computer get a "Windows embeddable package (64-bit)" from',
+            "     https://www.python.org/downloads/windows/",
+            f"  2. Make a folder python on this drive, beside {WINDOWS_LAUNCHER}, and unpack it into",
+            "     that: python\\python.exe is then there.",
+            f"  3. Double-click {WINDOWS_LAUNCHER}, or type in a terminal (E: is this drive):",
+            *(f"      E:\\{WINDOWS_LAUNCHER} restore {date} --set {one.name} --to C:\\{one.name}-{date}" for one, date in dates)]
+
+
+def proof_part(sets: Sequence[SetFacts]) -> List[str]:
+    """Say how to check that the newest copies are readable."""
+    return ["TO CHECK THAT THE COPIES ARE READABLE",
+            "  With Python, on Linux, and on macOS:",
+            *(line for one in sets for line in (
+                f"      python3 {TOOL} verify latest --drive . --set {one.name}",
+                f"      (cd {one.name}/{one.newest} && sha256sum -c --quiet {MANIFEST})",
+                f"      (cd {one.name}/{one.newest} && shasum -a 256 -c {MANIFEST})"))]
+
+
+def ransomware_part(sets: Sequence[SetFacts]) -> List[str]:
+    """Say what to do when files may have been taken hostage."""
+    lines = ["IF YOU SUSPECT RANSOMWARE",
+             "  Do not attach this drive to that computer, not even for a look: whatever is",
+             "  attached can be locked, too. Unplug what is attached, take the computer off the",
+             "  network, and do not pay before you know what is here.",
+             "  Read this drive on another computer. Bring files back only to one that was set",
+             "  up anew, and only from a date before the trouble began. All dates:",
+             f"      python3 {TOOL} list --drive ."]
+    for one in sets:
+        if one.held_by:
+            lines += ["", f"  {one.name} is on hold: since {date_in_words(one.held_by)} much of what was",
+                      "  there before is gone or has other content. If you know of no big tidying up, that",
+                      "  is when it began. Nothing old was deleted since."]
+        if one.held_by and one.before_hold:
+            lines += [f"  The newest date before it is {one.before_hold}:",
+                      f"      python3 {TOOL} restore {one.before_hold} --drive . --set {one.name} --to ~/{one.name}-{one.before_hold}",
+                      f"      sh {RESTORER} {one.name}/{one.before_hold} ~/{one.name}-{one.before_hold}"]
+    return lines
+
+
+def recovery_text(facts: PlanFacts) -> str:
+    """Write the recovery plan of a drive: plain words, for a bad day, on a strange computer."""
+    sets = [one for one in facts.sets if one.copies]
+    beginning = [RECOVERY_TITLE, "",
+                 f"This drive ({show(facts.label)}) holds dated copies of folders, made by snapback.",
+                 "Each set of copies is a folder here, each date is a folder in it, and in that are",
+                 "plain folders and files: nothing is packed or hidden."]
+    parts = [beginning, contents_part(facts)]
+    if sets or facts.closed:
+        parts.append(beginning_part(facts))
+    if sets:
+        parts += [one_file_part(facts, sets), everything_part(sets), proof_part(sets)]
+    parts.append(ransomware_part(sets))
+    return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
 RESTORE_SCRIPT = RESTORER_TITLE + r""": sh restore.sh SET/DATE NEW-FOLDER
@@ -11604,9 +11815,9 @@ def install_desktop_entry(words: Sequence[str]) -> str:
     return f"{place}/{DESKTOP_ENTRY}"
 
 
-def write_papers(marker: Marker) -> Sequence[Paper]:
+def write_papers(facts: PlanFacts) -> Sequence[Paper]:
     """Write what lies at the top of a drive beside the program."""
-    return (Paper(RECOVERY, RECOVERY_TITLE, recovery_text(marker)), Paper(RESTORER, RESTORER_TITLE, RESTORE_SCRIPT),
+    return (Paper(RECOVERY, RECOVERY_TITLE, recovery_text(facts)), Paper(RESTORER, RESTORER_TITLE, RESTORE_SCRIPT),
             Paper(WINDOWS_LAUNCHER, WINDOWS_LAUNCHER_TITLE, WINDOWS_LAUNCHER_TEXT),
             Paper(UNIX_LAUNCHER, UNIX_LAUNCHER_TITLE, UNIX_LAUNCHER_TEXT, 0o755))
 
@@ -12550,6 +12761,8 @@ def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
     size = int(chosen[0].end.get("bytes", 0)) + sum(new[1:])  # what several dates share is read once
     checked = verify(drive, order, scene.expect(sum(files) if args.quick else 0, 0 if args.quick else size))
     noted, note = note_check(drive, order, checked)
+    if noted:
+        note = "; ".join(filter(None, (note, renew_papers(drive, write_papers, set_name))))
     look_after(drive, set_name, scene.now)
     answer = verify_answer(checked._replace(noted=noted), order, others, scene.clock() - began, note)
     return answer._replace(lines=[*passed_over(args.when, chosen[0].name), *answer.lines])
@@ -12642,7 +12855,8 @@ def run_rotate(args: argparse.Namespace, scene: Scene) -> Answer:
     try:
         moment = Moment(scene.now, args.jobs, scene.expect)
         done = Rotating(drive, set_name, rotation, moment).run(newest_whole(snapshots))
-        return rotate_answer(done, snapshots, set_folder.path, False)
+        unrenewed = renew_papers(drive, write_papers, set_name) if done.removed else ""
+        return with_problem(rotate_answer(done, snapshots, set_folder.path, False), unrenewed)
     finally:
         unlock(lock)
 
@@ -12659,12 +12873,13 @@ def run_accept(args: argparse.Namespace, scene: Scene) -> Answer:
         lock = lock_set(drive, set_name)
         try:
             held = accept(drive.root.child(set_name), scene.now, set_name)
+            unrenewed = renew_papers(drive, write_papers, set_name) if held else ""
         finally:
             unlock(lock)
     look_after(drive, set_name, scene.now)
     said = (f"{set_name} is not on hold any more: old dated copies are deleted again when their time comes." if held else
             f"{set_name} is not on hold; nothing was changed.")
-    return Answer(Exit.DONE, [said], (), {"set": set_name, "accepted": held.name if held else None})
+    return with_problem(Answer(Exit.DONE, [said], (), {"set": set_name, "accepted": held.name if held else None}), unrenewed)
 
 
 def add_pin(parser: Parser) -> None:

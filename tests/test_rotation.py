@@ -368,7 +368,7 @@ def test_only_dated_copies_of_this_set_are_touched(box: Box) -> None:
     ignoring = ["mtime_ns", "group"]
     now = twin(box.drive)
     for tree in (now, should):
-        del tree[b"box/history.jsonl"]
+        del tree[b"box/history.jsonl"], tree[b"READ-ME-FIRST.txt"]  # which says what there is
     assert differences(now, should, ignoring) == []
 
 
@@ -1153,10 +1153,14 @@ class Start:
         subprocess.run(["cp", "-a", self.kept, self.box.drive], check=True)
 
     def unnamed(self) -> Twin:
-        """Describe all that no plan names; the history grows, and folders have the time of what was last made or removed in them."""
+        """Describe all that no plan names.
+
+        The history grows, the recovery plan says what there is, and folders have the time of what was last made or removed in them.
+        """
         found = twin(self.box.drive)
         gone = [b"box/found", *(b"box/" + name for name in self.going), *(b"box/manifests/" + name for name in self.going)]
-        stays = {path: entry for path, entry in found.items() if not path.startswith(tuple(gone)) and path != b"box/history.jsonl"}
+        stays = {path: entry for path, entry in found.items() if not path.startswith(tuple(gone))
+                 and path != b"box/history.jsonl" and b"READ-ME-FIRST.txt" not in path}
         return {path: entry._replace(mtime_ns=0) if path in (b"box", b"box/manifests", b".") else entry for path, entry in stays.items()}
 
     def lost(self) -> List[str]:
