@@ -10,6 +10,7 @@ dated copies in a separate place.  Each one is a plain folder that any file mana
   snapback.py list --drive DRIVE           show the dated copies
   snapback.py verify [WHEN] --drive DRIVE  read everything again and compare the checksums
   snapback.py restore WHEN [PATH...]       give files back, into a new folder
+  snapback.py rehearse --drive DRIVE       try a restore: bring random files back, and compare
   snapback.py rotate --drive DRIVE         delete old dated copies by rule; -n only says which
   snapback.py accept --drive DRIVE         go on after a hold: the big change was yours
   snapback.py pin WHEN --drive DRIVE       protect a dated copy from deletion
@@ -2208,6 +2209,8 @@ class Seen(NamedTuple):
     snapshot: str = ""                   # the newest whole dated copy
     taken: str = ""                      # when that was made
     checked: str = ""                    # when the copies were last verified
+    rehearsed: str = ""                  # when random files of it last came back as they were
+    oldest: str = ""                     # when the oldest whole dated copy was made
     hold: str = ""                       # why the set is on hold
     damaged: int = 0                     # files of the newest dated copy that a check found damaged
     skipped: int = 0                     # files and folders that could not be read or stored, and are not in it
@@ -2224,7 +2227,7 @@ class Seen(NamedTuple):
     told: Mapping[str, str] = {}         # for each kind of its trouble, by exit code, when a person was last told of it
 
 
-SEEN_TIMES = frozenset(("taken", "checked", "seen", "attached_since", "missed_since", "told"))
+SEEN_TIMES = frozenset(("taken", "checked", "rehearsed", "oldest", "seen", "attached_since", "missed_since", "told"))
 
 
 def parse_seen(found: Any) -> Seen:
@@ -4844,6 +4847,77 @@ def passing_file(data: bytes, ending: str) -> Iterator[str]:
         os.unlink(path)
 
 
+@contextlib.contextmanager
+def passing_folder(place: str) -> Iterator[str]:
+    """Lend the path of a new folder at a place; it goes again with all that is in it. Raises OSError; SnapbackError where it stays."""
+    import tempfile  # here, because it is slow to load and one command needs it
+    path = tempfile.mkdtemp("", "snapback-rehearsal-", extended(place))
+    try:
+        yield path
+    finally:
+        try:
+            remove_tree(Folder.top(os.path.dirname(path)), os.path.basename(path))
+        except OSError as err:
+            raise SnapbackError(f"{show(usual(path))} could not be removed ({reason(err)}); it holds copies of files: remove it by hand"
+                                ) from err
+
+
+def passing_place(place: str) -> str:
+    """Give the folder in which `passing_folder` makes one. Raises OSError."""
+    import tempfile
+    return place or tempfile.gettempdir()
+
+
+def forget_file(folder: Folder, name: str) -> None:
+    """Let a stored file be read from the drive next time, not from memory. Raises OSError."""
+    fd = open_regular(folder, name)[0]
+    forget_cached(fd)
+    close_read(fd)
+
+
+def read_back(folder: Folder, name: str, pulse: Pulse) -> Tuple[str, int, Meta]:
+    """Read a restored file of this user's: the checksum of its bytes, their number, and its metadata. Raises OSError, or Stopped."""
+    info = folder.stat(name)
+    if not info.st_mode & stat.S_IRUSR and stat.S_ISREG(info.st_mode):
+        os.chmod(folder.at(name), stat.S_IMODE(info.st_mode) | stat.S_IRUSR, dir_fd=folder.fd)
+    fd, now = open_regular(folder, name)
+    try:
+        xattrs = read_xattrs(fd)
+    finally:
+        close_read(fd)
+    return hash_file(folder, name, pulse, from_disk=True), now.st_size, meta_from(info, xattrs)
+
+
+def metadata_on(folder: Folder, meta: Meta) -> Meta:
+    """Give what of some metadata a new file has that gets all of it, as the disk of a folder, or the system, may refuse a part."""
+    name = unique_name("probe", "snapback")
+    fd = folder.create_file(name)
+    try:
+        try:
+            set_metadata_open(fd, meta)
+        finally:
+            os.close(fd)
+        set_metadata_closed(folder, name, meta)
+        fd, info = open_regular(folder, name)
+        try:
+            return meta_from(info, read_xattrs(fd))
+        finally:
+            close_read(fd)
+    finally:
+        folder.unlink(name)
+
+
+def may_set_owners() -> bool:
+    """Tell whether this user may give files to others."""
+    return not WINDOWS and os.geteuid() == 0
+
+
+def chance() -> Any:
+    """Give what makes random choices: a random.Random, which the system seeds."""
+    import random  # here, because one command needs it
+    return random.Random()  # noqa: S311 - nothing is kept secret by it
+
+
 # -- manifests on the disk --
 
 
@@ -6841,6 +6915,22 @@ def last_noted(set_folder: Folder, what: str) -> Mapping[str, Any]:
                 if one.get("what") == what and not one.get("quick") and not one.get("interrupted") and parse_time(str(one.get("time"))):
                     return one
     return {}
+
+
+def last_check(set_folder: Folder) -> str:
+    """Give when all that was read of a set, at least its newest dated copies, was last verified; from its history."""
+    return str(last_noted(set_folder, "verify").get("time", ""))
+
+
+def last_rehearsal(set_folder: Folder) -> str:
+    """Give when a rehearsal of a set last went as it should; from its history."""
+    last = last_noted(set_folder, "rehearse")
+    return "" if last.get("damaged") else str(last.get("time", ""))
+
+
+def oldest_taken(snapshots: Sequence[Snapshot]) -> str:
+    """Give when the oldest whole dated copy was made."""
+    return next((str(one.header.get("taken", "")) for one in snapshots if one.state is State.WHOLE), "")
 
 
 def set_facts(set_folder: Folder, name: str) -> SetFacts:
@@ -8922,11 +9012,6 @@ def standing_of(drive: Drive, order: Order) -> Standing:
     return Standing(set_name, parse_time(str(newest.header["taken"])), parse_time(shares_since(newest.header)))
 
 
-def last_check(set_folder: Folder) -> str:
-    """Give when all that was read of a set, at least its newest dated copies, was last verified; from its history."""
-    return str(last_noted(set_folder, "verify").get("time", ""))
-
-
 def pace_of(snapshots: Sequence[Snapshot]) -> int:
     """Give how many bytes a day's copies take, on average since the oldest, whose own bytes do not count; 0: not known yet."""
     whole = [one for one in snapshots if one.state is State.WHOLE]
@@ -8962,10 +9047,11 @@ def see_drive(drive: Drive, set_name: str, sources: Sequence[Source], before: Se
     snapshots = survey(folder)
     held, wanted = held_by(snapshots, read_accepted(folder)), {source.alias: source.path for source in sources}
     newest = newest_whole(one for one in snapshots if not wanted or one.sources == wanted)
-    seen = seen._replace(checked=last_check(folder), hold=held_text(held) if held else "", pace=pace_of(snapshots))
+    seen = seen._replace(checked=last_check(folder), rehearsed=last_rehearsal(folder), hold=held_text(held) if held else "",
+                         pace=pace_of(snapshots))
     if newest:
         damaged = damaged_in(read_text(folder, DAMAGED_LIST, 64 * MIB) or "").get(newest.name, 0)
-        seen = seen._replace(snapshot=newest.name, taken=str(newest.header["taken"]), damaged=damaged,
+        seen = seen._replace(snapshot=newest.name, taken=str(newest.header["taken"]), damaged=damaged, oldest=oldest_taken(snapshots),
                              skipped=int(newest.end.get("skipped", 0)), kept=int(newest.end.get("kept", 0)),
                              unguarded=newest.header.get("hold_at") == 0)
     return seen
@@ -9485,17 +9571,13 @@ def mend_twins(set_folder: Folder, checked: Checked) -> str:
     return f"the second list was made anew for: {', '.join(mended)}" if mended else ""
 
 
-def note_check(drive: Drive, order: Check, checked: Checked) -> Tuple[bool, str]:
-    """Note a verification on the drive, for the next run and for `list`; tell whether that was done, and what to say of it.
-
-    When every date was read, what is not damaged now is taken off the list.
-    """
+def note_on_drive(drive: Drive, set_name: str, write: Callable[[Folder], str]) -> Tuple[bool, str]:
+    """Let something be written into a set as its next run would: tell whether it was, and what `write` says, or why it was not."""
     if drive.marker is None:
         return False, "the drive has no marker, so the result was not noted on it"
-    time = order.now.isoformat(timespec="seconds")
     try:
         drive.check()
-        lock = lock_set(drive, order.set_name)
+        lock = lock_set(drive, set_name)
     except DriveError as err:
         return False, str(err)
     except Locked:
@@ -9503,18 +9585,28 @@ def note_check(drive: Drive, order: Check, checked: Checked) -> Tuple[bool, str]
     except OSError as err:
         return False, f"the result could not be noted on the drive ({reason(err)})"
     try:
-        set_folder = drive.root.child(order.set_name)
+        return True, write(drive.root.child(set_name))
+    except OSError as err:
+        return False, f"the result could not be noted on the drive ({reason(err)})"
+    finally:
+        unlock(lock)
+
+
+def note_check(drive: Drive, order: Check, checked: Checked) -> Tuple[bool, str]:
+    """Note a verification on the drive, for the next run and for `list`; tell whether that was done, and what to say of it.
+
+    When every date was read, what is not damaged now is taken off the list.
+    """
+    def write(set_folder: Folder) -> str:
+        time = order.now.isoformat(timespec="seconds")
         snapshots = survey(set_folder)
         list_damage(set_folder, order, checked, {one.name: one.seq for one in snapshots if one.state is not State.EXPIRED}, time)
         append_line(set_folder, HISTORY, json.dumps({
             "what": "verify", "time": time, "snapshots": checked.snapshots, "quick": order.quick, "files": checked.files,
             "read": checked.read_files, "bytes": checked.read_bytes, "damaged": len(checked.damage),
             "interrupted": checked.interrupted}))
-        return True, mend_twins(set_folder, checked)
-    except OSError as err:
-        return False, f"the result could not be noted on the drive ({reason(err)})"
-    finally:
-        unlock(lock)
+        return mend_twins(set_folder, checked)
+    return note_on_drive(drive, order.set_name, write)
 
 
 # -- restoring --
@@ -9797,10 +9889,10 @@ class Restoration:
         self.passed_over = ""
         self.forbidden: Set[Stamp] = {stamp(set_folder.own_stat())}
 
-    def run(self, manifest: Manifest) -> None:
+    def run(self, blocks: Iterable[Block]) -> None:
         """Restore everything that is wanted. Raises ManifestDamaged, TargetError."""
         inside: List[Tuple[str, Meta]] = []
-        for block in read_blocks(manifest.lines()):
+        for block in blocks:
             while inside and not block.path.startswith(inside[-1][0] + "/"):
                 self._leave(*inside.pop())
             if block.path and not self._leads_to(block.path):
@@ -9892,6 +9984,12 @@ def check_wishes(manifest: Manifest, wanted: Sequence[str], said: Sequence[str],
                 f"it has: {', '.join(sorted(map(show, manifest.header['sources'])))}; no other has it, either"))
 
 
+def nothing_proved(snapshot: str, err: ManifestDamaged) -> DamagedCopy:
+    """Say that a dated copy cannot be restored by its lists."""
+    return DamagedCopy(f"the list of {snapshot} is damaged ({err}) and so is its second list: nothing can be proved; take "
+                       "another date or, to have the files as they lie there, copy the folder itself")
+
+
 def make_target(wish: Wish, drive: Drive, set_name: str) -> "Folder":
     """Make the folder that files are restored to; it must be new or empty unless merging. Raises UsageError, TargetError."""
     where, said = whole_path(wish.target), show(wish.target)
@@ -9935,15 +10033,290 @@ def restore(drive: Drive, set_name: str, wish: Wish, expect: Expect) -> Restored
                 target = make_target(wish, drive, set_name)
                 workers = opened.enter_context(Workers(jobs, pulse, functools.partial(give_back, pulse), far))
                 run = Restoration(set_folder, target, wish._replace(paths=paths), workers)
-                run.run(manifest)
+                run.run(read_blocks(manifest.lines()))
         except ManifestDamaged as err:
             drive.check()
-            raise DamagedCopy(f"the list of {wish.snapshot} is damaged ({err}) and so is its second list: nothing can be proved; take "
-                              "another date or, to have the files as they lie there, copy the folder itself") from err
+            raise nothing_proved(wish.snapshot, err) from err
         if run.landing.findings:
             drive.check()
         done = run.landing
         return Restored(wish.target, done.files, done.bytes, done.findings, done.notes, done.set_aside)
+
+
+# -- rehearsing --
+
+
+REHEARSED_FILES = 20             # unless a person says otherwise; and then, of their bytes:
+REHEARSED_BYTES = 10**9
+LARGE_PIECE = MIB                # from here on, its bytes and not the calls are what restoring a file takes
+UNMEASURED_RATE = 50 * 10**6     # bytes a second, where no large file was among those that were tried
+SIZE_WORD = re.compile(r" size=(\d{1,16}) ")
+
+
+class Sampled(NamedTuple):
+    """A file of a dated copy that is to be restored for a try: its folder, the line of that, its name, its own lines, its bytes."""
+
+    folder: str
+    folder_line: str
+    name: str
+    known: Known
+    size: int
+
+    @property
+    def path(self) -> str:
+        """Give its path as in the dated copy."""
+        return f"{self.folder}/{self.name}" if self.folder else self.name
+
+
+def draw_files(blocks: Iterable[Block], count: int, chance: Any) -> Tuple[List[Sampled], Optional[Sampled]]:
+    """Draw files at random, each as likely as any other, and a large one besides, by which the speed of a drive is told.
+
+    `chance` is a random.Random. (Reservoir sampling: Vitter, algorithm R.)
+    """
+    drawn: List[Sampled] = []
+    large: Optional[Sampled] = None
+    files = large_files = 0
+    for block in blocks:
+        for name, known in block.entries.items():
+            if not known.hash_line:
+                continue
+            found = SIZE_WORD.search(known.line)
+            size = int(found[1]) if found else 0
+            files += 1
+            at = len(drawn) if len(drawn) < count else chance.randrange(files)
+            if at < count:
+                drawn[at:at + 1] = [Sampled(block.path, block.line, name, known, size)]
+            if LARGE_PIECE <= size <= REHEARSED_BYTES // 4:
+                large_files += 1
+                if chance.randrange(large_files) == 0:
+                    large = Sampled(block.path, block.line, name, known, size)
+    return drawn, large
+
+
+def affordable(drawn: Sequence[Sampled], room: int) -> List[Sampled]:
+    """Leave out files for which there is no room, in bytes; the smallest stays whatever it takes.
+
+    >>> [one.size for one in affordable([Sampled("", "", "", Known(""), size) for size in (5, 9, 3, 1)], 10)]
+    [5, 3, 1]
+    """
+    chosen = []
+    for one in drawn:
+        if one.size <= room:
+            chosen.append(one)
+            room -= one.size
+    return chosen or sorted(drawn, key=lambda one: one.size)[:1]
+
+
+def blocks_of(sample: Iterable[Sampled]) -> Iterator[Block]:
+    """Put some files of a dated copy into the order of a manifest, with their folders' lines."""
+    ordered = sorted(sample, key=lambda one: (folder_key(one.folder), name_bytes(one.name)))
+    for (path, line), group in itertools.groupby(ordered, key=lambda one: (one.folder, one.folder_line)):
+        yield Block(path, line, {one.name: one.known for one in group})
+
+
+def median(numbers: Sequence[float]) -> float:
+    """Give the middle one of some numbers, which a few that are far out do not move; 0 of none.
+
+    >>> median([1, 2, 90])
+    2
+    """
+    return sorted(numbers)[len(numbers) // 2] if numbers else 0.0
+
+
+class Trial(NamedTuple):
+    """What a person asked `rehearse` to do: how many files (0: as usual) of which dated copy, at which place (empty: the system's)."""
+
+    set_name: str
+    snapshot: str
+    wanted: int
+    place: str
+    jobs: int
+    now: datetime
+    chance: Any                      # a random.Random
+    clock: Callable[[], float]
+
+
+class Rehearsed(NamedTuple):
+    """The result of `rehearse`."""
+
+    files: int                       # that were tried
+    bytes: int
+    findings: List[Finding]
+    unheld: Dict[str, int]           # what the temporary place cannot hold: what of how many files
+    left_out: int                    # files that were drawn and are too large
+    all_files: int
+    all_bytes: int
+    estimate: float                  # seconds for all of them
+
+
+def full_time(small: Tuple[int, int, float], large: Tuple[int, int, float], files: int, size: int) -> float:
+    """Estimate how long a full restore takes, from (files, bytes, seconds) of small and of large files that were restored.
+
+    >>> full_time((20, 20_000, 0.2), (2, 2 * 10**8, 2.02), 1000, 10**9)
+    19.99
+    """
+    each = small[2] / small[0] if small[0] else 0.0
+    rest = max(large[2] - each * large[0], 0.0)
+    per_byte = rest / large[1] if large[1] else 1 / UNMEASURED_RATE
+    in_small = files * small[1] / small[0] if small[0] else 0
+    return round(each * files + per_byte * max(size - in_small, 0), 2)
+
+
+def unlike(one: Meta, other: Meta) -> List[str]:
+    """Say in which respects the metadata of two files differs, as far as this user and system can set it."""
+    bits = stat.S_IWUSR if WINDOWS else 0o7777 if may_set_owners() else 0o1777  # nobody else's file may become a program of this user's
+    same = {"permissions": one.mode & bits == other.mode & bits, "time": one.time == other.time,
+            "owner": not may_set_owners() or (one.uid, one.gid) == (other.uid, other.gid)}
+    names = sorted(name for name in {*one.xattrs, *other.xattrs} if one.xattrs.get(name) != other.xattrs.get(name)
+                   and (may_set_owners() or not name.startswith(("security.", "trusted."))))
+    return [what for what, is_same in same.items() if not is_same] + [f"attribute {show(name)}" for name in names]
+
+
+class Rehearsing:
+    """Restores some files of a dated copy for a try, and compares them."""
+
+    def __init__(self, drive: Drive, set_folder: Folder, trial: Trial, expect: Expect) -> None:
+        self.drive, self.set_folder, self.trial, self.expect = drive, set_folder, trial, expect
+        self.findings: List[Finding] = []
+        self.unheld: Dict[str, int] = {}
+        self.spoilt: Set[str] = set()
+
+    def draw(self) -> Tuple[Mapping[str, Any], List[Sampled], int]:
+        """Choose the files: what the end of the list says of all of them, those to be tried, how many are too large. Raises DamagedCopy."""
+        tell = self.expect(0, 0)
+
+        def watched(blocks: Iterable[Block]) -> Iterator[Block]:
+            for block in blocks:
+                tell(0, 0)
+                yield block
+
+        trial = self.trial
+        try:
+            with load_manifest(self.set_folder, trial.snapshot) as manifest:
+                drawn, large = draw_files(watched(read_blocks(manifest.lines())), trial.wanted or REHEARSED_FILES, trial.chance)
+                end = manifest.end
+        except ManifestDamaged as err:
+            self.drive.check()
+            raise nothing_proved(trial.snapshot, err) from err
+        trial.chance.shuffle(drawn)
+        chosen = drawn if trial.wanted else affordable(drawn, REHEARSED_BYTES)
+        if large and not trial.wanted and large not in chosen and max(one.size for one in chosen) < LARGE_PIECE:
+            chosen.append(large)
+        return end, chosen, len(set(drawn) - set(chosen))
+
+    def try_out(self, sample: Sequence[Sampled], target: Folder) -> Tuple[int, int, float]:
+        """Restore files into a new folder, read from the drive, and compare them; give (files, bytes, seconds of the restore)."""
+        for one in sample:
+            with contextlib.suppress(OSError, ManifestDamaged):  # what is wrong is found when it is restored
+                snapshot, parts = stored_place(parse_hash_line(one.known.hash_line)[1], self.trial.snapshot)
+                forget_file(self.set_folder.child(snapshot).reach(parts[:-1]), parts[-1])
+        far = is_far(self.drive.path) or is_far(target.path)
+        jobs = worker_count(self.trial.jobs, far)
+        size = sum(one.size for one in sample)
+        pulse = new_pulse(self.expect(0, size), jobs)
+        each: List[float] = []       # seconds, of what is not done by another process
+
+        def timed(piece: Piece) -> Outcome:
+            began = self.trial.clock()
+            outcome = give_back(pulse, piece)
+            each.append(self.trial.clock() - began)
+            return outcome
+
+        began = self.trial.clock()
+        with Workers(jobs, pulse, timed, far) as workers:
+            run = Restoration(self.set_folder, target, Wish(self.trial.snapshot, (), target.path), workers)
+            run.run(blocks_of(sample))
+        seconds = self.trial.clock() - began
+        if len(each) == len(sample) and size < len(sample) * LARGE_PIECE:
+            seconds = median(each) * len(each)  # to begin takes longer than it does in a full restore
+        landing = run.landing
+        self.findings += landing.findings
+        self._lack(["name"] * sum(note.why == NO_SUCH_NAME_HERE for note in landing.notes))
+        trail, pulse = Trail(target), new_pulse(self.expect(0, size), 1)
+        for block in blocks_of(sample):
+            if block.path in landing.spoilt or (run.passed_over and block.path.startswith(run.passed_over)):
+                continue  # the place cannot hold the name of that folder
+            for name, known in block.entries.items():
+                path = f"{block.path}/{name}" if block.path else name
+                if path not in landing.spoilt:
+                    self.compare(trail.at(block.path.split("/") if block.path else ()), name, path, known, pulse)
+        return len(sample), size, seconds
+
+    def compare(self, folder: Folder, name: str, path: str, known: Known, pulse: Pulse) -> None:
+        """Compare one restored file with what the list says of it."""
+        words = parse_keywords(known.line)
+        wanted, digest = meta_of(words), parse_hash_line(known.hash_line)[0]
+        try:
+            is_digest, size, found = read_back(folder, name, pulse)
+        except OSError as err:
+            self._find(Found.UNREADABLE, path, f"it came back, and could not be read then ({reason(err)})")
+            return
+        if (is_digest, size) != (digest, number(words, "size")):
+            self._find(Found.DIFFERS, path, "what was restored has not the bytes that were written")
+        wrong = unlike(found, wanted)
+        if wrong:
+            possible = metadata_on(folder, wanted)
+            refused = set(wrong) & set(unlike(possible, wanted)) - set(unlike(possible, found))
+            self._lack(refused)
+            for what in wrong:
+                if what not in refused:
+                    self._find(Found.DIFFERS, path, f"its {what} did not come back")
+
+    def _lack(self, what: Iterable[str]) -> None:
+        """Count what the temporary place cannot hold."""
+        for one in what:
+            self.unheld[one] = self.unheld.get(one, 0) + 1
+
+    def _find(self, kind: Found, path: str, why: str) -> None:
+        self.findings.append(Finding(kind, self.trial.snapshot, path, why))
+
+
+def rehearse(drive: Drive, trial: Trial, expect: Expect) -> Rehearsed:
+    """Restore random files of a dated copy into a temporary folder, and compare them; the folder is gone afterwards, come what may.
+
+    Raises SnapbackError: UsageError for a place on the drive itself, TargetError where there is no room, DriveError, DamagedCopy.
+    """
+    with drive.guarded():
+        set_folder = drive.root.child(trial.set_name)
+        lock_for_reading(set_folder)
+        run = Rehearsing(drive, set_folder, trial, expect)
+        end, chosen, left_out = run.draw()
+    groups = [[one for one in chosen if one.size < LARGE_PIECE], [one for one in chosen if one.size >= LARGE_PIECE]]
+    size = sum(one.size for one in chosen)
+    try:
+        place = whole_path(passing_place(trial.place))
+        if is_inside(place, drive.path):
+            raise UsageError(f"{show(place)} is on the drive itself, where nothing is to be proved; take another place with --to")
+        free = free_space(place)[0]
+        if free < size + len(chosen) * CHUNK:
+            raise TargetError(f"{size_text(size)} are needed in {show(place)}, and {size_text(free)} are free; take another place with "
+                              "--to")
+        with passing_folder(place) as path:
+            tried = [run.try_out(group, Folder.top(path).make(name)) for name, group in zip(("small", "large"), groups)]
+    except OSError as err:
+        drive.check()
+        raise TargetError(f"the temporary folder cannot be used ({reason(err)}); take another place with --to") from err
+    if run.findings:
+        drive.check()
+    all_files, all_bytes = int(end["files"]), int(end["bytes"])
+    return Rehearsed(len(chosen), size, run.findings, run.unheld, left_out, all_files,
+                     all_bytes, full_time(tried[0], tried[1], all_files, all_bytes))
+
+
+def note_rehearsal(drive: Drive, trial: Trial, done: Rehearsed, seconds: float) -> Tuple[bool, str]:
+    """Note a rehearsal on the drive, and what it found damaged there; tell whether that was done, and why not."""
+    def write(set_folder: Folder) -> str:
+        time = trial.now.isoformat(timespec="seconds")
+        order = Check(trial.set_name, (trial.snapshot,), False, False, trial.jobs, trial.now)
+        checked = Checked([trial.snapshot], done.files, done.files, done.bytes, done.findings, 0)
+        if any(one.digest for one in done.findings):
+            seqs = {one.name: one.seq for one in survey(set_folder) if one.state is not State.EXPIRED}
+            list_damage(set_folder, order, checked, seqs, time)
+        append_line(set_folder, HISTORY, json.dumps({
+            "what": "rehearse", "time": time, "snapshot": trial.snapshot, "files": done.files, "bytes": done.bytes,
+            "seconds": round(seconds, 2), "estimate": done.estimate, "damaged": len(done.findings)}))
+        return ""
+    return note_on_drive(drive, trial.set_name, write)
 
 
 # --- 11. Reports -------------------------------------------------------------------------------
@@ -10797,7 +11170,9 @@ def status_lines(one: DriveStatus, now: datetime) -> List[str]:
     newest = f"{seen.snapshot}, {age_text(parse_time(seen.taken), now)}" if seen.snapshot else "none that is known here"
     cure = f": run snapback.py verify --drive {shell_word(seen.path)}" if one.attached else ": attach it and run snapback.py verify"
     checked = age_text(parse_time(seen.checked), now) if seen.checked else f"never{cure if seen.snapshot else ''}"
+    tried = [f"  last trial   {age_text(parse_time(seen.rehearsed), now)}: random files came back as they were"] if seen.rehearsed else []
     return [f"{one.label}{' (offline)' if seen.offline else ''}: {where}", *stays, f"  newest copy  {newest}", f"  last check   {checked}",
+            *tried,
             f"  space        {space_text(seen)}", *(["  tripwire     off: much lost at once holds nothing"] if seen.unguarded else [])]
 
 
@@ -10817,6 +11192,18 @@ def three_two_one(drives: Sequence[DriveStatus], now: datetime) -> List[str]:
             f"One offline   {'yes: ' + enumerate_words(offline) if offline else 'NO: ransomware reaches what stays attached; unplug one'}"]
 
 
+REHEARSE_AFTER = timedelta(days=90)
+
+
+def rehearsal_lines(drives: Sequence[DriveStatus], now: datetime) -> List[str]:
+    """Remind of drives whose copies have been there for long, and of which nobody has tried for as long to get something back."""
+    due = [one for one in drives if has_copy(one) and any(
+        moment and now - moment > REHEARSE_AFTER for moment in [parse_time(one.seen.rehearsed) or parse_time(one.seen.oldest)])]
+    return [f"Try a restore {one.label}: " + (
+        f"run snapback.py rehearse --drive {shell_word(one.seen.path)}" if one.attached else "attach it and run snapback.py rehearse")
+        for one in due]
+
+
 def status_answer(drives: Sequence[DriveStatus], now: datetime, unguarded: bool) -> Answer:
     """Say whether a person is safe: 0 good, 3 attention, 1 bad."""
     troubles = [line for one in drives for line in drive_troubles(one, now)]
@@ -10830,6 +11217,7 @@ def status_answer(drives: Sequence[DriveStatus], now: datetime, unguarded: bool)
     away = sorted((one for one in drives if not one.attached), key=lambda one: one.seen.taken)
     lines = [first, "", *(line for one in drives for line in status_lines(one, now)), "", *three_two_one(drives, now)]
     lines += [f"Plug in next  {away[0].label}"] if away else []
+    lines += rehearsal_lines(drives, now)
     lines += ["Tripwire      off in the settings: much lost at once holds nothing"] if unguarded else []
     return Answer(code, lines, [line for trouble in troubles for line in trouble.split("\n")], {
         "safe": code is Exit.DONE, "tripwire": not unguarded, "three_copies": sum(map(has_copy, drives)) >= 2,
@@ -10948,6 +11336,36 @@ def restore_answer(done: Restored, snapshot: str, asides: Sequence[str], seconds
         "snapshot": snapshot, "target": done.path, "files": done.files, "bytes": done.bytes, "set_aside": done.set_aside,
         "findings": [{"kind": one.kind.value, "path": one.path, "detail": one.detail} for one in done.findings],
         "notes": [note._asdict() for note in done.notes]})
+
+
+def rehearsal_answer(done: Rehearsed, trial: Trial, label: str, seconds: float, unnoted: str) -> Answer:
+    """Report a rehearsal; `unnoted` says why it could not be noted on the drive."""
+    facts = {"set": trial.set_name, "snapshot": trial.snapshot, "files": done.files, "bytes": done.bytes, "estimate": done.estimate,
+             "all_files": done.all_files, "all_bytes": done.all_bytes, "left_out": done.left_out, "unheld": done.unheld,
+             "findings": [{"kind": one.kind.value, "path": one.path, "detail": one.detail} for one in done.findings]}
+    copy = f"{trial.snapshot} of {trial.set_name} on {label}"
+    if not done.files:
+        return Answer(Exit.DONE, [f"{copy} has no file in it, so there was nothing to try"], (), facts)
+    tried, everything = f"{count_text(done.files, 'random file')} ({size_text(done.bytes)})", count_text(done.all_files, "file")
+    lines = [f"Tried {tried} of {copy}: restored into a temporary folder, compared and removed in {span_text(seconds)}",
+             f"A full restore would take about {span_text(done.estimate)} ({everything}, {size_text(done.all_bytes)})"]
+    if done.left_out:
+        lines.append(f"Note: {count_text(done.left_out, 'large file')} that had been drawn {'was' if done.left_out == 1 else 'were'} left "
+                     f"out; --count {done.files} leaves out none")
+    for what, count in sorted(done.unheld.items()):
+        lines.append(f"Note: the temporary place could not hold the {what} of {count_text(count, 'file')}, so that was not compared; "
+                     "another one may, see --to")
+    problems = [f"{one.kind.value}: {show(one.path)} ({one.detail})" for one in done.findings[:NOTES_SHOWN]]
+    if len(done.findings) > NOTES_SHOWN:
+        problems.append(f"... and {len(done.findings) - NOTES_SHOWN:,} more; {ALL_IN_JSON}")
+    if done.findings:
+        bad = len({one.path for one in done.findings})
+        problems.append(f"NOT OK - {bad:,} of {count_text(done.files, 'file')} did not come back as they were; to see what else is damaged "
+                        f"run: snapback.py verify {trial.snapshot} --set {trial.set_name}")
+        answer = Answer(Exit.DAMAGED, lines, problems, facts)
+    else:
+        answer = Answer(Exit.DONE, [*lines, "OK - each came back as it was"], (), facts)
+    return with_problem(answer, unnoted)
 
 
 def doctor_answer(checkups: Sequence[Checkup]) -> Answer:
@@ -12817,6 +13235,50 @@ def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
     return restore_answer(done, chosen.name, asides, scene.clock() - began)
 
 
+def file_count(text: str) -> int:
+    """Read how many files are to be tried."""
+    if not re.fullmatch(r"[1-9]\d{0,5}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is no number from 1 to 999999")
+    return int(text)
+
+
+def add_rehearse(parser: Parser) -> None:
+    """Declare the options of `rehearse`."""
+    parser.add_argument("--count", type=file_count, default=0, metavar="N",
+                        help=f"how many files (default: {REHEARSED_FILES}, of {size_text(REHEARSED_BYTES)} at most)")
+    parser.add_argument("--to", default="", metavar="DIR", help="where the temporary folder is made (default: where this system has such)")
+    add_drive_options(parser)
+
+
+def rehearse_on(drive: Drive, named: str, args: argparse.Namespace, scene: Scene) -> Answer:
+    """Try a restore from one drive. Raises SnapbackError."""
+    set_name, snapshots = copies_on(drive, named)
+    newest = choose_snapshot("latest", snapshots)
+    trial = Trial(set_name, newest.name, args.count, args.to, args.jobs, scene.now, chance(), scene.clock)
+    began = scene.clock()
+    done = rehearse(drive, trial, scene.expect)
+    seconds = scene.clock() - began
+    noted, why = note_rehearsal(drive, trial, done, seconds) if done.files else (False, "")
+    if noted:
+        look_after(drive, set_name, scene.now)
+    return rehearsal_answer(done, trial, drive.label, seconds, "" if noted else why)
+
+
+def run_rehearse(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `rehearse`: of several drives, one that cannot be used does not hide the others."""
+    found = drive_at_hand(args)
+    if found:
+        return rehearse_on(*found, args, scene)
+    answers = {}
+    for label, places in drives_attached(args):
+        try:
+            drive = open_drive(the_only_place(label, places))
+            answers[drive.path] = (label, rehearse_on(drive, args.set, args, scene))
+        except SnapbackError as err:
+            answers[places[0]] = (label, Answer(err.code, (), [str(err)], {"error": str(err)}))
+    return drives_answer(answers)
+
+
 def open_to_tend(args: argparse.Namespace) -> Tuple[Drive, str]:
     """Find the drive and the set that a command changes. Raises DriveAbsent without a marker, UsageError for another computer's set."""
     drive, named = open_to_read(args)
@@ -13386,6 +13848,8 @@ COMMANDS: Dict[str, Command] = {
                       "snapback.py verify latest --drive /media/usb"),
     "restore": Command("give files back, into a new folder", add_restore, run_restore,
                        "snapback.py restore 2026-11-20 Documents/letter.odt --drive /media/usb"),
+    "rehearse": Command("try a restore: bring random files back into a temporary folder, and compare them", add_rehearse, run_rehearse,
+                        "snapback.py rehearse --drive /media/usb"),
     "rotate": Command("delete old dated copies by rule, the newest never", add_rotate, run_rotate,
                       "snapback.py rotate -n --keep-daily 7 --keep-monthly 12 --drive /media/usb"),
     "accept": Command("end a hold: the big change was yours, and old dated copies may go by rule again", add_accept, run_accept,
@@ -13400,8 +13864,8 @@ COMMANDS: Dict[str, Command] = {
     "doctor": Command("look at all that could make backups fail on this computer, and say what helps", add_doctor, run_doctor,
                       "snapback.py doctor"),
 }
-VALUE_OPTIONS = frozenset(("--set", "--drive", "--config", "--every", "--with", "--jobs", "--to", "--label", "--note", "--exclude",
-                           "--exclude-from", "--exclude-if-present", "--min-free", "--hold-at", "--layout",
+VALUE_OPTIONS = frozenset(("--set", "--drive", "--config", "--every", "--with", "--jobs", "--to", "--count", "--label", "--note",
+                           "--exclude", "--exclude-from", "--exclude-if-present", "--min-free", "--hold-at", "--layout",
                            *(f"--keep-{rule}" for rule in Retention._fields)))
 
 
@@ -13468,6 +13932,7 @@ GOING_ON = {  # what to do after an interruption, for each command
     "backup": "every earlier dated copy is untouched; the next run carries on with what was already copied",
     "restore": "every earlier dated copy is untouched; what was restored so far under its own name is whole: run the same command with "
                "--merge to go on",
+    "rehearse": "no dated copy was touched, and the temporary folder is gone; run the same command again",
     "rotate": "no dated copy was touched but those that the plan drops; a later run goes on with them",
 }
 
@@ -13543,7 +14008,8 @@ class Progress:
 
 
 # What commands are called in the menu, where nobody types them.
-IN_THE_MENU = {"backup": "back up now", "verify": "check that the copies are readable", "accept": "back up now", "doctor": "settings"}
+IN_THE_MENU = {"backup": "back up now", "verify": "check that the copies are readable", "rehearse": "try a restore",
+               "accept": "back up now", "doctor": "settings"}
 
 
 def said_in_menu(line: str) -> str:
@@ -13555,7 +14021,7 @@ def said_in_menu(line: str) -> str:
     "last check   never: choose 'check that the copies are readable'"
     """
     line = re.sub(r"; to delete [^;]*, first look and then run it without -n: .*| \(--exclude\)| with --to", "", line)
-    line = re.sub(r"(?:run:? )?snapback\.py (backup|verify|accept|doctor)\b(?: --(?:drive|set) (?:'[^']*'|\S+))*",
+    line = re.sub(r"(?:run:? )?snapback\.py (backup|verify|rehearse|accept|doctor)\b(?: --(?:drive|set) (?:'[^']*'|\S+))*",
                   lambda found: f"choose {quoted(IN_THE_MENU[found[1]])}", line)
     return re.sub(r"run the same command(?: again)?", "choose the same again", line)
 
@@ -13644,7 +14110,7 @@ class Menu:
                     break
                 self.talk.tell("")
                 try:
-                    {"back": self.back_up, "safe": self.am_i_safe, "get": self.get_back, "check": self.check,
+                    {"back": self.back_up, "safe": self.am_i_safe, "get": self.get_back, "check": self.check, "try": self.rehearse,
                      "set": self.settings}[chosen]()
                 except Left:
                     self.talk.tell("", "You left this, and nothing more was done.")
@@ -13653,10 +14119,11 @@ class Menu:
 
     def _offers(self) -> List[Tuple[str, str]]:
         """Give what can be chosen: without settings getting something back comes first, and no copy is made."""
-        get, check, leave = ("get", "get something back"), ("check", "check that the copies are readable"), ("quit", "quit")
+        get, leave = ("get", "get something back"), ("quit", "quit")
+        prove = [("check", "check that the copies are readable"), ("try", "try a restore")]
         if not find_settings(""):
-            return [get, check, ("set", "set up copies on this computer"), leave]
-        return [("back", "back up now"), ("safe", "am I safe?"), get, check, ("set", "settings"), leave]
+            return [get, *prove, ("set", "set up copies on this computer"), leave]
+        return [("back", "back up now"), ("safe", "am I safe?"), get, *prove, ("set", "settings"), leave]
 
     def back_up(self) -> None:
         """Make dated copies by the settings; where a drive is full, or a set on hold, ask what is to be done."""
@@ -13784,6 +14251,14 @@ class Menu:
                 self.talk.tell("Nothing was read, and nothing was changed.")
             else:
                 self._do(words, "not everything could be read; no copy was changed")
+
+    def rehearse(self) -> None:
+        """Try whether files would come back."""
+        found = self._drive()
+        if found:
+            self.talk.tell("Some files, chosen at random, are brought back into a temporary folder and compared with what they were; "
+                           "then that folder is removed. Nothing else is changed.")
+            self._do(["rehearse", f"--drive={found[0].path}", f"--set={found[1]}"], "this could not be tried; no copy was changed")
 
     def get_back(self) -> None:
         """Let a date and something in it be chosen, and give it back into a new folder."""
