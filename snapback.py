@@ -12,6 +12,7 @@ dated copies in a separate place.  Each one is a plain folder that any file mana
                                            --sample 10% reads the next tenth of it
   snapback.py repair [WHEN] --drive DRIVE  heal what is damaged, from another date, drive or the source
   snapback.py restore WHEN [PATH...]       give files back, into a new folder; -n only says which
+  snapback.py rehearse --drive DRIVE       try a restore: bring random files back, and compare
   snapback.py find PATTERN --drive DRIVE   every version of a file, in all dated copies
   snapback.py diff WHEN [WHEN]             what changed between two dates, or since one
   snapback.py why PATH                     which rule lets it be copied, or leaves it out
@@ -299,6 +300,72 @@ class Layout(Enum):
 
     COMPLETE = "complete"        # every file is in its folder, unchanged ones as hard links
     CHANGES = "changes"          # only what is new or changed; the list says in which earlier folder the rest lies
+
+
+class DateFacts(NamedTuple):
+    """What is told everybody of one dated copy: no names of files."""
+
+    name: str
+    taken: str
+    layout: str
+    files: int = 0
+    bytes: int = 0
+    added: int = 0                   # bytes
+    new: int = 0
+    changed: int = 0
+    gone: int = 0
+    skipped: int = 0
+    kept: int = 0
+    hold: bool = False
+    pinned: bool = False
+    damaged: int = 0                 # files that a check found so
+    checked: str = ""                # when it was last read again, whatever was found
+    listed: bool = False             # the page has its names
+
+
+class SetFacts(NamedTuple):
+    """What is told everybody of a set; dated copies by their names, times as ISO 8601 text, empty where there is none."""
+
+    name: str
+    host: str = ""                   # the computer whose copies these are
+    dates: Tuple[DateFacts, ...] = ()    # of the whole dated copies, in their order
+    checks: Tuple[Tuple[str, str, int], ...] = ()    # the last ones, newest first: when, which command, how much was damaged
+    others: Tuple[str, ...] = ()     # the newest dates of what the newest does not hold
+    unlisted: int = 0                # dated copies of which no list can be read
+    checked: str = ""                # all of it was read again then, or later
+    checked_bad: int = 0             # how much of that was damaged
+    held_by: str = ""                # the dated copy by which it is on hold
+    before_hold: str = ""            # the newest one before that
+
+    @property
+    def oldest(self) -> str:
+        """Give the first date."""
+        return self.dates[0].name
+
+    @property
+    def newest(self) -> str:
+        """Give the last date."""
+        return self.dates[-1].name
+
+    @property
+    def parts(self) -> Set[str]:
+        """Give the dates that have only what was new or had changed."""
+        return {one.name for one in self.dates if one.layout != Layout.COMPLETE.value}
+
+    @property
+    def needed(self) -> Tuple[str, ...]:
+        """Give the dates that hold the newest of everything."""
+        return (self.newest, *self.others)
+
+
+class DriveFacts(NamedTuple):
+    """What is true of a drive, for the recovery plan and the recovery page: anybody may read these, so it names no file and no source."""
+
+    label: str
+    sets: Tuple[SetFacts, ...] = ()
+    closed: Tuple[str, ...] = ()     # sets that this user may not read
+    changes_names: bool = False      # the drive does not take every name
+    page: bool = False               # the recovery page lies beside the plan
 
 
 class Snapshot(NamedTuple):
@@ -2610,12 +2677,18 @@ def parse_slice(found: Any) -> Optional[Slice]:
     return one if size and begins < CIRCLE and one.ends == ends else None
 
 
+def count_in(facts: Mapping[str, Any], word: str) -> int:
+    """Read a number that may be lacking, or be none."""
+    found = facts.get(word)
+    return found if type(found) is int and 0 <= found <= COUNT_LIMIT else 0
+
+
 class PastCheck(NamedTuple):
-    """A verification that came to its end: when, the sample it was if it was one, and whether it found damage."""
+    """A verification that came to its end: when, the sample it was if it was one, and how much damage it found."""
 
     time: str
     sample: Optional[Slice]
-    damaged: bool
+    damaged: int
 
 
 def parse_history(text: str, wanted: Collection[str]) -> Iterator[Dict[str, Any]]:
@@ -2629,11 +2702,18 @@ def parse_history(text: str, wanted: Collection[str]) -> Iterator[Dict[str, Any]
 
 
 def past_checks(text: str) -> Iterator[PastCheck]:
-    """Read the verifications in history.jsonl, the newest first; what was interrupted or read no file is passed over."""
-    for one in parse_history(text, ("verify",)):
+    """Read the verifications in history.jsonl, the newest first; what was interrupted or read no file is passed over.
+
+    A repair that came to its end is one, too: it read everything, and what it left is damaged.
+    """
+    for one in parse_history(text, ("verify", "repair")):
+        if one["what"] == "repair":
+            if one.get("complete"):
+                yield PastCheck(str(one["time"]), None, count_in(one, "left"))
+            continue
         sample = parse_slice(one["sample"]) if one.get("sample") is not None else None
         if not one.get("quick") and not one.get("interrupted") and (sample or one.get("sample") is None):
-            yield PastCheck(str(one["time"]), sample, bool(one.get("damaged")))
+            yield PastCheck(str(one["time"]), sample, count_in(one, "damaged"))
 
 
 def next_sample(text: str, size: int) -> Slice:
@@ -2665,7 +2745,7 @@ class ReadAgain(NamedTuple):
     since: str = ""                  # everything was, then or later; empty: not everything
     sampled: str = ""                # when the last sample was read, if samples were the last
     share: int = 0                   # of everything
-    damaged: bool = False            # damage was found
+    damaged: int = 0                 # how much was found so
 
 
 def read_again(text: str) -> ReadAgain:
@@ -2676,10 +2756,10 @@ def read_again(text: str) -> ReadAgain:
     >>> read_again(chr(10).join(lines[:2])).share, read_again(chr(10).join(lines)).since[:10]
     (80000, '2026-11-02')
     """
-    places, sampled, damaged = 0, "", False
+    places, sampled, damaged = 0, "", 0
     for one in past_checks(text):
         places |= (one.sample or EVERYTHING).places
-        sampled, damaged = sampled or (one.time if one.sample else ""), damaged or one.damaged
+        sampled, damaged = sampled or (one.time if one.sample else ""), damaged + one.damaged
         if places == EVERY_PLACE:
             return ReadAgain(one.time, sampled, CIRCLE, damaged)
     return ReadAgain("", sampled, bin(places).count("1"), damaged)
@@ -2697,6 +2777,8 @@ class Seen(NamedTuple):
     sampled: str = ""                    # when the last sample was read, if samples were the last
     share: int = 0                       # of all, that was read since they began, in thousandths of a percent
     rotten: bool = False                 # what was read again was damaged
+    rehearsed: str = ""                  # when random files of it last came back as they were
+    oldest: str = ""                     # when the oldest whole dated copy was made
     hold: str = ""                       # why the set is on hold
     damaged: int = 0                     # files of the newest dated copy that a check found damaged
     skipped: int = 0                     # files and folders that could not be read or stored, and are not in it
@@ -2713,7 +2795,7 @@ class Seen(NamedTuple):
     told: Mapping[str, str] = {}         # for each kind of its trouble, by exit code, when a person was last told of it
 
 
-SEEN_TIMES = frozenset(("taken", "checked", "sampled", "seen", "attached_since", "missed_since", "told"))
+SEEN_TIMES = frozenset(("taken", "checked", "sampled", "rehearsed", "oldest", "seen", "attached_since", "missed_since", "told"))
 
 
 def parse_seen(found: Any) -> Seen:
@@ -5407,6 +5489,77 @@ def passing_file(data: bytes, ending: str) -> Iterator[str]:
         os.unlink(path)
 
 
+@contextlib.contextmanager
+def passing_folder(place: str) -> Iterator[str]:
+    """Lend the path of a new folder at a place; it goes again with all that is in it. Raises OSError; SnapbackError where it stays."""
+    import tempfile  # here, because it is slow to load and one command needs it
+    path = tempfile.mkdtemp("", "snapback-rehearsal-", extended(place))
+    try:
+        yield path
+    finally:
+        try:
+            remove_tree(Folder.top(os.path.dirname(path)), os.path.basename(path))
+        except OSError as err:
+            raise SnapbackError(f"{show(usual(path))} could not be removed ({reason(err)}); it holds copies of files: remove it by hand"
+                                ) from err
+
+
+def passing_place(place: str) -> str:
+    """Give the folder in which `passing_folder` makes one. Raises OSError."""
+    import tempfile
+    return place or tempfile.gettempdir()
+
+
+def forget_file(folder: Folder, name: str) -> None:
+    """Let a stored file be read from the drive next time, not from memory. Raises OSError."""
+    fd = open_regular(folder, name)[0]
+    forget_cached(fd)
+    close_read(fd)
+
+
+def read_restored(folder: Folder, name: str, pulse: Pulse) -> Tuple[str, int, Meta]:
+    """Read a restored file of this user's: the checksum of its bytes, their number, and its metadata. Raises OSError, or Stopped."""
+    info = folder.stat(name)
+    if not info.st_mode & stat.S_IRUSR and stat.S_ISREG(info.st_mode):
+        os.chmod(folder.at(name), stat.S_IMODE(info.st_mode) | stat.S_IRUSR, dir_fd=folder.fd)
+    fd, now = open_regular(folder, name)
+    try:
+        xattrs = read_xattrs(fd)
+    finally:
+        close_read(fd)
+    return hash_file(folder, name, pulse, from_disk=True), now.st_size, meta_from(info, xattrs)
+
+
+def metadata_on(folder: Folder, meta: Meta) -> Meta:
+    """Give what of some metadata a new file has that gets all of it, as the disk of a folder, or the system, may refuse a part."""
+    name = unique_name("probe", "snapback")
+    fd = folder.create_file(name)
+    try:
+        try:
+            set_metadata_open(fd, meta)
+        finally:
+            os.close(fd)
+        set_metadata_closed(folder, name, meta)
+        fd, info = open_regular(folder, name)
+        try:
+            return meta_from(info, read_xattrs(fd))
+        finally:
+            close_read(fd)
+    finally:
+        folder.unlink(name)
+
+
+def may_set_owners() -> bool:
+    """Tell whether this user may give files to others."""
+    return not WINDOWS and os.geteuid() == 0
+
+
+def chance() -> Any:
+    """Give what makes random choices: a random.Random, which the system seeds."""
+    import random  # here, because one command needs it
+    return random.Random()  # noqa: S311 - nothing is kept secret by it
+
+
 # -- manifests on the disk --
 
 
@@ -6472,50 +6625,6 @@ def is_our_paper(found: Optional[bytes], title: str) -> bool:
     return found is not None and found.replace(b"\r\n", b"\n").startswith(title.encode("ascii"))
 
 
-def put_paper(root: Folder, paper: Paper, owner: str) -> str:
-    """Put a paper on a drive; say so where it is left alone because snapback did not write what is there. Raises OSError."""
-    found = read_head(root, paper.name, PAPER_LIMIT)
-    if found == paper.text.encode("utf-8", "surrogateescape"):
-        return ""
-    if root.has(paper.name) and not is_our_paper(found, paper.title):
-        return f"{paper.name} on the drive was not written by snapback; it was left alone"
-    write_text(root, paper.name, paper.text, owner, paper.mode)
-    return ""
-
-
-def furnish(root: Folder, papers: Iterable[Paper], owner: str) -> List[str]:
-    """Put the tool and the papers on a drive; say what is left alone because snapback did not write it."""
-    remove_unique(root, owner)
-    notes = [note for note in (put_paper(root, paper, owner) for paper in papers) if note]
-    own = own_text()
-    present = read_text(root, TOOL, 4 * MIB)
-    if present is None and not root.has(TOOL):
-        write_text(root, TOOL, own, owner)
-    elif tool_version(present or "") is None:
-        notes.append(f"{TOOL} on the drive was not written by snapback; it was left alone")
-    elif (tool_version(present or "") or ()) < (tool_version(own) or ()):
-        write_text(root, TOOL, own, owner)
-    return notes
-
-
-def prepare_drive(path: str, label: str, offline: bool, created: str, papers: Callable[[Marker], Sequence[Paper]]) -> Prepared:
-    """Make a marker (unless there is one), put the tool and the plan there, and try what the drive can do."""
-    root = Folder.top(path)
-    marker, made = read_marker(root), False
-    if marker is None and root.has(MARKER):
-        raise UsageError(f"{show(path)} has a file {MARKER} that is no marker; look at it, and remove it if it is not needed")
-    abilities, notes = None, []  # type: Optional[Abilities], List[str]
-    if marker is None:
-        abilities = try_drive(root)
-        name = " ".join(show(label).split()) or show(path_parts(path)[-1] if path_parts(path) else "drive")
-        marker, made = Marker(new_id(), name[:100], created, offline, abilities.naming), True
-        notes = furnish(root, papers(marker), "init")
-        write_text(root, MARKER, marker_text(marker), "init")  # last: it alone makes the folder a drive
-    free, total = free_space(path)
-    return Prepared(marker, made, abilities, free, total, largest_file(path), tuple(notes),
-                    bool(disks_of(path) & system_disks()), any(list_sets(root)))
-
-
 # -- sets --
 
 
@@ -7457,56 +7566,20 @@ class Rotating:
         return notes
 
 
-# -- the recovery page --
-
-
-class DateFacts(NamedTuple):
-    """What the recovery page tells everybody of one dated copy: no names."""
-
-    name: str
-    taken: str
-    layout: str
-    files: int = 0
-    bytes: int = 0
-    added: int = 0                   # bytes
-    new: int = 0
-    changed: int = 0
-    gone: int = 0
-    skipped: int = 0
-    kept: int = 0
-    hold: bool = False
-    pinned: bool = False
-    damaged: int = 0                 # files that a check found so
-    checked: str = ""                # when it was last read again, whatever was found
-    listed: bool = False             # the page has its names
-
-
-class SetFacts(NamedTuple):
-    """What the recovery page tells of a set: its dates, in their order, and its last checks, newest first."""
-
-    name: str
-    dates: Sequence[DateFacts] = ()
-    checks: Sequence[Tuple[str, str, int]] = ()      # when, which command, how much it found damaged
-    closed: bool = False             # this user may not look into it
+# -- what lies on a drive for a bad day --
 
 
 CHECKING = ("verify", "repair", "rehearse")
 CHECKS_TOLD = 5              # the last ones of a set
 
 
-def count_in(facts: Mapping[str, Any], word: str) -> int:
-    """Read a number that may be lacking, or be none."""
-    found = facts.get(word)
-    return found if type(found) is int and 0 <= found <= COUNT_LIMIT else 0
-
-
-def read_checks(set_folder: Folder) -> Tuple[Dict[str, str], List[Tuple[str, str, int]]]:
-    """Read when each date was last read again as a whole, and what the last checks found. Raises OSError."""
+def told_checks(history: str) -> Tuple[Dict[str, str], List[Tuple[str, str, int]]]:
+    """Read when each date was last read again as a whole, and what the last checks found."""
     checked: Dict[str, str] = {}
     told: List[Tuple[str, str, int]] = []
-    for one in parse_history(read_text(set_folder, HISTORY, 64 * MIB) or "", CHECKING):
+    for one in parse_history(history, CHECKING):
         if len(told) < CHECKS_TOLD:
-            told.append((one["time"], one["what"], count_in(one, "damaged")))
+            told.append((one["time"], one["what"], count_in(one, "left" if one["what"] == "repair" else "damaged")))
         if one["what"] == "verify" and not (one.get("quick") or one.get("interrupted") or one.get("sample")):
             names = one.get("snapshots")
             for name in names if isinstance(names, list) else ():
@@ -7514,34 +7587,39 @@ def read_checks(set_folder: Folder) -> Tuple[Dict[str, str], List[Tuple[str, str
     return checked, told
 
 
+def last_rehearsal(history: str) -> str:
+    """Give when the last rehearsal of a set was, if it went as it should; from its history."""
+    last: Mapping[str, Any] = next(parse_history(history, ("rehearse",)), {})
+    return "" if last.get("damaged") else str(last.get("time", ""))
+
+
+def oldest_taken(snapshots: Sequence[Snapshot]) -> str:
+    """Give when the oldest whole dated copy was made."""
+    return next((str(one.header.get("taken", "")) for one in snapshots if one.state is State.WHOLE), "")
+
+
 def facts_of_set(root: Folder, name: str) -> SetFacts:
-    """Look at a set for the recovery page. Raises OSError."""
+    """Look what is to be said of a set; the first and last lines of its lists tell. Raises OSError."""
     set_folder = root.child(name)
-    snapshots = [one for one in survey(set_folder) if one.state is State.WHOLE]
-    pins, (checked, told) = read_pins(set_folder), read_checks(set_folder)
+    snapshots = survey(set_folder)
+    whole = [one for one in snapshots if one.state is State.WHOLE]
+    history, accepted, pins = read_text(set_folder, HISTORY, 64 * MIB) or "", read_accepted(set_folder), read_pins(set_folder)
+    (checked, told), read, held = told_checks(history), read_again(history), held_by(snapshots, accepted)
     damaged = damaged_in(read_text(set_folder, DAMAGED_LIST, 64 * MIB) or "")
     lists = set_folder.child(PAGE_LISTS).names() if set_folder.has(PAGE_LISTS) else []
-    accepted, dates = read_accepted(set_folder), []
-    for one in snapshots:
+    dates = []
+    for one in whole:
         counts = {word: count_in(one.end, word) for word in ("files", "bytes", "added", "new", "changed", "gone", "skipped", "kept")}
         hold = bool(one.end.get("hold")) and one.seq > accepted
         dates.append(DateFacts(one.name, str(one.header.get("taken", "")), str(one.header.get("layout", "")), **counts, hold=hold,
                                pinned=one.name in pins, damaged=damaged.get(one.name, 0), checked=checked.get(one.name, ""),
                                listed=one.name + PAGE_ENDING in lists))
-    return SetFacts(name, dates, told)
-
-
-def facts_of_sets(root: Folder) -> List[SetFacts]:
-    """Look at the sets of a drive for the recovery page. Raises OSError."""
-    sets, closed = list_sets(root)
-    found = {name: SetFacts(name, closed=True) for name in (*sets, *closed)}
-    for name in sets:
-        with contextlib.suppress(PermissionError):  # it is another user's
-            found[name] = facts_of_set(root, name)
-    return list(found.values())
-
-
-WritePage = Callable[[Marker, Sequence[SetFacts]], Paper]
+    before = [one.name for one in whole if held and one.seq < held.seq]
+    return SetFacts(
+        name, str(whole[-1].header.get("host", "")) if whole else "", tuple(dates), tuple(told),
+        others=tuple(sorted(set(held_elsewhere(whole[-1], whole).values()), reverse=True)) if whole else (),
+        unlisted=sum(one.state is State.DAMAGED for one in snapshots), checked=read.since,
+        checked_bad=read.damaged, held_by=held.name if held else "", before_hold=before[-1] if before else "")
 
 
 def has_page(root: Folder) -> bool:
@@ -7549,10 +7627,64 @@ def has_page(root: Folder) -> bool:
     return is_our_paper(read_head(root, RECOVERY_PAGE, PAPER_LIMIT), PAGE_TITLE)
 
 
-def renew_page(drive: Drive, owner: str, write: WritePage) -> str:
-    """Write the recovery page anew; say so where it is left alone. Raises OSError, DriveError."""
-    drive.check()
-    return put_paper(drive.root, write(drive.marker, facts_of_sets(drive.root)), owner) if drive.marker else ""
+def facts_of_drive(root: Folder, marker: Marker, page: bool) -> DriveFacts:
+    """Look what is true of a drive; `page` says whether the recovery page is to be there. Raises OSError."""
+    sets, closed = list_sets(root)
+    found = []
+    for name in sets:
+        try:
+            found.append(facts_of_set(root, name))
+        except PermissionError:  # it is another user's
+            closed.append(name)
+    return DriveFacts(marker.label, tuple(found), tuple(sorted(closed)), marker.naming is not Naming.BYTES, page)
+
+
+Papers = Callable[[DriveFacts], Sequence[Paper]]
+
+
+def put_paper(root: Folder, paper: Paper, owner: str) -> str:
+    """Put a paper on a drive where that is not so already; say so if it is left alone because snapback did not write it. Raises OSError."""
+    there = root.has(paper.name)
+    found = read_head(root, paper.name, PAPER_LIMIT) if there and stat.S_ISREG(root.stat(paper.name).st_mode) else None
+    if found == paper.text.encode("utf-8", "surrogateescape"):
+        return ""
+    ours = is_our_paper(found, paper.title)
+    if there and not ours:
+        return f"{paper.name} on the drive was not written by snapback; it was left alone"
+    try:
+        write_text(root, paper.name, paper.text, owner, paper.mode)
+    except PermissionError:
+        if not ours:
+            raise  # else another user keeps it, and it is true of that one's copies
+    return ""
+
+
+def furnish(root: Folder, papers: Iterable[Paper], owner: str) -> List[str]:
+    """Put the tool and the papers on a drive; say what is left alone because snapback did not write it."""
+    remove_unique(root, owner)
+    notes = [note for note in [put_paper(root, paper, owner) for paper in papers] if note]
+    own = own_text()
+    present = read_text(root, TOOL, 4 * MIB)
+    if present is None and not root.has(TOOL):
+        write_text(root, TOOL, own, owner)
+    elif tool_version(present or "") is None:
+        notes.append(f"{TOOL} on the drive was not written by snapback; it was left alone")
+    elif (tool_version(present or "") or ()) < (tool_version(own) or ()):
+        write_text(root, TOOL, own, owner)
+    return notes
+
+
+def renew_papers(drive: Drive, papers: Papers, owner: str) -> str:
+    """Bring the papers at the top of a drive up to date, after something on it has changed; say why if that failed."""
+    if not drive.marker:
+        return ""
+    try:
+        drive.check()
+        for paper in papers(facts_of_drive(drive.root, drive.marker, has_page(drive.root))):
+            put_paper(drive.root, paper, owner)
+    except (OSError, DriveError) as err:
+        return f"{RECOVERY} on {drive.label} could not be brought up to date ({reason(err)}); the next run of backup does that"
+    return ""
 
 
 def remove_page_lists(set_folder: Folder, kept: Collection[str] = ()) -> None:
@@ -7580,23 +7712,41 @@ def write_page_lists(set_folder: Folder, snapshots: Iterable[Snapshot]) -> None:
     lists.flush()
 
 
-def tend_page(drive: Drive, set_name: str, write: Optional[WritePage]) -> str:
-    """Bring the recovery page and what it reads of a set up to date, or take it away where it is not wanted.
+def tend_papers(drive: Drive, set_name: str, papers: Papers, page: bool) -> List[str]:
+    """Bring what lies on a drive for a bad day up to date, and what the recovery page reads of a set; take that away if it is not wanted.
 
-    Says so where the page is left alone, as snapback did not write it. Raises OSError, DriveError.
+    Says what is left alone, as snapback did not write it. Raises OSError, DriveError.
     """
     set_folder = drive.root.child(set_name)
     snapshots = survey(set_folder)
     drive.check()
-    remove_page_lists(set_folder, [one.name for one in snapshots if one.state is State.WHOLE] if write else ())
-    if write:
+    remove_page_lists(set_folder, [one.name for one in snapshots if one.state is State.WHOLE] if page else ())
+    if page:
         write_page_lists(set_folder, snapshots)
-        return renew_page(drive, set_name, write)
     others = [name for name in list_sets(drive.root)[0] if name != set_name and drive.root.child(name).has(PAGE_LISTS)]
-    if not others and has_page(drive.root):
+    if not page and not others and has_page(drive.root):
         drive.root.unlink(RECOVERY_PAGE)
         drive.root.flush()
-    return ""
+    page = page or (bool(others) and has_page(drive.root))
+    return furnish(drive.root, papers(facts_of_drive(drive.root, drive.marker, page)), set_name) if drive.marker else []
+
+
+def prepare_drive(path: str, label: str, offline: bool, created: str, papers: Papers) -> Prepared:
+    """Make a marker (unless there is one), put the tool and the plan there, and try what the drive can do."""
+    root = Folder.top(path)
+    marker, made = read_marker(root), False
+    if marker is None and root.has(MARKER):
+        raise UsageError(f"{show(path)} has a file {MARKER} that is no marker; look at it, and remove it if it is not needed")
+    abilities, notes = None, []  # type: Optional[Abilities], List[str]
+    if marker is None:
+        abilities = try_drive(root)
+        name = " ".join(show(label).split()) or show(path_parts(path)[-1] if path_parts(path) else "drive")
+        marker, made = Marker(new_id(), name[:100], created, offline, abilities.naming), True
+        notes = furnish(root, papers(facts_of_drive(root, marker, False)), "init")
+        write_text(root, MARKER, marker_text(marker), "init")  # last: it alone makes the folder a drive
+    free, total = free_space(path)
+    return Prepared(marker, made, abilities, free, total, largest_file(path), tuple(notes),
+                    bool(disks_of(path) & system_disks()), any(list_sets(root)))
 
 
 # -- taking a dated copy --
@@ -7620,7 +7770,7 @@ class Order(NamedTuple):
 
     sources: Tuple[Source, ...]
     now: datetime
-    papers: Callable[[Marker], Sequence[Paper]]   # writes what lies on a drive for a bad day
+    papers: Papers
     rules: Rules = Rules()
     set_name: str = ""
     adopt: bool = False
@@ -7634,7 +7784,7 @@ class Order(NamedTuple):
     layout: Optional[Layout] = None  # None: what suits the drive
     foretell: Optional[Callable[[str], None]] = None     # says at once what a person should know before all is done
     read_back: Optional[ReadBack] = None     # reads the new copy again before it counts as one
-    page: Optional[WritePage] = None     # None: no recovery page
+    page: bool = True                # the recovery page is to be on the drive
 
 
 def has_rested(words: Mapping[str, str], rested_ns: int) -> bool:
@@ -9525,9 +9675,6 @@ class SetRun:
                 **{word: fact for word, fact in facts.items() if word != "recent"}}))
             self._mend_twins()
             self._remove_leftovers(left_behind)
-            if self.drive.marker:
-                papers = self.order.papers(self.drive.marker)
-                notes += [Note("", text) for text in furnish(self.drive.root, papers, self.set_name)]
             self.set_folder.flush()
             if flush:
                 flush.finish()
@@ -9551,16 +9698,15 @@ class SetRun:
             why = str(err)
         return Rotated(Plan([], []), rotating.removed, broken_off=why)
 
-    def tend_page(self) -> Notes:
-        """Bring the recovery page up to date; the new dated copy is whole, whatever becomes of that."""
+    def tend_papers(self) -> Notes:
+        """Bring what lies on the drive for a bad day up to date; the new dated copy is whole, whatever becomes of that."""
         try:
-            left_alone = tend_page(self.drive, self.set_name, self.order.page)
-            return [Note("", left_alone)] if left_alone else []
+            return [Note("", text) for text in tend_papers(self.drive, self.set_name, self.order.papers, self.order.page)]
         except KeyboardInterrupt:
             why = "it was interrupted"
         except (OSError, DriveError) as err:
             why = reason(err)
-        return [Note("", f"the dated copy is whole, but {RECOVERY_PAGE} could not be brought up to date ({why}); the next run does that")]
+        return [Note("", f"the dated copy is whole, but {RECOVERY} could not be brought up to date ({why}); the next run does that")]
 
     def _pin_before_rot(self, rotten: Sequence[Tuple[str, str, str]]) -> Notes:
         """Pin the dated copies that have the earlier version of what suspected rot changed, once, if it still hashes right."""
@@ -9624,7 +9770,7 @@ def take_snapshot(drive: Drive, order: Order, expect: Expect) -> Taken:
             "set": set_name, "host": host, "machine": machine, "named_after_host": by_host})
         taken = run.take(expect)
         taken = taken._replace(rotated=run.rotate(expect) if taken.settled and not taken.hold else None)
-        return taken._replace(notes=[*taken.notes, *(run.tend_page() if taken.settled else ())])
+        return taken._replace(notes=[*taken.notes, *(run.tend_papers() if taken.settled else ())])
     finally:
         unlock(lock)
 
@@ -9669,11 +9815,6 @@ def standing_of(drive: Drive, order: Order) -> Standing:
     return Standing(set_name, parse_time(str(newest.header["taken"])), parse_time(shares_since(newest.header)))
 
 
-def last_checks(set_folder: Folder) -> ReadAgain:
-    """Give how far what was read of a set, at least its newest dated copies, was read again; from its history."""
-    return read_again(read_text(set_folder, HISTORY, 64 * MIB) or "")
-
-
 def pace_of(snapshots: Sequence[Snapshot]) -> int:
     """Give how many bytes a day's copies take, on average since the oldest, whose own bytes do not count; 0: not known yet."""
     whole = [one for one in snapshots if one.state is State.WHOLE]
@@ -9709,12 +9850,13 @@ def see_drive(drive: Drive, set_name: str, sources: Sequence[Source], before: Se
     snapshots = survey(folder)
     held, wanted = held_by(snapshots, read_accepted(folder)), {source.alias: source.path for source in sources}
     newest = newest_whole(one for one in snapshots if not wanted or one.sources == wanted)
-    read = last_checks(folder)
-    seen = seen._replace(checked=read.since, sampled=read.sampled, share=read.share, rotten=read.damaged,
-                         hold=held_text(held) if held else "", pace=pace_of(snapshots))
+    history = read_text(folder, HISTORY, 64 * MIB) or ""
+    read = read_again(history)
+    seen = seen._replace(checked=read.since, sampled=read.sampled, share=read.share, rotten=bool(read.damaged),
+                         rehearsed=last_rehearsal(history), hold=held_text(held) if held else "", pace=pace_of(snapshots))
     if newest:
         damaged = damaged_in(read_text(folder, DAMAGED_LIST, 64 * MIB) or "").get(newest.name, 0)
-        seen = seen._replace(snapshot=newest.name, taken=str(newest.header["taken"]), damaged=damaged,
+        seen = seen._replace(snapshot=newest.name, taken=str(newest.header["taken"]), damaged=damaged, oldest=oldest_taken(snapshots),
                              skipped=int(newest.end.get("skipped", 0)), kept=int(newest.end.get("kept", 0)),
                              unguarded=newest.header.get("hold_at") == 0)
     return seen
@@ -10258,17 +10400,13 @@ def mend_twins(set_folder: Folder, names: Iterable[str]) -> List[str]:
     return mended
 
 
-def note_check(drive: Drive, order: Check, checked: Checked) -> Tuple[bool, str]:
-    """Note a verification on the drive, for the next run and for `list`; tell whether that was done, and what to say of it.
-
-    When every date was read, what was read and is not damaged now is taken off the list.
-    """
+def note_on_drive(drive: Drive, set_name: str, write: Callable[[Folder], str]) -> Tuple[bool, str]:
+    """Let something be written into a set as its next run would: tell whether it was, and what `write` says, or why it was not."""
     if drive.marker is None:
         return False, "the drive has no marker, so the result was not noted on it"
-    time = order.now.isoformat(timespec="seconds")
     try:
         drive.check()
-        lock = lock_set(drive, order.set_name)
+        lock = lock_set(drive, set_name)
     except DriveError as err:
         return False, str(err)
     except Locked:
@@ -10276,7 +10414,20 @@ def note_check(drive: Drive, order: Check, checked: Checked) -> Tuple[bool, str]
     except OSError as err:
         return False, f"the result could not be noted on the drive ({reason(err)})"
     try:
-        set_folder = drive.root.child(order.set_name)
+        return True, write(drive.root.child(set_name))
+    except OSError as err:
+        return False, f"the result could not be noted on the drive ({reason(err)})"
+    finally:
+        unlock(lock)
+
+
+def note_check(drive: Drive, order: Check, checked: Checked) -> Tuple[bool, str]:
+    """Note a verification on the drive, for the next run and for `list`; tell whether that was done, and what to say of it.
+
+    When every date was read, what is not damaged now is taken off the list.
+    """
+    def write(set_folder: Folder) -> str:
+        time = order.now.isoformat(timespec="seconds")
         snapshots = survey(set_folder)
         list_damage(set_folder, order, checked, {one.name: one.seq for one in snapshots if one.state is not State.EXPIRED}, time)
         append_line(set_folder, HISTORY, json.dumps({
@@ -10284,11 +10435,8 @@ def note_check(drive: Drive, order: Check, checked: Checked) -> Tuple[bool, str]
             "read": checked.read_files, "bytes": checked.read_bytes, "damaged": len(checked.damage),
             "interrupted": checked.interrupted, **({"sample": order.sample.facts()} if order.sample else {})}))
         mended = mend_twins(set_folder, damaged_twins(checked))
-        return True, f"the second list was made anew for: {', '.join(mended)}" if mended else ""
-    except OSError as err:
-        return False, f"the result could not be noted on the drive ({reason(err)})"
-    finally:
-        unlock(lock)
+        return f"the second list was made anew for: {', '.join(mended)}" if mended else ""
+    return note_on_drive(drive, order.set_name, write)
 
 
 # -- restoring --
@@ -10601,10 +10749,10 @@ class Restoration:
         self.passed_over = ""
         self.forbidden: Set[Stamp] = {stamp(set_folder.own_stat())}
 
-    def run(self, manifest: Manifest) -> None:
+    def run(self, blocks: Iterable[Block]) -> None:
         """Restore everything that is wanted. Raises ManifestDamaged, TargetError."""
         inside: List[Tuple[str, Meta]] = []
-        for block in read_blocks(manifest.lines()):
+        for block in blocks:
             while inside and not block.path.startswith(inside[-1][0] + "/"):
                 self._leave(*inside.pop())
             if not self.selection.enters(block.path):
@@ -10787,7 +10935,7 @@ def restore(drive: Drive, set_name: str, wish: Wish, expect: Expect) -> Restored
             target = make_target(wish, drive, set_name)
             workers = opened.enter_context(Workers(jobs, pulse, functools.partial(give_back, pulse), far))
             run = Restoration(set_folder, target, wish, selection, workers)
-            run.run(manifest)
+            run.run(read_blocks(manifest.lines()))
         if run.landing.findings:
             drive.check()
         done = run.landing
@@ -12320,6 +12468,278 @@ class Repair:
             "healed": len(healing.healed), "lists": healing.lists, "second_lists": self.twins, "left": len(left), "complete": complete}))
 
 
+# -- rehearsing --
+
+
+REHEARSED_FILES = 20             # unless a person says otherwise; and then, of their bytes:
+REHEARSED_BYTES = 10**9
+LARGE_PIECE = MIB                # from here on, its bytes and not the calls are what restoring a file takes
+UNMEASURED_RATE = 50 * 10**6     # bytes a second, where no large file was among those that were tried
+SIZE_WORD = re.compile(r" size=(\d{1,16}) ")
+
+
+class Sampled(NamedTuple):
+    """A file of a dated copy that is to be restored for a try: its folder, the line of that, its name, its own lines, its bytes."""
+
+    folder: str
+    folder_line: str
+    name: str
+    known: Known
+    size: int
+
+    @property
+    def path(self) -> str:
+        """Give its path as in the dated copy."""
+        return f"{self.folder}/{self.name}" if self.folder else self.name
+
+
+def draw_files(blocks: Iterable[Block], count: int, chance: Any) -> Tuple[List[Sampled], Optional[Sampled]]:
+    """Draw files at random, each as likely as any other, and a large one besides, by which the speed of a drive is told.
+
+    `chance` is a random.Random. (Reservoir sampling: Vitter, algorithm R.)
+    """
+    drawn: List[Sampled] = []
+    large: Optional[Sampled] = None
+    files = large_files = 0
+    for block in blocks:
+        for name, known in block.entries.items():
+            if not known.hash_line:
+                continue
+            found = SIZE_WORD.search(known.line)
+            size = int(found[1]) if found else 0
+            files += 1
+            at = len(drawn) if len(drawn) < count else chance.randrange(files)
+            if at < count:
+                drawn[at:at + 1] = [Sampled(block.path, block.line, name, known, size)]
+            if LARGE_PIECE <= size <= REHEARSED_BYTES // 4:
+                large_files += 1
+                if chance.randrange(large_files) == 0:
+                    large = Sampled(block.path, block.line, name, known, size)
+    return drawn, large
+
+
+def affordable(drawn: Sequence[Sampled], room: int) -> List[Sampled]:
+    """Leave out files for which there is no room, in bytes; the smallest stays whatever it takes.
+
+    >>> [one.size for one in affordable([Sampled("", "", "", Known(""), size) for size in (5, 9, 3, 1)], 10)]
+    [5, 3, 1]
+    """
+    chosen = []
+    for one in drawn:
+        if one.size <= room:
+            chosen.append(one)
+            room -= one.size
+    return chosen or sorted(drawn, key=lambda one: one.size)[:1]
+
+
+def blocks_of(sample: Iterable[Sampled]) -> Iterator[Block]:
+    """Put some files of a dated copy into the order of a manifest, with their folders' lines."""
+    ordered = sorted(sample, key=lambda one: (folder_key(one.folder), name_bytes(one.name)))
+    for (path, line), group in itertools.groupby(ordered, key=lambda one: (one.folder, one.folder_line)):
+        yield Block(path, line, {one.name: one.known for one in group})
+
+
+def median(numbers: Sequence[float]) -> float:
+    """Give the middle one of some numbers, which a few that are far out do not move; 0 of none.
+
+    >>> median([1, 2, 90])
+    2
+    """
+    return sorted(numbers)[len(numbers) // 2] if numbers else 0.0
+
+
+class Trial(NamedTuple):
+    """What a person asked `rehearse` to do: how many files (0: as usual) of which dated copy, at which place (empty: the system's)."""
+
+    set_name: str
+    snapshot: str
+    wanted: int
+    place: str
+    jobs: int
+    now: datetime
+    chance: Any                      # a random.Random
+    clock: Callable[[], float]
+
+
+class Rehearsed(NamedTuple):
+    """The result of `rehearse`."""
+
+    files: int                       # that were tried
+    bytes: int
+    findings: List[Finding]
+    unheld: Dict[str, int]           # what the temporary place cannot hold: what of how many files
+    left_out: int                    # files that were drawn and are too large
+    all_files: int
+    all_bytes: int
+    estimate: float                  # seconds for all of them
+
+
+def full_time(small: Tuple[int, int, float], large: Tuple[int, int, float], files: int, size: int) -> float:
+    """Estimate how long a full restore takes, from (files, bytes, seconds) of small and of large files that were restored.
+
+    >>> full_time((20, 20_000, 0.2), (2, 2 * 10**8, 2.02), 1000, 10**9)
+    19.99
+    """
+    each = small[2] / small[0] if small[0] else 0.0
+    rest = max(large[2] - each * large[0], 0.0)
+    per_byte = rest / large[1] if large[1] else 1 / UNMEASURED_RATE
+    in_small = files * small[1] / small[0] if small[0] else 0
+    return round(each * files + per_byte * max(size - in_small, 0), 2)
+
+
+def unlike(one: Meta, other: Meta) -> List[str]:
+    """Say in which respects the metadata of two files differs, as far as this user and system can set it."""
+    bits = stat.S_IWUSR if WINDOWS else 0o7777 if may_set_owners() else 0o1777  # nobody else's file may become a program of this user's
+    same = {"permissions": one.mode & bits == other.mode & bits, "time": one.time == other.time,
+            "owner": not may_set_owners() or (one.uid, one.gid) == (other.uid, other.gid)}
+    names = sorted(name for name in {*one.xattrs, *other.xattrs} if one.xattrs.get(name) != other.xattrs.get(name)
+                   and (may_set_owners() or not name.startswith(("security.", "trusted."))))
+    return [what for what, is_same in same.items() if not is_same] + [f"attribute {show(name)}" for name in names]
+
+
+class Rehearsing:
+    """Restores some files of a dated copy for a try, and compares them."""
+
+    def __init__(self, drive: Drive, set_folder: Folder, trial: Trial, expect: Expect) -> None:
+        self.drive, self.set_folder, self.trial, self.expect = drive, set_folder, trial, expect
+        self.findings: List[Finding] = []
+        self.unheld: Dict[str, int] = {}
+        self.spoilt: Set[str] = set()
+
+    def draw(self) -> Tuple[Mapping[str, Any], List[Sampled], int]:
+        """Choose the files: what the end of the list says of all of them, those to be tried, how many are too large. Raises DamagedCopy."""
+        tell = self.expect(0, 0)
+
+        def watched(blocks: Iterable[Block]) -> Iterator[Block]:
+            for block in blocks:
+                tell(0, 0)
+                yield block
+
+        trial = self.trial
+        with proved_list(self.drive, self.set_folder, trial.snapshot) as manifest:
+            drawn, large = draw_files(watched(read_blocks(manifest.lines())), trial.wanted or REHEARSED_FILES, trial.chance)
+            end = manifest.end
+        trial.chance.shuffle(drawn)
+        chosen = drawn if trial.wanted else affordable(drawn, REHEARSED_BYTES)
+        if large and not trial.wanted and large not in chosen and max(one.size for one in chosen) < LARGE_PIECE:
+            chosen.append(large)
+        return end, chosen, len(set(drawn) - set(chosen))
+
+    def try_out(self, sample: Sequence[Sampled], target: Folder) -> Tuple[int, int, float]:
+        """Restore files into a new folder, read from the drive, and compare them; give (files, bytes, seconds of the restore)."""
+        for one in sample:
+            with contextlib.suppress(OSError, ManifestDamaged):  # what is wrong is found when it is restored
+                snapshot, parts = stored_place(parse_hash_line(one.known.hash_line)[1], self.trial.snapshot)
+                forget_file(self.set_folder.child(snapshot).reach(parts[:-1]), parts[-1])
+        far = is_far(self.drive.path) or is_far(target.path)
+        jobs = worker_count(self.trial.jobs, far)
+        size = sum(one.size for one in sample)
+        pulse = new_pulse(self.expect(0, size), jobs)
+        each: List[float] = []       # seconds, of what is not done by another process
+
+        def timed(piece: Piece) -> Outcome:
+            began = self.trial.clock()
+            outcome = give_back(pulse, piece)
+            each.append(self.trial.clock() - began)
+            return outcome
+
+        began = self.trial.clock()
+        with Workers(jobs, pulse, timed, far) as workers:
+            run = Restoration(self.set_folder, target, Wish(self.trial.snapshot, (), target.path), Selection(()), workers)
+            run.run(blocks_of(sample))
+        seconds = self.trial.clock() - began
+        if len(each) == len(sample) and size < len(sample) * LARGE_PIECE:
+            seconds = median(each) * len(each)  # to begin takes longer than it does in a full restore
+        landing = run.landing
+        self.findings += landing.findings
+        self._lack(["name"] * sum(note.why == NO_SUCH_NAME_HERE for note in landing.notes))
+        trail, pulse = Trail(target), new_pulse(self.expect(0, size), 1)
+        for block in blocks_of(sample):
+            if block.path in landing.spoilt or (run.passed_over and block.path.startswith(run.passed_over)):
+                continue  # the place cannot hold the name of that folder
+            for name, known in block.entries.items():
+                path = f"{block.path}/{name}" if block.path else name
+                if path not in landing.spoilt:
+                    self.compare(trail.at(block.path.split("/") if block.path else ()), name, path, known, pulse)
+        return len(sample), size, seconds
+
+    def compare(self, folder: Folder, name: str, path: str, known: Known, pulse: Pulse) -> None:
+        """Compare one restored file with what the list says of it."""
+        words = parse_keywords(known.line)
+        wanted, digest = meta_of(words), parse_hash_line(known.hash_line)[0]
+        try:
+            is_digest, size, found = read_restored(folder, name, pulse)
+        except OSError as err:
+            self._find(Found.UNREADABLE, path, f"it came back, and could not be read then ({reason(err)})")
+            return
+        if (is_digest, size) != (digest, number(words, "size")):
+            self._find(Found.DIFFERS, path, "what was restored has not the bytes that were written")
+        wrong = unlike(found, wanted)
+        if wrong:
+            possible = metadata_on(folder, wanted)
+            refused = set(wrong) & set(unlike(possible, wanted)) - set(unlike(possible, found))
+            self._lack(refused)
+            for what in wrong:
+                if what not in refused:
+                    self._find(Found.DIFFERS, path, f"its {what} did not come back")
+
+    def _lack(self, what: Iterable[str]) -> None:
+        """Count what the temporary place cannot hold."""
+        for one in what:
+            self.unheld[one] = self.unheld.get(one, 0) + 1
+
+    def _find(self, kind: Found, path: str, why: str) -> None:
+        self.findings.append(Finding(kind, self.trial.snapshot, path, why))
+
+
+def rehearse(drive: Drive, trial: Trial, expect: Expect) -> Rehearsed:
+    """Restore random files of a dated copy into a temporary folder, and compare them; the folder is gone afterwards, come what may.
+
+    Raises SnapbackError: UsageError for a place on the drive itself, TargetError where there is no room, DriveError, DamagedCopy.
+    """
+    with drive.guarded():
+        set_folder = drive.root.child(trial.set_name)
+        lock_for_reading(set_folder)
+        run = Rehearsing(drive, set_folder, trial, expect)
+        end, chosen, left_out = run.draw()
+    groups = [[one for one in chosen if one.size < LARGE_PIECE], [one for one in chosen if one.size >= LARGE_PIECE]]
+    size = sum(one.size for one in chosen)
+    try:
+        place = whole_path(passing_place(trial.place))
+        if is_inside(place, drive.path):
+            raise UsageError(f"{show(place)} is on the drive itself, where nothing is to be proved; take another place with --to")
+        free = free_space(place)[0]
+        if free < size + len(chosen) * CHUNK:
+            raise TargetError(f"{size_text(size)} are needed in {show(place)}, and {size_text(free)} are free; take another place with "
+                              "--to")
+        with passing_folder(place) as path:
+            tried = [run.try_out(group, Folder.top(path).make(name)) for name, group in zip(("small", "large"), groups)]
+    except OSError as err:
+        drive.check()
+        raise TargetError(f"the temporary folder cannot be used ({reason(err)}); take another place with --to") from err
+    if run.findings:
+        drive.check()
+    all_files, all_bytes = int(end["files"]), int(end["bytes"])
+    return Rehearsed(len(chosen), size, run.findings, run.unheld, left_out, all_files,
+                     all_bytes, full_time(tried[0], tried[1], all_files, all_bytes))
+
+
+def note_rehearsal(drive: Drive, trial: Trial, done: Rehearsed, seconds: float) -> Tuple[bool, str]:
+    """Note a rehearsal on the drive, and what it found damaged there; tell whether that was done, and why not."""
+    def write(set_folder: Folder) -> str:
+        time = trial.now.isoformat(timespec="seconds")
+        order = Check(trial.set_name, (trial.snapshot,), False, False, trial.jobs, trial.now, drive.path)
+        checked = Checked([trial.snapshot], done.files, done.files, done.bytes, done.findings, 0)
+        if any(one.digest for one in done.findings):
+            seqs = {one.name: one.seq for one in survey(set_folder) if one.state is not State.EXPIRED}
+            list_damage(set_folder, order, checked, seqs, time)
+        append_line(set_folder, HISTORY, json.dumps({
+            "what": "rehearse", "time": time, "snapshot": trial.snapshot, "files": done.files, "bytes": done.bytes,
+            "seconds": round(seconds, 2), "estimate": done.estimate, "damaged": len(done.findings)}))
+        return ""
+    return note_on_drive(drive, trial.set_name, write)
+
+
 # --- 11. Reports -------------------------------------------------------------------------------
 
 
@@ -12364,53 +12784,166 @@ def drives_answer(answers: Mapping[str, Tuple[str, Answer]]) -> Answer:
         for drive_id, (label, answer) in answers.items()]})
 
 
-def recovery_text(marker: Marker) -> str:
-    """Write the recovery plan: plain words, for a bad day, on a strange computer."""
-    other_names = "" if marker.naming is Naming.BYTES else """
-  This drive cannot hold every name: a:b.txt, say, may be a%3Ab.txt here. The
-  commands below bring the right names back.
-"""
-    return f"""{RECOVERY_TITLE}
+# -- the recovery plan --
 
-This drive ({show(marker.label)}) holds dated copies of folders, made by snapback.
-Each computer has a folder here, and in it each date has a folder, such as
-2026-11-22_231507 (22 November 2026, 23:15:07), with plain folders and files:
-nothing is packed or hidden. A dated folder is a whole copy, unless there is a
-file {PART_NOTICE} in it: then it has only what was new or had
-changed, and the rest lies in the folders of earlier dates.
 
-TO BEGIN
-  On Windows, double-click {WINDOWS_LAUNCHER}; on macOS {UNIX_LAUNCHER}. They say
-  what to do if the computer has no Python. Or go on without them:
+def date_in_words(name: str) -> str:
+    """Write the name of a dated copy as a date.
 
-TO GET ONE FILE BACK
-  Open the folder of the computer, then the folder of the date (or, if it is
-  not there, of an earlier one), and copy the file to the computer before you
-  open it. Please do not change or delete anything in the dated folders:
-  several dates share the same file.
-{other_names}
-  If a folder will not open, it belongs to another user: open it as administrator.
+    >>> date_in_words("2026-11-02_231507_2")
+    '2 November 2026, 23:15:07'
+    """
+    moment = datetime.strptime(name[:17], "%Y-%m-%d_%H%M%S")
+    return f"{moment.day} {moment:%B %Y, %H:%M:%S}"
 
-TO GET EVERYTHING BACK
-  With Python 3.8 or newer (on Windows say py instead of python3), which checks
-  every file on the way:
-      python3 snapback.py list --drive .
-      python3 snapback.py restore latest --drive . --to ~/restored
-  Without Python, on Linux or macOS (COMPUTER and DATE are folders here):
-      sh restore.sh COMPUTER/DATE ~/restored
-  Where the dated folder is a whole copy, any file manager will do as well or,
-  with its dates and permissions, in a terminal:
-      cp -a DATED-FOLDER/Documents ~/Documents-restored
 
-TO CHECK THAT THE COPIES ARE READABLE
-      cd DATED-FOLDER
-      sha256sum -c --quiet SHA256SUMS        (Linux)
-      shasum -a 256 -c SHA256SUMS            (macOS)
+def check_in_words(one: SetFacts) -> str:
+    """Say when a set was last verified, and what came of it."""
+    moment = parse_time(one.checked)
+    if moment is None:
+        return "not checked yet"
+    found = f"{count_text(one.checked_bad, 'entry', 'entries')} damaged" if one.checked_bad else "all was good"
+    return f"last checked on {moment.day} {moment:%B %Y}: {found}"
 
-IF YOU SUSPECT RANSOMWARE
-  Do not attach this drive to the infected computer. Use another computer to
-  read it, and copy what you need from a date before the trouble began.
-"""
+
+def set_lines(one: SetFacts) -> List[str]:
+    """Say what a set on a drive is."""
+    damaged = [f"      {count_text(one.unlisted, 'date', 'dates')} more: the lists are damaged; copy by hand what you need"
+               ] if one.unlisted else []
+    if not one.dates:
+        return [f"  {one.name}: no whole dated copy yet", *damaged]
+    whole = {0: "each dated folder is a whole copy", len(one.dates): "no dated folder is a whole copy"}.get(
+        len(one.parts), "the newest dated folder is no whole copy" if one.newest in one.parts else
+        "the newest dated folder is a whole copy, but not every older one")
+    lines = [f"  {one.name}: {count_text(len(one.dates), 'dated copy', 'dated copies')} of the computer {quoted(one.host[:60])}",
+             f"      newest  {one.newest}   ({date_in_words(one.newest)})"]
+    lines += [f"      oldest  {one.oldest}   ({date_in_words(one.oldest)})"] if len(one.dates) > 1 else []
+    lines += [f"      {date} holds folders that the newest does not" for date in one.others]
+    lines += [*damaged, f"      {whole}", f"      {check_in_words(one)}"]
+    return [*lines, f"      ON HOLD since {one.held_by}: see the last part"] if one.held_by else lines
+
+
+def contents_part(facts: DriveFacts) -> List[str]:
+    """Say what is on a drive."""
+    lines = ["WHAT IS HERE", *(line for one in facts.sets for line in set_lines(one)),
+             *(f"  {name}: copies of another user, who alone (or an administrator) can look at them" for name in facts.closed)]
+    if not facts.sets and not facts.closed:
+        lines += ["  No dated copy yet. This text is written anew with each."]
+    if any(one.parts for one in facts.sets):
+        lines += ["", f"  A dated folder with a file {PART_NOTICE} in it is no whole copy: it has",
+                  "  what was new or had changed, and the rest lies in the folders of earlier dates."]
+    if facts.changes_names:
+        lines += ["", "  This drive cannot hold every name: a:b.txt, say, is a%3Ab.txt here. What comes",
+                  f"  back by {TOOL} or {RESTORER} has its right name again."]
+    return lines
+
+
+def beginning_part(facts: DriveFacts) -> List[str]:
+    """Say what counts for each way of getting something back."""
+    return [
+        "BEFORE YOU BEGIN",
+        "  If you suspect ransomware, read the last part first.",
+        "  Copy a file to the computer before you open it. Change, move and delete nothing",
+        "  in the dated folders: several dates share the same file.",
+        "  A folder that will not open belongs to another user: open it as administrator",
+        "  (on Linux and macOS: sudo in front of a command).",
+        "  The commands below are typed in a terminal, at the top of this drive: type cd and",
+        "  a blank, drag the drive into the window, press Enter. What comes back goes into a",
+        "  new folder in your own one; where that is there already, take another name.",
+        *(["  (A set of another user has the same commands, with its name and one of its dates.)"] if facts.closed else [])]
+
+
+def one_file_part(facts: DriveFacts, sets: Sequence[SetFacts]) -> List[str]:
+    """Say how to get one file back."""
+    lines = ["TO GET ONE FILE BACK"]
+    if facts.page:
+        lines += [f"  In a browser: open {RECOVERY_PAGE}, choose a date and find the file.", ""]
+    lines += [f"  Double-click {WINDOWS_LAUNCHER} (Windows) or {UNIX_LAUNCHER} (macOS), which say what to",
+              "  do where there is no Python; on Linux type:",
+              f"      python3 {TOOL}",
+              "  Then choose: get something back.", "",
+              "  By hand: open the folder of the set, then that of the date, and copy the file."]
+    if any(one.parts for one in sets):
+        lines += ["  Where that is no whole copy and the file is not in it, take the file from the next",
+                  "  earlier date that has it."]
+    lines += ["", "  By a command with Python 3.8 or newer (Documents/letter.odt is your file):",
+              *(f"      python3 {TOOL} restore latest Documents/letter.odt --drive . --set {one.name} --to ~/restored-file"
+                for one in sets),
+              "", "  Without Python, to learn where a file lies (letter is a part of its name):",
+              *(f"      grep letter {one.name}/{one.newest}/{MANIFEST}" for one in sets),
+              "  What begins with ../ there lies in the folder of another date."]
+    return lines
+
+
+def everything_part(sets: Sequence[SetFacts]) -> List[str]:
+    """Say how to get all of a date back."""
+    dates = [(one, date) for one in sets for date in one.needed]
+    whole = [(one, date) for one, date in dates if date not in one.parts]
+    lines = ["TO GET EVERYTHING BACK", "  With Python 3.8 or newer, which checks every file on the way:",
+             *(f"      python3 {TOOL} restore {date} --drive . --set {one.name} --to ~/{one.name}-{date}" for one, date in dates),
+             "", "  Without Python, on Linux or macOS:",
+             *(f"      sh {RESTORER} {one.name}/{date} ~/{one.name}-{date}" for one, date in dates)]
+    if whole:
+        lines += ["", "  A dated folder that is a whole copy may also be copied by any file manager or,",
+                  "  with dates and permissions:",
+                  *(f"      cp -a {one.name}/{date} ~/{one.name}-{date}" for one, date in whole)]
+    if any(one.parts for one in sets):
+        lines += ["", "  Do not put together by hand what lies in several dated folders: what had been",
+                  "  deleted would come back, and old files would take the place of newer ones."]
+    return [*lines, "", "  On Windows without Python:",
+            '  1. On any computer get a "Windows embeddable package (64-bit)" from',
+            "     https://www.python.org/downloads/windows/",
+            f"  2. Make a folder python on this drive, beside {WINDOWS_LAUNCHER}, and unpack it into",
+            "     that: python\\python.exe is then there.",
+            f"  3. Double-click {WINDOWS_LAUNCHER}, or type in a terminal (E: is this drive):",
+            *(f"      E:\\{WINDOWS_LAUNCHER} restore {date} --set {one.name} --to C:\\{one.name}-{date}" for one, date in dates)]
+
+
+def proof_part(sets: Sequence[SetFacts]) -> List[str]:
+    """Say how to check that the newest copies are readable."""
+    return ["TO CHECK THAT THE COPIES ARE READABLE",
+            "  With Python, on Linux, and on macOS:",
+            *(line for one in sets for line in (
+                f"      python3 {TOOL} verify latest --drive . --set {one.name}",
+                f"      (cd {one.name}/{one.newest} && sha256sum -c --quiet {MANIFEST})",
+                f"      (cd {one.name}/{one.newest} && shasum -a 256 -c {MANIFEST})"))]
+
+
+def ransomware_part(sets: Sequence[SetFacts]) -> List[str]:
+    """Say what to do when files may have been taken hostage."""
+    lines = ["IF YOU SUSPECT RANSOMWARE",
+             "  Do not attach this drive to that computer, not even for a look: whatever is",
+             "  attached can be locked, too. Unplug what is attached, take the computer off the",
+             "  network, and do not pay before you know what is here.",
+             "  Read this drive on another computer. Bring files back only to one that was set",
+             "  up anew, and only from a date before the trouble began. All dates:",
+             f"      python3 {TOOL} list --drive ."]
+    for one in sets:
+        if one.held_by:
+            lines += ["", f"  {one.name} is on hold: since {date_in_words(one.held_by)} much of what was",
+                      "  there before is gone or has other content. If you know of no big tidying up, that",
+                      "  is when it began. Nothing old was deleted since."]
+        if one.held_by and one.before_hold:
+            lines += [f"  The newest date before it is {one.before_hold}:",
+                      f"      python3 {TOOL} restore {one.before_hold} --drive . --set {one.name} --to ~/{one.name}-{one.before_hold}",
+                      f"      sh {RESTORER} {one.name}/{one.before_hold} ~/{one.name}-{one.before_hold}"]
+    return lines
+
+
+def recovery_text(facts: DriveFacts) -> str:
+    """Write the recovery plan of a drive: plain words, for a bad day, on a strange computer."""
+    sets = [one for one in facts.sets if one.dates]
+    beginning = [RECOVERY_TITLE, "",
+                 f"This drive ({show(facts.label)}) holds dated copies of folders, made by snapback.",
+                 "Each set of copies is a folder here, each date is a folder in it, and in that are",
+                 "plain folders and files: nothing is packed or hidden."]
+    parts = [beginning, contents_part(facts)]
+    if sets or facts.closed:
+        parts.append(beginning_part(facts))
+    if sets:
+        parts += [one_file_part(facts, sets), everything_part(sets), proof_part(sets)]
+    parts.append(ransomware_part(sets))
+    return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
 PAGE_STYLE = """
@@ -12785,8 +13318,7 @@ def page_set(a_set: SetFacts) -> str:
     """
     head, dates, bars, rows = f"<h2>{markup(a_set.name)}</h2>", a_set.dates, [], []
     if not dates:
-        return head + ("<p>Its copies belong to another user of this drive, and cannot be shown here.</p>" if a_set.closed else
-                       "<p>There is no dated copy yet.</p>")
+        return head + "<p>There is no dated copy yet.</p>"
     changes, step = [one.new + one.changed + one.gone for one in dates], max(9, min(48, 900 // len(dates)))
     size, change, width = max(1, *(one.bytes for one in dates)), max(1, *(changes[1:] or changes)), max(len(dates) * step + 70, 320)
     for at, one in enumerate(dates):
@@ -12803,19 +13335,26 @@ def page_set(a_set: SetFacts) -> str:
         checks=markup(checks) or "none yet", rows="\n".join(reversed(rows)))
 
 
-def page_text(label: str, sets: Sequence[SetFacts], plan: str) -> str:
+def page_closed(name: str) -> str:
+    """Write what the page shows of a set that this user may not look into."""
+    return f"<h2>{markup(name)}</h2><p>Its copies belong to another user of this drive, and cannot be shown here.</p>"
+
+
+def page_text(facts: DriveFacts, plan: str) -> str:
     """Write the recovery page: whole with a script, and readable without one."""
-    facts = [{"name": one.name, "dates": [{**date._asdict(), "said": page_sentence(date)} for date in one.dates]} for one in sets]
+    sets = [{"name": one.name, "dates": [{**date._asdict(), "said": page_sentence(date)} for date in one.dates]} for one in facts.sets]
+    sets += [{"name": name, "dates": []} for name in facts.closed]
     hashes = {name: base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")  # CSP: what may run and apply
               for name, text in (("style_hash", PAGE_STYLE), ("script_hash", PAGE_SCRIPT))}
     return string.Template(PAGE_FRAME).substitute(
-        hashes, title=PAGE_TITLE, label=markup(label), style=PAGE_STYLE, script=PAGE_SCRIPT, sets="\n".join(map(page_set, sets)),
-        plan="\n".join(map(markup, plan.split("\n"))), facts=script_text(facts))
+        hashes, title=PAGE_TITLE, label=markup(show(facts.label)), style=PAGE_STYLE, script=PAGE_SCRIPT,
+        sets="\n".join([*map(page_set, facts.sets), *map(page_closed, facts.closed)]),
+        plan="\n".join(map(markup, plan.split("\n"))), facts=script_text(sets))
 
 
 RESTORE_SCRIPT = RESTORER_TITLE + r""": sh restore.sh SET/DATE NEW-FOLDER
 # It copies the files of the date, wherever on the drive they lie, and checks them where sha256sum or shasum is there.
-# Owners, extended attributes and hard links come back with snapback.py alone.
+# Owners, extended attributes, hard links and special files come back with snapback.py alone.
 
 LC_ALL=C
 export LC_ALL
@@ -12830,10 +13369,13 @@ if [ -e "$to" ]; then
     exit 2
 fi
 case $date in */*) ;; *) date=./$date ;; esac
-set_folder=${date%/*} files=0 bad=0
+case $to in /*) ;; *) to=./$to ;; esac
+set_folder=${date%/*} files=0 bad=0 newline='
+'
 if command -v sha256sum > /dev/null; then sum=sha256sum
 elif command -v shasum > /dev/null; then sum='shasum -a 256'
 else sum=; fi
+case $(stat -c %.9Y "$list" 2> /dev/null) in *[0-9].?????????) tells_times=yes ;; *) tells_times= ;; esac
 
 # Gives in $text what stands behind a word of a line: \ooo is a byte.
 word() {
@@ -12841,15 +13383,35 @@ word() {
     text=${line##*" $1="}
     text=${text%% *}
     case $text in *\\*)
-        text=$(printf '%s' "$text" | sed 's/\\\([0-3][0-7][0-7]\)/\\0\1/g')
-        text=$(printf '%bx' "$text")
+        rest=$text text=
+        while case $rest in *\\*) ;; *) false ;; esac; do
+            text=$text${rest%%\\*}\\0
+            rest=${rest#*\\}
+        done
+        text=$(printf '%bx' "$text$rest")
         text=${text%x} ;;
     esac
 }
 
+# Gives in $mode what is to be: nothing becomes another user's program, and what makes no sense is left out.
+permissions() {
+    word mode
+    case $text in
+    [1357][0-7][0-7][0-7]) mode=1${text#?} ;;
+    [0246][0-7][0-7][0-7]) mode=0${text#?} ;;
+    *) mode= ;;
+    esac
+}
+
+# Says what is not as it should be.
+complain() {
+    echo "$1" >&2
+    bad=$((bad + 1))
+}
+
 # Refuses a path that would lead elsewhere.
 plain() {
-    case "/$1/" in *//* | */./* | */../*) echo "not restored, as its path leads elsewhere: $1" >&2; bad=$((bad + 1)); return 1 ;; esac
+    case "/$1/" in *//* | */./* | */../*) complain "not restored, as its path leads elsewhere: $1"; return 1 ;; esac
 }
 
 # Refuses a path that leads through a link in the target.
@@ -12859,7 +13421,7 @@ inside() {
     while case $rest in */*) ;; *) false ;; esac; do
         at=$at/${rest%%/*}
         rest=${rest#*/}
-        if [ -L "$at" ]; then echo "not restored, as its path leads elsewhere: $1" >&2; bad=$((bad + 1)); return 1; fi
+        if [ -L "$at" ]; then complain "not restored, as its path leads elsewhere: $1"; return 1; fi
     done
 }
 
@@ -12867,14 +13429,65 @@ inside() {
 free() {
     inside "$1" || return 1
     if [ -e "$to/$1" ] || [ -L "$to/$1" ]; then
-        echo "NOT RESTORED, as this disk takes its name for another one: $1" >&2
-        bad=$((bad + 1))
+        complain "NOT RESTORED, as this disk takes its name for another one: $1"
         return 1
     fi
 }
 
+# Copies one file: its place, its path, its time, its checksum.
+one() {
+    if ! cp -p -- "$1" "$to/$2"; then
+        complain "MISSING: $2"
+        return
+    fi
+    [ -z "$mode" ] || chmod "$mode" "$to/$2" 2> /dev/null
+    touch -d "@$3" "$to/$2" 2> /dev/null
+    files=$((files + 1))
+    if [ -n "$sum" ]; then
+        is=$($sum < "$to/$2")
+        [ "${is%% *}" = "$4" ] || complain "DAMAGED: $2"
+    fi
+}
+
+# Copies files from one folder to another that keep their names, which are given; $times and $digests are theirs.
+# A call of another program costs more than copying a small file, so each serves many of them.
+many() {
+    were=$mode mode=$their_mode time_rest=$times digest_rest=$digests is= are=
+    if (cd "$from_folder" && cp -p -- "$@" "$whole_to/$to_folder/") 2> /dev/null && (
+        cd "$to/$to_folder" && { [ -z "$mode" ] || chmod "$mode" "$@" 2> /dev/null; }) && {
+        [ -z "$sum" ] || is=$(cd "$to/$to_folder" && $sum "$@"); }; then
+        [ -z "$tells_times" ] || are=$(cd "$to/$to_folder" && stat -c %.9Y "$@")
+        is=$is$newline are=$are$newline
+        for each; do
+            put=$to_folder/${each#./}
+            [ "${are%%"$newline"*}" = "${time_rest%% *}" ] || touch -d "@${time_rest%% *}" "$to/$put" 2> /dev/null
+            got=${is%% *}
+            [ -z "$sum" ] || [ "${got#\\}" = "${digest_rest%% *}" ] || complain "DAMAGED: ${put#./}"
+            files=$((files + 1)) time_rest=${time_rest#* } digest_rest=${digest_rest#* } is=${is#*"$newline"} are=${are#*"$newline"}
+        done
+    else
+        for each; do
+            put=$to_folder/${each#./}
+            rm -f -- "$to/$put"
+            one "$from_folder/$each" "${put#./}" "${time_rest%% *}" "${digest_rest%% *}"
+            time_rest=${time_rest#* } digest_rest=${digest_rest#* }
+        done
+    fi
+    mode=$were
+}
+
 mkdir -p -- "$to" || exit 1
-own= mode= time= end= skipped=0
+whole_to=$(cd -- "$to" && pwd && echo x) || exit 1
+whole_to=${whole_to%??}
+umask 077   # until a folder has its own permissions, it is nobody else's business
+most=100
+for name in restore-probe "$(printf 'restore-\303\204')"; do # a disk that takes two names for one is given each file by itself
+    mkdir -- "$to/$name" 2> /dev/null || most=1
+    if [ -e "$to/RESTORE-PROBE" ] || [ -e "$to/$(printf 'restore-A\314\210')" ]; then most=1; fi
+    rmdir -- "$to/$name" 2> /dev/null
+done
+own= mode= time= end= skipped=0 from_folder= to_folder= their_mode= times= digests=
+set --
 while IFS= read -r line; do
     case $line in
     '# type=dir '*)
@@ -12884,9 +13497,9 @@ while IFS= read -r line; do
         word path; path=$text
         word link
         plain "$path" && free "$path" || continue
-        ln -s -- "$text" "$to/$path" || { echo "MISSING: $path" >&2; bad=$((bad + 1)); } ;;
+        ln -s -- "$text" "$to/$path" || complain "MISSING: $path" ;;
     '# type=file '*)
-        word mode; mode=$text
+        permissions
         word time; time=$text
         word path; own=$text ;;
     '# type=skipped '*)
@@ -12907,20 +13520,32 @@ while IFS= read -r line; do
         plain "$place/$path" || continue
         [ -z "$own" ] || path=$own
         plain "$path" && free "$path" || continue
-        if [ -L "$from" ] || ! cp -p -- "$from" "$to/$path"; then
-            echo "MISSING: $path" >&2
-            bad=$((bad + 1))
+        if [ -L "$from" ] || [ ! -f "$from" ]; then complain "MISSING: $path"; continue; fi
+        name=${path##*/} folder=.
+        case $path in */*) folder=${path%/*} ;; esac
+        case $name in *"$newline"*) alone=yes ;; *) alone= ;; esac
+        if [ -n "$alone" ] || [ "$most" = 1 ] || [ "${from##*/}" != "$name" ]; then
+            one "$from" "$path" "$time" "$digest"
             continue
         fi
-        chmod "$mode" "$to/$path" 2> /dev/null
-        touch -d "@$time" "$to/$path" 2> /dev/null
-        files=$((files + 1))
-        if [ -n "$sum" ]; then
-            is=$($sum < "$to/$path")
-            [ "${is%% *}" = "$digest" ] || { echo "DAMAGED: $path" >&2; bad=$((bad + 1)); }
-        fi ;;
+        if [ "${from%/*}|$folder|$mode" != "$from_folder|$to_folder|$their_mode" ] || [ $# -ge "$most" ]; then
+            [ $# = 0 ] || many "$@"
+            set --
+            from_folder=${from%/*} to_folder=$folder their_mode=$mode times= digests=
+        fi
+        set -- "$@" "./$name"
+        times="$times$time " digests="$digests$digest " ;;
     esac
 done < "$list"
+[ $# = 0 ] || many "$@"
+grep '^# type=dir ' "$list" | awk '{ line[NR] = $0 } END { for (n = NR; n; n--) print line[n] }' | while IFS= read -r line; do
+    word path; path=$text
+    plain "$path" 2> /dev/null && inside "$path/" 2> /dev/null && [ -d "$to/$path" ] || continue
+    word time
+    touch -d "@$text" "$to/$path" 2> /dev/null
+    permissions
+    [ -z "$mode" ] || chmod "$mode" "$to/$path" 2> /dev/null
+done
 is=
 [ -z "$sum" ] || is=$(sed '$d' "$list" | $sum)
 case $end in
@@ -13384,6 +14009,7 @@ def status_lines(one: DriveStatus, now: datetime) -> List[str]:
     cure = f": run snapback.py verify --drive {shell_word(seen.path)}" if one.attached else ": attach it and run snapback.py verify"
     checked = check_text(seen, now) or f"never{cure if seen.snapshot else ''}"
     more = [f"{'':15}damage was found: snapback.py list says in which dates"] if seen.rotten else []
+    more += [f"  last trial   {age_text(parse_time(seen.rehearsed), now)}: random files came back as they were"] if seen.rehearsed else []
     more.append(f"  space        {space_text(seen)}")
     more += ["  tripwire     off: much lost at once holds nothing"] if seen.unguarded else []
     return [f"{one.label}{' (offline)' if seen.offline else ''}: {where}", *stays, f"  newest copy  {newest}", f"  last check   {checked}",
@@ -13406,6 +14032,18 @@ def three_two_one(drives: Sequence[DriveStatus], now: datetime) -> List[str]:
             f"One offline   {'yes: ' + enumerate_words(offline) if offline else 'NO: ransomware reaches what stays attached; unplug one'}"]
 
 
+REHEARSE_AFTER = timedelta(days=90)
+
+
+def rehearsal_lines(drives: Sequence[DriveStatus], now: datetime) -> List[str]:
+    """Remind of drives whose copies have been there for long, and of which nobody has tried for as long to get something back."""
+    due = [one for one in drives if has_copy(one) and any(
+        moment and now - moment > REHEARSE_AFTER for moment in [parse_time(one.seen.rehearsed) or parse_time(one.seen.oldest)])]
+    return [f"Try a restore {one.label}: " + (
+        f"run snapback.py rehearse --drive {shell_word(one.seen.path)}" if one.attached else "attach it and run snapback.py rehearse")
+        for one in due]
+
+
 def status_answer(drives: Sequence[DriveStatus], now: datetime, unguarded: bool) -> Answer:
     """Say whether a person is safe: 0 good, 3 attention, 1 bad."""
     troubles = [line for one in drives for line in drive_troubles(one, now)]
@@ -13419,6 +14057,7 @@ def status_answer(drives: Sequence[DriveStatus], now: datetime, unguarded: bool)
     away = sorted((one for one in drives if not one.attached), key=lambda one: one.seen.taken)
     lines = [first, "", *(line for one in drives for line in status_lines(one, now)), "", *three_two_one(drives, now)]
     lines += [f"Plug in next  {away[0].label}"] if away else []
+    lines += rehearsal_lines(drives, now)
     lines += ["Tripwire      off in the settings: much lost at once holds nothing"] if unguarded else []
     return Answer(code, lines, [line for trouble in troubles for line in trouble.split("\n")], {
         "safe": code is Exit.DONE, "tripwire": not unguarded, "three_copies": sum(map(has_copy, drives)) >= 2,
@@ -13614,6 +14253,36 @@ def restore_answer(done: Restored, snapshot: str, asides: Sequence[str], seconds
         "snapshot": snapshot, "target": done.path, "files": done.files, "bytes": done.bytes, "set_aside": done.set_aside,
         "findings": [{"kind": one.kind.value, "path": one.path, "detail": one.detail} for one in done.findings],
         "notes": [note._asdict() for note in done.notes]})
+
+
+def rehearsal_answer(done: Rehearsed, trial: Trial, label: str, seconds: float, unnoted: str) -> Answer:
+    """Report a rehearsal; `unnoted` says why it could not be noted on the drive."""
+    facts = {"set": trial.set_name, "snapshot": trial.snapshot, "files": done.files, "bytes": done.bytes, "estimate": done.estimate,
+             "all_files": done.all_files, "all_bytes": done.all_bytes, "left_out": done.left_out, "unheld": done.unheld,
+             "findings": [{"kind": one.kind.value, "path": one.path, "detail": one.detail} for one in done.findings]}
+    copy = f"{trial.snapshot} of {trial.set_name} on {label}"
+    if not done.files:
+        return Answer(Exit.DONE, [f"{copy} has no file in it, so there was nothing to try"], (), facts)
+    tried, everything = f"{count_text(done.files, 'random file')} ({size_text(done.bytes)})", count_text(done.all_files, "file")
+    lines = [f"Tried {tried} of {copy}: restored into a temporary folder, compared and removed in {span_text(seconds)}",
+             f"A full restore would take about {span_text(done.estimate)} ({everything}, {size_text(done.all_bytes)})"]
+    if done.left_out:
+        lines.append(f"Note: {count_text(done.left_out, 'large file')} that had been drawn {'was' if done.left_out == 1 else 'were'} left "
+                     f"out; --count {done.files} leaves out none")
+    for what, count in sorted(done.unheld.items()):
+        lines.append(f"Note: the temporary place could not hold the {what} of {count_text(count, 'file')}, so that was not compared; "
+                     "another one may, see --to")
+    problems = [f"{one.kind.value}: {show(one.path)} ({one.detail})" for one in done.findings[:NOTES_SHOWN]]
+    if len(done.findings) > NOTES_SHOWN:
+        problems.append(f"... and {len(done.findings) - NOTES_SHOWN:,} more; {ALL_IN_JSON}")
+    if done.findings:
+        bad = len({one.path for one in done.findings})
+        problems.append(f"NOT OK - {bad:,} of {count_text(done.files, 'file')} did not come back as they were; to see what else is damaged "
+                        f"run: snapback.py verify {trial.snapshot} --set {trial.set_name}")
+        answer = Answer(Exit.DAMAGED, lines, problems, facts)
+    else:
+        answer = Answer(Exit.DONE, [*lines, "OK - each came back as it was"], (), facts)
+    return with_problem(answer, unnoted)
 
 
 def doctor_answer(checkups: Sequence[Checkup]) -> Answer:
@@ -14690,16 +15359,13 @@ def install_desktop_entry(words: Sequence[str]) -> str:
     return f"{place}/{DESKTOP_ENTRY}"
 
 
-def write_papers(marker: Marker) -> Sequence[Paper]:
+def write_papers(facts: DriveFacts) -> Sequence[Paper]:
     """Write what lies at the top of a drive beside the program."""
-    return (Paper(RECOVERY, RECOVERY_TITLE, recovery_text(marker)), Paper(RESTORER, RESTORER_TITLE, RESTORE_SCRIPT),
+    plan = recovery_text(facts)
+    page = [Paper(RECOVERY_PAGE, PAGE_TITLE, page_text(facts, plan))] if facts.page else []
+    return (Paper(RECOVERY, RECOVERY_TITLE, plan), Paper(RESTORER, RESTORER_TITLE, RESTORE_SCRIPT),
             Paper(WINDOWS_LAUNCHER, WINDOWS_LAUNCHER_TITLE, WINDOWS_LAUNCHER_TEXT),
-            Paper(UNIX_LAUNCHER, UNIX_LAUNCHER_TITLE, UNIX_LAUNCHER_TEXT, 0o755))
-
-
-def write_page(marker: Marker, sets: Sequence[SetFacts]) -> Paper:
-    """Write the recovery page of a drive."""
-    return Paper(RECOVERY_PAGE, PAGE_TITLE, page_text(show(marker.label), sets, recovery_text(marker)))
+            Paper(UNIX_LAUNCHER, UNIX_LAUNCHER_TITLE, UNIX_LAUNCHER_TEXT, 0o755), *page)
 
 
 # --- 13. Command line --------------------------------------------------------------------------
@@ -15050,14 +15716,14 @@ def make_order(args: argparse.Namespace, sources: Tuple[Source, ...], scene: Sce
     return Order(sources, scene.now, write_papers, read_rules(args), set_name=args.set, adopt=args.adopt, checksum=args.checksum,
                  allow_empty=args.allow_empty, fresh=args.fresh, hold_at=hold_at, rotation=None if args.no_rotate else rotation,
                  watched=scene.watched, jobs=args.jobs, foretell=scene.foretell, layout=Layout(args.layout) if args.layout else None,
-                 read_back=read_back if args.reread else None, page=write_page)
+                 read_back=read_back if args.reread else None)
 
 
 def with_rotation_on(drive: Drive, order: Order, args: argparse.Namespace) -> Tuple[Order, str]:
     """Let an order do what else the settings say of its drive; where they cannot be read it does not rotate, and the sentence says so."""
     try:
         path = find_settings(args.config)
-        order = order._replace(page=write_page if not path or load_settings(path).page else None)
+        order = order._replace(page=not path or load_settings(path).page)
         return order._replace(rotation=rotation_on(drive, args) if order.rotation else None), ""
     except UsageError as err:  # a copy is made all the same
         return order._replace(rotation=None), f"nothing old was deleted, as it is not known what to keep: {err}"
@@ -15248,7 +15914,7 @@ def order_of_settings(settings: Settings, args: argparse.Namespace, scene: Scene
             "exclude_if_present": [*settings.exclude_if_present, *args.exclude_if_present],
             "one_file_system": args.one_file_system or settings.one_file_system}
     order = make_order(argparse.Namespace(**said), read_sources(settings.sources), scene)
-    return order._replace(hold_at=settings.hold_at if args.hold_at is None else order.hold_at, page=order.page if settings.page else None)
+    return order._replace(hold_at=settings.hold_at if args.hold_at is None else order.hold_at, page=settings.page)
 
 
 def tell_people(answers: Mapping[str, Answer], settings: Settings, scene: Scene) -> None:
@@ -15660,15 +16326,10 @@ def run_status(args: argparse.Namespace, scene: Scene) -> Answer:
     return status_answer([status_of(one, search, asked) for one in drives], scene.now, bool(path) and not settings.hold_at)
 
 
-def with_page(answer: Answer, drive: Drive, set_name: str) -> Answer:
-    """Let the recovery page on a drive, where one lies there, tell what a command has changed; that is done, whatever becomes of the page."""
-    try:
-        if has_page(drive.root):
-            renew_page(drive, set_name, write_page)
-    except (OSError, DriveError) as err:
-        return answer._replace(lines=[*answer.lines, f"{RECOVERY_PAGE} on {drive.label} could not be brought up to date ({reason(err)}); the "
-                                      "next run of backup does that"])
-    return answer
+def with_papers(answer: Answer, drive: Drive, set_name: str) -> Answer:
+    """Let what lies on a drive for a bad day tell what a command has changed; that is done, whatever becomes of the telling."""
+    unrenewed = renew_papers(drive, write_papers, set_name)
+    return answer._replace(lines=[*answer.lines, unrenewed]) if unrenewed else answer
 
 
 def add_verify(parser: Parser) -> None:
@@ -15703,14 +16364,13 @@ def run_verify(args: argparse.Namespace, scene: Scene) -> Answer:
         sample = next_sample(read_text(drive.root.child(set_name), HISTORY, 64 * MIB) or "", share) if share else None
     began = scene.clock()
     order = Check(set_name, tuple(one.name for one in chosen), not args.when, args.quick, args.jobs, scene.now, drive.path, sample)
-    files, new = ([int(one.end.get(word, 0)) for one in chosen] for word in ("files", "added"))
-    size = (int(chosen[0].end.get("bytes", 0)) + sum(new[1:])) * (share or CIRCLE) // CIRCLE  # what several dates share is read once
-    checked = verify(drive, order, scene.expect(sum(files) if args.quick else 0, 0 if args.quick else size))
+    files, size = sum(int(one.end.get("files", 0)) for one in chosen), size * (share or CIRCLE) // CIRCLE
+    checked = verify(drive, order, scene.expect(files if args.quick else 0, 0 if args.quick else size))
     noted, note = note_check(drive, order, checked)
     look_after(drive, set_name, scene.now)
     answer = verify_answer(checked._replace(noted=noted), order, others, scene.clock() - began, note)
     answer = answer._replace(lines=[*passed_over(args.when, chosen[0].name), *answer.lines])
-    return with_page(answer, drive, set_name) if noted else answer
+    return with_papers(answer, drive, set_name) if noted else answer
 
 
 def add_restore(parser: Parser) -> None:
@@ -15919,6 +16579,50 @@ def run_why(args: argparse.Namespace, _scene: Scene) -> Answer:
     return why_answer(ruling, [one for one in holdings if one], absent)
 
 
+def file_count(text: str) -> int:
+    """Read how many files are to be tried."""
+    if not re.fullmatch(r"[1-9]\d{0,5}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is no number from 1 to 999999")
+    return int(text)
+
+
+def add_rehearse(parser: Parser) -> None:
+    """Declare the options of `rehearse`."""
+    parser.add_argument("--count", type=file_count, default=0, metavar="N",
+                        help=f"how many files (default: {REHEARSED_FILES}, of {size_text(REHEARSED_BYTES)} at most)")
+    parser.add_argument("--to", default="", metavar="DIR", help="where the temporary folder is made (default: where this system has such)")
+    add_drive_options(parser)
+
+
+def rehearse_on(drive: Drive, named: str, args: argparse.Namespace, scene: Scene) -> Answer:
+    """Try a restore from one drive. Raises SnapbackError."""
+    set_name, snapshots = copies_on(drive, named)
+    newest = choose_snapshot("latest", snapshots)
+    trial = Trial(set_name, newest.name, args.count, args.to, args.jobs, scene.now, chance(), scene.clock)
+    began = scene.clock()
+    done = rehearse(drive, trial, scene.expect)
+    seconds = scene.clock() - began
+    noted, why = note_rehearsal(drive, trial, done, seconds) if done.files else (False, "")
+    if noted:
+        look_after(drive, set_name, scene.now)
+    return rehearsal_answer(done, trial, drive.label, seconds, "" if noted else why)
+
+
+def run_rehearse(args: argparse.Namespace, scene: Scene) -> Answer:
+    """Carry out `rehearse`: of several drives, one that cannot be used does not hide the others."""
+    found = drive_at_hand(args)
+    if found:
+        return rehearse_on(*found, args, scene)
+    answers = {}
+    for label, places in drives_attached(args):
+        try:
+            drive = open_drive(the_only_place(label, places))
+            answers[drive.path] = (label, rehearse_on(drive, args.set, args, scene))
+        except SnapbackError as err:
+            answers[places[0]] = (label, Answer(err.code, (), [str(err)], {"error": str(err)}))
+    return drives_answer(answers)
+
+
 def open_to_tend(args: argparse.Namespace) -> Tuple[Drive, str]:
     """Find the drive and the set that a command changes. Raises DriveAbsent without a marker, UsageError for another computer's set."""
     drive, named = open_to_read(args)
@@ -15957,8 +16661,7 @@ def run_rotate(args: argparse.Namespace, scene: Scene) -> Answer:
     try:
         moment = Moment(scene.now, args.jobs, scene.expect)
         done = Rotating(drive, set_name, rotation, moment).run(newest_whole(snapshots))
-        answer = rotate_answer(done, snapshots, set_folder.path, False)
-        return with_page(answer, drive, set_name)
+        return with_papers(rotate_answer(done, snapshots, set_folder.path, False), drive, set_name)
     finally:
         unlock(lock)
 
@@ -16042,7 +16745,8 @@ def run_repair(args: argparse.Namespace, scene: Scene) -> Answer:
     if not args.dry_run:
         look_after(drive, set_name, scene.now)
     answer = repair_answer(done, args.dry_run, scene.clock() - began, join_path(drive.path, set_name, QUARANTINE), unsearched)
-    return answer._replace(lines=[*passed_over(args.when, chosen[0].name), *answer.lines])
+    answer = answer._replace(lines=[*passed_over(args.when, chosen[0].name), *answer.lines])
+    return answer if args.dry_run else with_papers(answer, drive, set_name)
 
 
 def add_accept(parser: Parser) -> None:
@@ -16062,7 +16766,7 @@ def run_accept(args: argparse.Namespace, scene: Scene) -> Answer:
     look_after(drive, set_name, scene.now)
     said = (f"{set_name} is not on hold any more: old dated copies are deleted again when their time comes." if held else
             f"{set_name} is not on hold; nothing was changed.")
-    return with_page(Answer(Exit.DONE, [said], (), {"set": set_name, "accepted": held.name if held else None}), drive, set_name)
+    return with_papers(Answer(Exit.DONE, [said], (), {"set": set_name, "accepted": held.name if held else None}), drive, set_name)
 
 
 def add_pin(parser: Parser) -> None:
@@ -16093,7 +16797,7 @@ def run_pin(args: argparse.Namespace, _scene: Scene) -> Answer:
         pin(set_folder, chosen.name, note, set_name)
     answer = Answer(Exit.DONE, [f"{chosen.name} is pinned: it is never deleted until you unpin it."], (), {
         "snapshot": chosen.name, "pinned": True, "note": note})
-    return with_page(answer, drive, set_name)
+    return with_papers(answer, drive, set_name)
 
 
 def add_unpin(parser: Parser) -> None:
@@ -16111,7 +16815,7 @@ def run_unpin(args: argparse.Namespace, _scene: Scene) -> Answer:
         was, others = unpin(set_folder, chosen.name), ", ".join(sorted(read_pins(set_folder))) or "none"
     said = (f"{chosen.name} is not pinned any more: it is deleted when its time comes." if was else
             f"{chosen.name} was not pinned; pinned are: {others}.")
-    return with_page(Answer(Exit.DONE, [said], (), {"snapshot": chosen.name, "pinned": False}), drive, set_name)
+    return with_papers(Answer(Exit.DONE, [said], (), {"snapshot": chosen.name, "pinned": False}), drive, set_name)
 
 
 def add_schedule(parser: Parser) -> None:
@@ -16577,6 +17281,8 @@ COMMANDS: Dict[str, Command] = {
                     "snapback.py diff 2026-11-20 latest --drive /media/usb"),
     "why": Command("say which rule lets a file or folder be copied, or leaves it out, and whether the last copy has it", add_why, run_why,
                    "snapback.py why ~/Documents/film.iso --drive /media/usb"),
+    "rehearse": Command("try a restore: bring random files back into a temporary folder, and compare them", add_rehearse, run_rehearse,
+                        "snapback.py rehearse --drive /media/usb"),
     "rotate": Command("delete old dated copies by rule, the newest never", add_rotate, run_rotate,
                       "snapback.py rotate -n --keep-daily 7 --keep-monthly 12 --drive /media/usb"),
     "accept": Command("end a hold: the big change was yours, and old dated copies may go by rule again", add_accept, run_accept,
@@ -16591,8 +17297,9 @@ COMMANDS: Dict[str, Command] = {
     "doctor": Command("look at all that could make backups fail on this computer, and say what helps", add_doctor, run_doctor,
                       "snapback.py doctor"),
 }
-VALUE_OPTIONS = frozenset(("--set", "--drive", "--config", "--every", "--sample", "--with", "--jobs", "--to", "--from", "--label", "--note",
-                           "--exclude", "--exclude-from", "--exclude-if-present", "--min-free", "--hold-at", "--layout",
+VALUE_OPTIONS = frozenset(("--set", "--drive", "--config", "--every", "--sample", "--with", "--jobs", "--to", "--count",
+                           "--from", "--label", "--note", "--exclude", "--exclude-from", "--exclude-if-present", "--min-free",
+                           "--hold-at", "--layout",
                            *(f"--keep-{rule}" for rule in Retention._fields)))
 
 
@@ -16660,6 +17367,7 @@ GOING_ON = {  # what to do after an interruption, for each command
     "restore": "every earlier dated copy is untouched; what was restored so far under its own name is whole: run the same command with "
                "--merge to go on",
     "repair": "what was healed so far stays so, and nothing else was touched; run the same command again: it carries on",
+    "rehearse": "no dated copy was touched, and the temporary folder is gone; run the same command again",
     "rotate": "no dated copy was touched but those that the plan drops; a later run goes on with them",
 }
 
@@ -16735,8 +17443,8 @@ class Progress:
 
 
 # What commands are called in the menu, where nobody types them.
-IN_THE_MENU = {"backup": "back up now", "verify": "check that the copies are readable", "accept": "back up now", "doctor": "settings",
-               "repair": "check that the copies are readable"}
+IN_THE_MENU = {"backup": "back up now", "verify": "check that the copies are readable", "rehearse": "try a restore",
+               "repair": "check that the copies are readable", "accept": "back up now", "doctor": "settings"}
 
 
 def said_in_menu(line: str) -> str:
@@ -16749,7 +17457,7 @@ def said_in_menu(line: str) -> str:
     """
     line = re.sub(r"; to delete [^;]*, first look and then run it without -n: .*| \(--exclude\)| with --to|, or name it with --from",
                   "", line)
-    line = re.sub(r"(?:run:? )?snapback\.py (backup|verify|accept|doctor|repair)\b(?: --(?:drive|set) (?:'[^']*'|\S+))*",
+    line = re.sub(r"(?:run:? )?snapback\.py (backup|verify|rehearse|accept|doctor|repair)\b(?: --(?:drive|set) (?:'[^']*'|\S+))*",
                   lambda found: f"choose {quoted(IN_THE_MENU[found[1]])}", line)
     return re.sub(r"run the same command(?: again)?", "choose the same again", line)
 
@@ -16838,7 +17546,7 @@ class Menu:
                     break
                 self.talk.tell("")
                 try:
-                    {"back": self.back_up, "safe": self.am_i_safe, "get": self.get_back, "check": self.check,
+                    {"back": self.back_up, "safe": self.am_i_safe, "get": self.get_back, "check": self.check, "try": self.rehearse,
                      "set": self.settings}[chosen]()
                 except Left:
                     self.talk.tell("", "You left this, and nothing more was done.")
@@ -16847,10 +17555,11 @@ class Menu:
 
     def _offers(self) -> List[Tuple[str, str]]:
         """Give what can be chosen: without settings getting something back comes first, and no copy is made."""
-        get, check, leave = ("get", "get something back"), ("check", "check that the copies are readable"), ("quit", "quit")
+        get, leave = ("get", "get something back"), ("quit", "quit")
+        prove = [("check", "check that the copies are readable"), ("try", "try a restore")]
         if not find_settings(""):
-            return [get, check, ("set", "set up copies on this computer"), leave]
-        return [("back", "back up now"), ("safe", "am I safe?"), get, check, ("set", "settings"), leave]
+            return [get, *prove, ("set", "set up copies on this computer"), leave]
+        return [("back", "back up now"), ("safe", "am I safe?"), get, *prove, ("set", "settings"), leave]
 
     def back_up(self) -> None:
         """Make dated copies by the settings; where a drive is full, or a set on hold, ask what is to be done."""
@@ -16987,6 +17696,14 @@ class Menu:
             self._do(["repair", *words], "not everything was healed; what was healed stays so, and nothing else was changed")
         else:
             self.talk.tell("NOT OK - nothing was healed; choose this again to do it later")
+
+    def rehearse(self) -> None:
+        """Try whether files would come back."""
+        found = self._drive()
+        if found:
+            self.talk.tell("Some files, chosen at random, are brought back into a temporary folder and compared with what they were; "
+                           "then that folder is removed. Nothing else is changed.")
+            self._do(["rehearse", f"--drive={found[0].path}", f"--set={found[1]}"], "this could not be tried; no copy was changed")
 
     def get_back(self) -> None:
         """Let a date and something in it be chosen, and give it back into a new folder."""

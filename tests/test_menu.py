@@ -69,9 +69,9 @@ class Person:
 
 
 CHOOSE = "Which? A number, please"
-AGAIN = f"Please type a number from 1 to 4, or q to leave. {CHOOSE}"
+AGAIN = f"Please type a number from 1 to 5, or q to leave. {CHOOSE}"
 ON = "Press Enter to go on."
-QUIT = ("6 quit " + CHOOSE, "quit")
+QUIT = ("7 quit " + CHOOSE, "quit")
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def anna(home: Path, tmp_path: Path, programs: Programs) -> Person:
 
 
 SET_UP: Tuple[Tuple[str, str], ...] = (
-    ("3 set up copies on this computer", "3"),
+    ("4 set up copies on this computer", "4"),
     ("2 {home}/Pictures Numbers or paths, with a comma between them [all of these]", ""),
     ("A number or a path", "{stick}"),
     ("How often? 1 every day 2 twice a day 3 every week " + CHOOSE + " [1]", ""),
@@ -123,7 +123,7 @@ def test_the_first_hour_with_a_stick(anna: Person, programs: Programs) -> None:
     assert "NOT OK - not every drive has a new copy; earlier copies are as they were" in " ".join(shown.split())
     anna.away.rename(anna.stick)
     (anna.home / "Documents" / "Letters" / "to Otto.txt").write_text("dear Otto, sorry")
-    shown = anna.runs(("6 quit", "back"), (ON, ""), ("6 quit", "2"), (ON, ""), QUIT)
+    shown = anna.runs(("7 quit", "back"), (ON, ""), ("7 quit", "2"), (ON, ""), QUIT)
     assert "1 changed" in shown
     assert "Safe: newest dated copy just now, on BLUE STICK" in shown
     assert "OK - you have a recent copy\nPress Enter" in shown
@@ -139,8 +139,9 @@ def test_the_first_hour_with_a_stick(anna: Person, programs: Programs) -> None:
     assert [call.words for call in programs.calls("xdg-open")] == [[str(target)]]
     assert second in shown or "From which date?" in shown
     shown = anna.runs(("4 check that the copies are readable", "4"), ("2 all copies (this may take hours)", "1"), (ON, ""),
-                      ("5 settings", "5"), ("1 look whether anything would hinder copies", "1"), (ON, ""), QUIT)
-    assert "OK - everything of this date is there" in shown
+                      ("5 try a restore", "5"), (ON, ""),
+                      ("6 settings", "6"), ("1 look whether anything would hinder copies", "1"), (ON, ""), QUIT)
+    assert ["OK - everything of this date is there" in shown, "OK - each came back as it was" in shown] == [True, True]
     assert "Schedule" in shown
 
 
@@ -207,8 +208,8 @@ def test_the_bad_day(anna: Person, tmp_path: Path) -> None:
     for settings in anna.stick.glob("*/settings.ini"):  # a strange computer does not look at them
         settings.unlink()
     shown = anna.runs(
-        ("1 get something back 2 check that the copies are readable 3 set up copies on this computer 4 quit", "1"),
-        ("From which date?", "1"), ("3 everything", "3"), ("Into which new folder?", ""), (ON, ""), ("4 quit", "4"),
+        ("1 get something back 2 check that the copies are readable 3 try a restore 4 set up copies on this computer 5 quit", "1"),
+        ("From which date?", "1"), ("3 everything", "3"), ("Into which new folder?", ""), (ON, ""), ("5 quit", "5"),
         script=anna.stick / "snapback.py")
     (back,) = anna.home.glob("restored-*")
     assert "OK - every file's checksum was right" in shown
@@ -218,8 +219,8 @@ def test_the_bad_day(anna: Person, tmp_path: Path) -> None:
 
 
 LEAVING: Dict[str, List[Tuple[str, str]]] = {
-    "at the menu": [("4 quit", "{leave}")],
-    "in a question": [("4 quit", "3"), ("Numbers or paths", "{leave}"), (ON, "{leave}")],
+    "at the menu": [("5 quit", "{leave}")],
+    "in a question": [("5 quit", "4"), ("Numbers or paths", "{leave}"), (ON, "{leave}")],
 }
 
 
@@ -235,7 +236,7 @@ def test_whoever_leaves_is_let_go_politely_and_nothing_was_changed(anna: Person,
 
 @pytest.mark.parametrize(("size", "term"), [((24, 80), "dumb"), ((10, 40), "xterm")])
 def test_a_poor_or_a_small_terminal_is_enough(anna: Person, size: Tuple[int, int], term: str) -> None:
-    shown = anna.runs(("4 quit", "nonsense"), ("There is no 'nonsense' here. " + AGAIN, ""), (AGAIN, "q"), size=size, TERM=term)
+    shown = anna.runs(("5 quit", "nonsense"), ("There is no 'nonsense' here. " + AGAIN, ""), (AGAIN, "q"), size=size, TERM=term)
     assert max(map(len, shown.split("\n"))) <= size[1]
     assert "\x1b" not in shown
 
@@ -268,7 +269,7 @@ def test_what_is_typed_is_meant_from_the_home_folder_and_written_whole_and_told_
         assert line.replace(" ", "") in plan.replace(" ", ""), line
     settings = snapback.load_settings(str(settings_of(anna.home)))
     assert settings.sources == (f"{anna.home}/Pictures", f"{anna.home}/Documents")
-    shown = anna.runs(("5 settings", "set"), ("2 answer the questions again", "again"), ("with a comma", "Documents"),
+    shown = anna.runs(("6 settings", "set"), ("2 answer the questions again", "again"), ("with a comma", "Documents"),
                       ("A number or a path", str(anna.stick)), ("1 every week", ""), (CHOOSE, ""), ("by itself?", "no"), ("Shall it?", ""),
                       ("first copy now?", "no"), (ON, ""), QUIT)
     assert snapback.load_settings(str(settings_of(anna.home))).sources == (f"{anna.home}/Documents",)
@@ -277,8 +278,8 @@ def test_what_is_typed_is_meant_from_the_home_folder_and_written_whole_and_told_
 
 def test_q_leaves_a_question_and_comes_back_to_the_menu(anna: Person) -> None:
     assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--first-copy", "--yes").code == 0
-    shown = anna.runs(("6 quit", "get something"), ("From which date?", "q"), (ON, ""), ("6 quit", "check"), ("3 nothing now", "nothing"),
-                      (ON, ""), ("6 quit", "get"), ("From which date?", "^C"), (ON, ""), QUIT)
+    shown = anna.runs(("7 quit", "get something"), ("From which date?", "q"), (ON, ""), ("7 quit", "check"), ("3 nothing now", "nothing"),
+                      (ON, ""), ("7 quit", "get"), ("From which date?", "^C"), (ON, ""), QUIT)
     assert shown.count("You left this, and nothing more was done.") == 2
     assert "Nothing was read, and nothing was changed.\nPress Enter" in shown
     assert list(anna.home.glob("restored-*")) == []
@@ -316,7 +317,7 @@ def test_a_folder_with_many_files_is_shown_in_parts(anna: Person) -> None:
     for nth in range(70):
         (anna.home / "Pictures" / f"p{nth:02}").write_text(str(nth))
     assert ask("setup", anna.home / "Pictures", "--drive", anna.stick, "--first-copy", "--yes").code == 0
-    shown = anna.runs(("6 quit", "get"), ("From which date?", ""), ("What do you want back", "folders"), ("1 folder Pictures", "1"),
+    shown = anna.runs(("7 quit", "get"), ("From which date?", ""), ("What do you want back", "folders"), ("1 folder Pictures", "1"),
                       ("31 more: 31 and on, of 70 32 all of Pictures", "more"), ("31 more: 61 and on, of 70", "31"),
                       ("10 p69 11 all of Pictures 12 back to the folder above", "69"),
                       (f"There is no '69' here. {AGAIN.replace('4', '12')}", "p69"),
@@ -329,7 +330,7 @@ def test_what_comes_back_comes_into_a_new_folder_wherever_it_is_wanted(anna: Per
     assert ask("setup", anna.home / "Documents", "--drive", anna.stick, "--first-copy", "--yes").code == 0
     into = "Into which new folder?"
     shown = " ".join(anna.runs(
-        ("6 quit", "get"), ("From which date?", ""), ("What do you want back", "everything"), (into, f"'{anna.stick}/new'"),
+        ("7 quit", "get"), ("From which date?", ""), ("What do you want back", "everything"), (into, f"'{anna.stick}/new'"),
         (into, "Documents/photo.jpg"), (into, "~/Documents/"), (into, ""), (ON, ""), QUIT).split())
     for said in ("That is on the drive with the copies", "is there already, and no folder.", "A new folder in it is suggested now."):
         assert said in shown
@@ -344,7 +345,7 @@ def test_spoiled_settings_are_in_the_way_of_nothing(anna: Person) -> None:
     outcome = ask("setup", "--drive", anna.stick, "--yes")
     assert (outcome.code, settings_of(anna.home).read_text()) == (2, spoiled)
     answers = set_up(anna)[1:]
-    shown = anna.runs(("6 quit", "safe"), (ON, ""), ("6 quit", "settings"), ("2 answer", "2"), *answers, QUIT)
+    shown = anna.runs(("7 quit", "safe"), (ON, ""), ("7 quit", "settings"), ("2 answer", "2"), *answers, QUIT)
     assert "NOT OK - how you stand could not be found out" in shown
     assert "The present settings cannot be read" in shown
     assert "OK - you can rely on this copy" in shown
@@ -358,7 +359,7 @@ def test_who_ended_one_thing_has_not_ended_the_next(anna: Person) -> None:
     stage.reader = snapback.Talk(io.StringIO(), out)
     stage.ending.ask(2, None)
     assert stage.perform(["backup"]).code == 0
-    shown = anna.runs(("6 quit", "safe"), (ON, ""), QUIT)
+    shown = anna.runs(("7 quit", "safe"), (ON, ""), QUIT)
     assert "never: choose 'check that the copies are readable'" in " ".join(shown.split())
     assert "snapback.py" not in shown
 
@@ -469,7 +470,7 @@ def test_a_date_whose_list_is_damaged_is_not_passed_over_in_silence(anna: Person
 @pytest.mark.parametrize("key", ["\x1b[D", "\x16\0"])
 def test_keys_that_write_no_letters_make_no_path(anna: Person, key: str) -> None:
     """An arrow, or Ctrl and the space bar: a frightened person strikes them."""
-    shown = anna.runs(("4 quit", "1" + key), ("Please type it again. " + CHOOSE, "4"))
+    shown = anna.runs(("5 quit", "1" + key), ("Please type it again. " + CHOOSE, "5"))
     assert "There were keys in that which write no letters" in " ".join(shown.split())
 
 
@@ -502,7 +503,7 @@ def test_what_lies_on_the_drive_is_never_scheduled_and_then_nothing_is_half_done
         outcome = ask("setup", "--drive", anna.stick, "--install", "--every", "9d", "--yes")
     assert (outcome.code, "nothing can start it while that is away" in outcome.err) == (2, True), outcome
     assert settings_of(anna.home).read_text() == before
-    shown = " ".join(anna.runs(("5 settings", "5"), ("2 answer", "2"), ("with a comma", ""), ("A number or a path", str(anna.stick)),
+    shown = " ".join(anna.runs(("6 settings", "6"), ("2 answer", "2"), ("with a comma", ""), ("A number or a path", str(anna.stick)),
                                ("How often?", ""), (CHOOSE, ""), ("Shall it? (yes or no)", ""), ("first copy now?", ""), (ON, ""), QUIT,
                                script=anna.stick / "snapback.py").split())
     assert "This computer cannot make the copies by itself" in shown
@@ -599,7 +600,7 @@ def test_a_label_on_a_strange_drive_adds_nothing_to_the_settings(anna: Person) -
 def test_folders_may_be_named_from_where_one_stands_and_odd_digits_are_no_numbers(anna: Person) -> None:
     answers = set_up(anna)
     answers[0] = (answers[0][0], "\u00b2")
-    answers[1:2] = [("There is no '\u00b2' here. Please type a number from 1 to 4, or q to leave. " + CHOOSE, "3"),
+    answers[1:2] = [("There is no '\u00b2' here. Please type a number from 1 to 5, or q to leave. " + CHOOSE, "4"),
                     (answers[1][0], "\u00b2"), ("That does not work", "Documents")]
     anna.runs(*answers, QUIT)
     assert snapback.load_settings(str(settings_of(anna.home))).sources == (str(anna.home / "Documents"),)

@@ -76,6 +76,11 @@ def items_of(a_set: Path, date: str) -> Dict[str, Item]:
     return items
 
 
+def page_of(one: snapback.SetFacts) -> str:
+    """Write the page of a drive with one set."""
+    return snapback.page_text(snapback.DriveFacts("drive", (one,), page=True), "the plan")
+
+
 def facts_of(drive: Path) -> Any:
     """Read what the page tells its own script."""
     text = (drive / PAGE).read_text("utf-8")
@@ -412,7 +417,7 @@ def test_the_label_of_a_drive_is_no_markup(source: Path, drive: Path) -> None:
 def test_what_a_manifest_or_a_history_says_is_no_markup_either() -> None:
     wild = "</script><script>alert(1)</script>\u2028"
     date = snapback.DateFacts("2026-03-02_183000", wild, wild, checked=wild)
-    text = snapback.write_page(snapback.Marker("0" * 32, "drive"), [snapback.SetFacts("box", [date], [(wild, wild, 1)])]).text
+    text = page_of(snapback.SetFacts("box", wild, (date,), ((wild, wild, 1),)))
     assert text.count("<script") == text.count("</script>") == 2
 
 
@@ -711,14 +716,12 @@ def test_it_is_light_or_dark_as_wide_as_the_window_and_prints(see: Seen, days: L
 def test_the_chart_shows_one_date_and_sixty(see: Seen, source: Path) -> None:
     copy_at(0, see.drive, source)
     one = snapback.facts_of_set(snapback.Folder.top(str(see.drive)), "box")
-    marker = snapback.read_marker(snapback.Folder.top(str(see.drive)))
-    assert marker
     for count in (1, 60):
         facts = one.dates[0]._replace(new=0, listed=False)
         many = [facts._replace(name=f"2026-03-02_18{number:02}00", bytes=1000 * number, changed=number, hold=number == 7,
                                damaged=int(number == 9), checked="2026-03-05T10:00:00+00:00" if number > 8 else "", pinned=number == 11)
                 for number in range(count)]  # fmt: skip
-        (see.drive / PAGE).write_text(snapback.write_page(marker, [one._replace(dates=many)]).text, "utf-8")
+        (see.drive / PAGE).write_text(page_of(one._replace(dates=tuple(many))), "utf-8")
         see.open()
         heights = see.js("return [...document.querySelectorAll('rect.files')].map(one => one.getBBox().height)")
         assert heights == pytest.approx([90 * number / max(1, count - 1) for number in range(count)], abs=0.06)

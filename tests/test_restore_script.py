@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 from typing import Callable, List
 
@@ -70,6 +71,80 @@ def test_a_whole_date_comes_back_without_python(shell: str, date: Path, source: 
     assert (tmp_path / "the target" / source.name / "new since").read_text() == "new"
     (tmp_path / "the target" / source.name / "new since").unlink()
     assert described(tmp_path / "the target" / source.name) == described(source)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_folders_come_back_with_their_permissions_and_times_and_no_file_as_another_users_program(
+        shell: str, source: Path, drive: Path, tmp_path: Path) -> None:
+    for name, mode in (("closed", 0o500), ("ours", 0o2775), ("everyone's", 0o1777)):
+        (source / name / "in it").mkdir(parents=True)
+        (source / name / "in it" / "file").write_text(name)
+        os.utime(source / name / "in it", (1_400_000_000, 1_400_000_000))
+        (source / name).chmod(mode)
+        os.utime(source / name, (1_300_000_000, 1_300_000_000))
+    (source / "plain").chmod(0o4751)
+    assert ask("backup", "--init", "--set", "box", source, drive).code == 0
+    done = give_back(shell, drive / "box" / dates(drive / "box")[-1], tmp_path / "back", drive)
+    assert (done.returncode, done.stderr) == (0, b""), done
+    back = tmp_path / "back" / source.name
+    assert [oct((back / name).stat().st_mode & 0o7777) for name in ("closed", "ours", "everyone's", "plain")] == [
+        "0o500", "0o775", "0o1777", "0o751"]
+    assert [int((back / name).stat().st_mtime) for name in ("closed", "closed/in it")] == [1_300_000_000, 1_400_000_000]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_many_files_of_a_folder_are_copied_by_few_calls_and_each_is_judged_by_itself(
+        shell: str, source: Path, drive: Path, tmp_path: Path) -> None:
+    for nth in range(250):
+        (source / f"{nth:03}").write_text(f"number {nth}")
+        (source / f"{nth:03}").chmod(0o600 if nth < 200 else 0o640)
+        os.utime(source / f"{nth:03}", ns=(0, 1_500_000_000_123_456_789 + nth))
+    assert ask("backup", "--init", "--set", "box", source, drive).code == 0
+    for nth in range(0, 250, 3):  # of some the drive keeps other times and permissions than the list
+        stored = next(drive.glob(f"box/2*/*/{nth:03}"))
+        stored.chmod(0o644)
+        os.utime(stored, ns=(0, 10**18))
+    (tmp_path / "programs").mkdir()
+    for name in ("cp", "chmod", "touch", "stat", "sha256sum"):
+        (tmp_path / "programs" / name).write_text(f'#!/bin/sh\necho {name} >> "{tmp_path}/calls"\nexec {shutil.which(name)} "$@"\n')
+        (tmp_path / "programs" / name).chmod(0o755)
+    os.environ["PATH"], before = f"{tmp_path}/programs:{os.environ['PATH']}", os.environ["PATH"]
+    try:
+        done = give_back(shell, drive / "box" / dates(drive / "box")[-1], tmp_path / "back", drive)
+    finally:
+        os.environ["PATH"] = before
+    assert (done.returncode, done.stderr) == (0, b""), done
+    assert described(tmp_path / "back" / source.name) == described(source)
+    times = [(tmp_path / "back" / source.name / f"{nth:03}").stat().st_mtime_ns for nth in range(250)]
+    assert times == [1_500_000_000_123_456_789 + nth for nth in range(250)]
+    if shell != "busybox sh":  # which has all of them in itself
+        assert (tmp_path / "calls").read_text().split().count("cp") < 20
+    hurt = [next(drive.glob(f"box/2*/*/{nth:03}")) for nth in (7, 8, 99, 100)]
+    hurt[0].write_text("NUMBER 7")
+    hurt[1].unlink()
+    hurt[2].unlink()
+    os.mkfifo(hurt[2])
+    writer = threading.Thread(target=hurt[2].write_text, args=["number 99"])  # or whoever reads it waits for ever
+    writer.start()
+    hurt[3].write_text("NUMBER 100")
+    done = give_back(shell, drive / "box" / dates(drive / "box")[-1], tmp_path / "again", drive)
+    reader = os.open(hurt[2], os.O_RDONLY | os.O_NONBLOCK)
+    writer.join()
+    os.close(reader)
+    said = sorted(line.partition(" my source/")[0::2] for line in done.stderr.decode().splitlines() if " my source/" in line)
+    assert (done.returncode, said) == (4, [("DAMAGED:", "007"), ("DAMAGED:", "100"), ("MISSING:", "008"), ("MISSING:", "099")]), done
+    assert len(list((tmp_path / "again" / source.name).glob("[0-9][0-9][0-9]"))) == 248
+
+
+def test_where_one_call_for_many_files_fails_each_is_copied_by_itself(source: Path, drive: Path, tmp_path: Path) -> None:
+    assert ask("backup", "--init", "--set", "box", source, drive).code == 0
+    (tmp_path / "programs").mkdir()
+    (tmp_path / "programs" / "cp").write_text(f'#!/bin/sh\n{shutil.which("cp")} "$@"\n[ $# -lt 5 ]\n')
+    (tmp_path / "programs" / "cp").chmod(0o755)
+    words = ["dash", "restore.sh", f"box/{dates(drive / 'box')[-1]}", os.fspath(tmp_path / "back")]
+    done = subprocess.run(words, cwd=drive, capture_output=True, env={"PATH": f"{tmp_path}/programs:{os.environ['PATH']}"})
+    assert (done.returncode, done.stderr) == (0, b""), done
+    assert described(tmp_path / "back" / source.name) == described(source)
 
 
 @pytest.mark.parametrize("shell", SHELLS)

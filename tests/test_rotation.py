@@ -368,7 +368,8 @@ def test_only_dated_copies_of_this_set_are_touched(box: Box) -> None:
     ignoring = ["mtime_ns", "group"]
     now = twin(box.drive)
     for tree in (now, should):
-        del tree[b"box/history.jsonl"], tree[b"GET-FILES-BACK.html"]
+        for name in (b"box/history.jsonl", b"GET-FILES-BACK.html", b"READ-ME-FIRST.txt"):  # which say what there is
+            del tree[name]
     assert differences(now, should, ignoring) == []
 
 
@@ -1153,9 +1154,12 @@ class Start:
         subprocess.run(["cp", "-a", self.kept, self.box.drive], check=True)
 
     def unnamed(self) -> Twin:
-        """Describe all that no plan names; the history grows, and folders have the time of what was last made or removed in them."""
+        """Describe all that no plan names.
+
+        The history grows, the recovery plan says what there is, and folders have the time of what was last made or removed in them.
+        """
         found = twin(self.box.drive)
-        gone = [b"box/found", b"box/history.jsonl", b"GET-FILES-BACK.html"]
+        gone = [b"box/found", b"box/history.jsonl", b"GET-FILES-BACK.html", b"READ-ME-FIRST.txt"]
         gone += [folder + name for folder in (b"box/", b"box/manifests/", b"box/page/") for name in self.going]
         stays = {path: entry for path, entry in found.items() if not path.startswith(tuple(gone))}
         folders = (b"box", b"box/manifests", b"box/page", b".")
