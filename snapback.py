@@ -11009,20 +11009,20 @@ class Foresight(Caveats):
         words, name = parse_keywords(known.line), path.rpartition("/")[2]
         self.note_kept(path, words)
         self._try_name(path)
-        size = number(words, "size") if known.hash_line else 0
+        size, key = number(words, "size") if known.hash_line else 0, link_group(words, known)
+        if self.largest and size > self.largest:
+            self.notes.append(Note(path, "the disk that files are restored to holds no file of this size; take another place with --to"))
+        size = 0 if key in self.groups else size     # one more name of a file costs no room
+        self.groups.update([key] if key else ())
         if known.hash_line:
             files, total = self.sources.get(path.partition("/")[0], (0, 0))
             self.sources[path.partition("/")[0]] = files + 1, total + size
-        if self.largest and size > self.largest:
-            self.notes.append(Note(path, "the disk that files are restored to holds no file of this size; take another place with --to"))
         if here and here.has(name):
             if self._is_same(here, name, words, known):
                 self.there += 1
                 return
             self.set_aside.append(path)
-        key = link_group(words, known)
-        self.room += 0 if key in self.groups else size
-        self.groups.update([key] if key else ())
+        self.room += size
 
     def _is_same(self, here: Folder, name: str, words: Mapping[str, str], known: Known) -> bool:
         """Tell whether what is there is what the dated copy has; only what has the same size is read."""

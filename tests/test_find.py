@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import itertools
 import json
@@ -353,11 +354,13 @@ def test_a_date_that_cannot_be_looked_through_is_named(source: Path, drive: Path
     assert (outcome.code, outcome.out, outcome.err.count("\n")) == (4, "", 1)
 
 
-def test_nothing_of_a_date_counts_whose_list_turns_out_to_be_hostile(source: Path, drive: Path) -> None:
+@pytest.mark.parametrize(("good", "evil"), [(b"  src/letter", b"  ../../letter"), (b"path=src/sub", b"path=../sub")])
+def test_nothing_of_a_date_counts_whose_list_turns_out_to_be_hostile(source: Path, drive: Path, good: bytes, evil: bytes) -> None:
     write(source / "a", "1")
     write(source / "letter", "1")
+    (source / "sub").mkdir()
     names = [new_copy(drive, source).name for _ in range(2)]
-    reseal(drive / "box" / names[1] / "SHA256SUMS", lambda text: text.replace(b"  src/letter", b"  ../../letter"))
+    reseal(drive / "box" / names[1] / "SHA256SUMS", lambda text: text.replace(good, evil))
     outcome = ask("find", "*", "--drive", drive, "--json")
     found = json.loads(outcome.out)
     assert (outcome.code, [one["snapshot"] for one in found["unreadable"]], found["searched"][0]["snapshots"]) == (3, [names[1]], names[:1])
@@ -747,6 +750,20 @@ def test_a_drive_that_is_away_leaves_the_rules(source: Path, drive: Path, ruled:
 
 
 # --- Drives that fail meanwhile ------
+
+
+@pytest.mark.parametrize("words", [["find", "a"], ["diff", "latest", "2026"], ["why", "src/a"], ["restore", "latest", "-n"]], ids=" ".join)
+def test_nothing_is_read_while_old_dates_are_deleted(source: Path, drive: Path, words: List[str]) -> None:
+    new_copy(drive, write(source / "a", "1").parent)
+    if words[0] == "diff":
+        words = ["diff", *2 * dates(drive / "box")]
+    folder = os.open(drive / "box", os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        assert ask(*words, "--drive", drive).code == 11
+    finally:
+        os.close(folder)
+    assert ask(*words, "--drive", drive).code == 0
 
 
 def as_told(outcome: Outcome) -> str:

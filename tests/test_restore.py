@@ -11,6 +11,7 @@ import json
 import os
 import random
 import re
+import shutil
 import stat
 import tempfile
 from pathlib import Path
@@ -1300,3 +1301,109 @@ def test_what_the_mutations_are_made_of_comes_back_by_itself(world: World) -> No
         "src/shut: it is not in this copy: it could not be read then",
     ]
     assert below(world.out / "x") == ["src/a link", "src/fifo", "src/folder/inside", "src/one", "src/two", "src/x", "src/zz"]
+
+
+# --- Patterns, and the plan ------
+
+
+def grown_with(source: Path, *names: str) -> Path:
+    for name in names:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text(name)
+    return source
+
+
+PATTERNS = [
+    (["*.odt"], ["a.odt", "b/c.odt", "b/d/[x].odt"]), (["src/*.odt"], ["a.odt"]), (["src/b/**/*.odt"], ["b/c.odt", "b/d/[x].odt"]),
+    (["{source}/b/*.odt"], ["b/c.odt"]), (["d*"], ["b/d/[x].odt", "b/d/e"]), (["src/b/d/[x].odt"], ["b/d/[x].odt"]),
+    (["src/a.odt", "e*"], ["a.odt", "b/d/e"]), (["[ab].odt"], ["a.odt"]), (["*/"], ["a.odt", "b/c.odt", "b/d/[x].odt", "b/d/e"]),
+    (["src/b/d/x.od?", "src/a.odt"], None), (["*.zip"], None), (["[x"], None), (["src/b/d/*/"], None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "names"), PATTERNS, ids=[" ".join(words) for words, _ in PATTERNS])
+def test_patterns_bring_back_what_they_match_and_no_empty_folders(
+    tmp_path: Path, drive: Path, back: Path, words: List[str], names: Optional[List[str]]
+) -> None:
+    source = grown_with(tmp_path / "src", "a.odt", "b/c.odt", "b/d/[x].odt", "b/d/e")
+    (source / "f").mkdir()
+    back_up(drive, source)
+    words = [word.format(source=source) for word in words]
+    if names is None:
+        outcome = ask("restore", "latest", *words, "--drive", drive, "--to", back)
+        assert (outcome.code, outcome.out, outcome.err.count("\n"), back.exists()) == (2, "", 1, False)
+    else:
+        give_back(drive, back, "latest", *words)
+        assert below(back) == [f"src/{name}" for name in names] + ["src/f"] * (words == ["*/"])
+
+
+def test_a_path_that_is_there_is_no_pattern(tmp_path: Path, drive: Path, back: Path) -> None:
+    back_up(drive, grown_with(tmp_path / "src", "a*", "ab", "-n"))
+    give_back(drive, back, "latest", "src/a*", "./src/-n")
+    assert below(back) == ["src/-n", "src/a*"]
+
+
+def plan(drive: Path, *words: object, code: int = 0) -> Dict[str, Any]:
+    """Ask for a plan, and assert that nothing changed for it."""
+    places = [drive.parent, Path.cwd()]
+    before = [twin(place) for place in places]
+    outcome = ask("restore", *words, "-n", "--drive", drive, "--json")
+    assert outcome.code == code, outcome
+    assert [differences(twin(place), tree) for place, tree in zip(places, before)] == [[], []]
+    facts: Dict[str, Any] = json.loads(outcome.out)
+    return facts
+
+
+def test_a_plan_says_what_a_restore_then_does(source: Path, drive: Path, back: Path) -> None:
+    (source.parent / "notes.txt").write_bytes(b"notes")
+    back_up(drive, source, source.parent / "notes.txt")
+    planned = plan(drive, "latest", "--to", back)
+    done = json.loads(give_back(drive, back, "latest", "--json").out)
+    assert {word: planned[word] for word in ("files", "bytes", "snapshot", "target")} == {
+        word: done[word] for word in ("files", "bytes", "snapshot", "target")}
+    assert [(one["source"], one["files"]) for one in planned["sources"]] == [("notes.txt", 1), ("src", done["files"] - 1)]
+    assert (planned["set_aside"], planned["there"], planned["dry_run"]) == ([], 0, True)
+
+
+def test_a_plan_says_what_merging_would_set_aside(tmp_path: Path, drive: Path, back: Path) -> None:
+    source = grown_with(tmp_path / "src", "same", "other", "longer", "missing", "folder/in", "wasfolder", "linked/in")
+    (source / "link").symlink_to("same")
+    back_up(drive, source)
+    shutil.copytree(source, back / "src", symlinks=True)
+    (back / "src" / "other").write_text("OTHER")
+    (back / "src" / "longer").write_text("longer than that")
+    (back / "src" / "missing").unlink()
+    remove_tree(back / "src" / "folder")
+    (back / "src" / "folder").write_text("a file")
+    (back / "src" / "wasfolder").unlink()
+    (back / "src" / "wasfolder").mkdir()
+    remove_tree(back / "src" / "linked")
+    (back / "src" / "linked").symlink_to(tmp_path)
+    (back / "src" / "link").unlink()
+    (back / "src" / "link").symlink_to("elsewhere")
+    planned = plan(drive, "latest", "--to", back, "--merge")
+    assert sorted(planned["set_aside"]) == [f"src/{name}" for name in ("folder", "link", "linked", "longer", "other", "wasfolder")]
+    assert (planned["there"], planned["files"]) == (1, 7)
+    done = json.loads(give_back(drive, back, "latest", "--merge", "--json").out)
+    assert sorted(name.partition(".before")[0] for name in done["set_aside"]) == sorted(
+        path.rpartition("/")[2] for path in planned["set_aside"])
+
+
+def test_a_plan_refuses_what_a_restore_refuses(tmp_path: Path, drive: Path, back: Path) -> None:
+    back_up(drive, grown_with(tmp_path / "src", "a"))
+    back.mkdir()
+    (back / "there").write_text("x")
+    for words, code in ((["--to", back], 2), (["--to", drive / "box" / "x"], 2), (["nothing", "--to", tmp_path / "new"], 2)):
+        assert "set_aside" not in plan(drive, "latest", *words, code=code)
+
+
+def test_a_plan_names_what_has_no_room_and_no_name(tmp_path: Path, drive: Path, back: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    back_up(drive, grown_with(tmp_path / "src", "a:b", "plain"))
+    monkeypatch.setattr(snapback, "free_space", lambda _path: (7, 100))
+    monkeypatch.setattr(snapback, "takes_portable_names", lambda _path: True)
+    monkeypatch.setattr(snapback, "largest_file", lambda _path: 4)
+    planned = plan(drive, "latest", "--to", back, code=3)
+    assert (planned["room"], planned["free"]) == (8, 7)
+    named = {word: [one["path"] for one in planned["notes"] if word in one["why"]] for word in ("a name", "this size")}
+    assert named == {"a name": ["src/a:b"], "this size": ["src/plain"]}
+    assert "this would not fit" in ask("restore", "latest", "-n", "--to", back, "--drive", drive).err
