@@ -4703,25 +4703,30 @@ def volume_kind(path: str) -> str:
     return ""
 
 
-def mounts() -> List[Mounted]:
-    """List what is mounted on this computer."""
-    if WINDOWS:
-        return drive_letters()
-    try:
-        with open("/proc/self/mountinfo", encoding=NAME_CODEC[0], errors=NAME_CODEC[1], newline="\n") as file:
-            lines = file.read().split("\n")
-    except OSError:  # macOS has no such list, but one folder where all disks appear
-        with contextlib.suppress(OSError):
-            return [Mounted("/"), *(Mounted(os.path.join("/Volumes", name)) for name in os.listdir("/Volumes"))]
-        return [Mounted("/")]
+@functools.lru_cache(maxsize=1)
+def parse_mounts(text: str) -> Tuple[Mounted, ...]:
+    """Read Linux' list of mounts, which a run asks for again and again, and which seldom changes meanwhile."""
     found = []
-    for line in lines:
+    for line in text.split("\n"):
         words, _, rest = line.partition(" - ")
         if rest:
             number, _, place = words.split(" ")[2:5]
             kind, device = map(unescape, rest.split(" ")[:2])
             found.append(Mounted(unescape(place), kind, number, device))
-    return found
+    return tuple(found)
+
+
+def mounts() -> Sequence[Mounted]:
+    """List what is mounted on this computer."""
+    if WINDOWS:
+        return drive_letters()
+    try:
+        with open("/proc/self/mountinfo", encoding=NAME_CODEC[0], errors=NAME_CODEC[1], newline="\n") as file:
+            return parse_mounts(file.read())
+    except OSError:  # macOS has no such list, but one folder where all disks appear
+        with contextlib.suppress(OSError):
+            return [Mounted("/"), *(Mounted(os.path.join("/Volumes", name)) for name in os.listdir("/Volumes"))]
+        return [Mounted("/")]
 
 
 def mount_entry(path: str) -> Tuple[str, str]:
@@ -6768,7 +6773,7 @@ def find_drives(wanted: Mapping[str, str]) -> Search:
     What is mounted in two places is found once. One that is found nowhere may be broken, there or where it was
     seen last, unless to look there could wake a server, or mount again what was ejected.
     """
-    all_mounts, silent = mounts(), {}  # type: List[Mounted], Dict[str, str]
+    all_mounts, silent = mounts(), {}  # type: Sequence[Mounted], Dict[str, str]
     places: List[str] = []
     for drive_id, path in wanted.items():
         if path and may_hang(path, all_mounts) and not answers(path, PATIENCE_FOR_SERVERS):

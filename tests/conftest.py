@@ -183,6 +183,7 @@ def pytest_configure() -> None:
     if hasattr(time, "tzset"):
         time.tzset()
     os.umask(0o022)
+    snapback.parser_of = functools.lru_cache(maxsize=None)(snapback.parser_of)  # a process of its own builds one, and that but once
     os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="snapback-state-")  # what runs before a test has its own home
     _DISK.callback(shutil.rmtree, os.environ["XDG_STATE_HOME"], True)
     os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
@@ -368,6 +369,11 @@ def compiled() -> str:
     return place
 
 
+def as_script(*flags: str) -> List[str]:
+    """Give the words that start the program as this Python starts a script, but compiled."""
+    return [sys.executable, *flags, "-c", AS_SCRIPT, compiled(), str(SNAPBACK)]
+
+
 class Cli:
     """The program as a process of its own, as cron starts it: with a bare environment, away from the checkout.
 
@@ -378,7 +384,6 @@ class Cli:
         """`home` is the home folder and current folder unless a user or `cwd` says otherwise."""
         self.home = home
         self.started: List[subprocess.Popen[str]] = []
-        self.compiled = compiled()
 
     def start(
         self,
@@ -397,9 +402,9 @@ class Cli:
         kept = ("PATH", "TZ", "TMPDIR", "TEMP", "SYSTEMROOT")
         bare = {name: os.environ[name] for name in kept if name in os.environ}
         bare.update(HOME=str(place), LANG="C.UTF-8", TERM="dumb")
-        ready = ["-c", AS_SCRIPT, self.compiled] if python == sys.executable else []
+        program = as_script("-I") if python == sys.executable else [python, "-I", str(SNAPBACK)]
         process = subprocess.Popen(
-            [*before, python, "-I", *ready, str(SNAPBACK), *arguments],
+            [*before, *program, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

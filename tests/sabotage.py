@@ -8,15 +8,23 @@ then the guard is not there any more, or nothing would notice if it were not.
 
 from __future__ import annotations
 
+import ast
+import bisect
 import gc
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import itertools
 import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from types import CodeType, ModuleType
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-import pyfakefs.fake_filesystem_unittest  # noqa: F401  # that it is loaded once is all that is wanted
+import coverage  # noqa: F401  # pyfakefs loads it; that these are loaded once is all that is wanted
+import pyfakefs.fake_filesystem_unittest  # noqa: F401
 import pytest
 
 HERE = Path(__file__).resolve().parent
@@ -29,6 +37,7 @@ class Row(NamedTuple):
     piece: str
     instead: str
     test: str
+    in_full: bool = False  # only what a loop tries in full misses it
 
 
 ROWS: Sequence[Row] = (
@@ -367,6 +376,7 @@ ROWS: Sequence[Row] = (
         "        if was is None or was.line.startswith(\"# type=skipped \") or place.before is None:\n",
         "        if was is None or not was.hash_line or place.before is None:\n",
         "test_faults.py::test_a_copy_of_a_failing_source_says_what_is_missing_and_keeps_what_there_was",
+        in_full=True,
     ),
     Row(
         "7: what is older than its date is named when it is given back",
@@ -892,6 +902,7 @@ ROWS: Sequence[Row] = (
         "    except ManifestDamaged as err:\n        drive.check()\n",
         "    except ManifestDamaged as err:\n",
         "test_dying_drives.py::test_a_drive_that_went_away_while_it_was_looked_at_is_not_called_empty[restore latest]",
+        in_full=True,
     ),
     Row(
         "8: lists that cannot be read are not taken for no copies",
@@ -1843,6 +1854,7 @@ ROWS: Sequence[Row] = (
         "    for _ in range(2):\n        try:\n            trial.link",
         "    for _ in range(1):\n        try:\n            trial.link",
         "test_faults.py::test_taking_and_publishing_is_whole_or_absent_whichever_call_on_the_drive_fails",
+        in_full=True,
     ),
     Row(
         "8: a drive that goes away while it is tried is none without hard links",
@@ -3413,6 +3425,54 @@ ROWS: Sequence[Row] = (
 )
 
 
+class Statement(NamedTuple):
+    """A statement at the top of the program, with what stands above it: where it begins in the text, and on which line."""
+
+    at: int
+    line: int
+    code: CodeType
+
+
+class Program:
+    """The program, compiled one statement at a time: a row changes one or two of them, and all of it takes as long as the average test."""
+
+    def __init__(self, text: str, path: str) -> None:
+        self.text, self.path = text, path
+        lines = [0, *itertools.accumulate(len(line) for line in text.splitlines(keepends=True))]
+        ends = [one.end_lineno or one.lineno for one in ast.parse(text).body]
+        begins = [0, *ends[:-1]]
+        self.statements = [Statement(lines[first], first, self.compiled(text[lines[first]:lines[last]], first))
+                           for first, last in zip(begins, ends)]  # fmt: skip
+        self.starts = [one.at for one in self.statements]
+
+    def compiled(self, text: str, line: int) -> CodeType:
+        """Compile a part of the program that begins after so many lines."""
+        return compile("\n" * line + text, self.path, "exec", dont_inherit=True)
+
+    def spoilt(self, row: Row) -> List[CodeType]:
+        """Give all statements, those that a row changes compiled anew. Raises SyntaxError."""
+        at = self.text.index(row.piece)
+        first, last = (bisect.bisect_right(self.starts, one) for one in (at, at + len(row.piece) - 1))
+        begins = self.statements[first - 1]
+        ends = self.starts[last] if last < len(self.starts) else len(self.text)
+        changed = self.compiled(self.text[begins.at:ends].replace(row.piece, row.instead), begins.line)
+        return [*(one.code for one in self.statements[:first - 1]), changed, *(one.code for one in self.statements[last:])]
+
+
+class Spoilt(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds and loads the program of one row."""
+
+    def __init__(self, path: Path, statements: Sequence[CodeType]) -> None:
+        self.path, self.statements = path, statements
+
+    def find_spec(self, name: str, _path: Any, _target: Optional[ModuleType] = None) -> Optional[importlib.machinery.ModuleSpec]:
+        return importlib.util.spec_from_file_location(name, self.path, loader=self) if name == self.path.stem else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        for statement in self.statements:
+            exec(statement, module.__dict__)
+
+
 class Place(NamedTuple):
     """A folder with a copy of the tests and room for a sabotaged snapback.py; rows take turns in it."""
 
@@ -3423,17 +3483,18 @@ class Place(NamedTuple):
         self.folder.mkdir(mode=0o755)
         shutil.copytree(HERE, self.folder / "tests")
 
-    def start(self, number: int, row: Row, text: str) -> int:
+    def start(self, row: Row, whole: Program) -> int:
         """Let a forked process run the test on the sabotaged program; give its id."""
         program = self.folder / "snapback.py"
-        program.write_text(text.replace(row.piece, row.instead), encoding="utf-8")
-        os.utime(program, (number, number))  # a time of its own: what Python cached of the row before is not taken for this one's
+        program.write_text(whole.text.replace(row.piece, row.instead), encoding="utf-8")
         process = os.fork()
         if process:
             return process
         code = BROKEN
         try:
             os.chdir(self.folder)
+            os.environ["LOOPS"] = "" if row.in_full else "coarse"
+            sys.meta_path.insert(0, Spoilt(program, whole.spoilt(row)))
             os.dup2(os.open("log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
             os.dup2(1, 2)
             options = ["-c", "tests/pytest.ini", "-q", "-x", "--no-header", "--tb=no", "-W", LOADED]
@@ -3456,15 +3517,17 @@ BROKEN = 70  # no test has failed, but something here
 LOADED = "ignore::pytest.PytestAssertRewriteWarning"  # pyfakefs is loaded before pytest begins
 
 
-def carry_out(rows: Sequence[Row], jobs: int = 2) -> List[str]:
+def carry_out(rows: Sequence[Row], jobs: int = 3) -> List[str]:
     """Carry out rows, so many at a time; give what is wrong with each.
 
-    Each is a fork of this process, which has loaded pytest, and the compiled tests are kept until the end: a new Python
-    for each row takes twice as long.
+    Each is a fork of this process, which has loaded pytest and compiled the program, and the compiled tests are kept until
+    the end: a new Python for each row takes four times as long. One more than there are processors, as some tests wait.
     """
-    text = (HERE.parent / "snapback.py").read_text(encoding="utf-8")
+    path = HERE.parent / "snapback.py"
+    text = path.read_text(encoding="utf-8")
+    whole = Program(text, os.fspath(path))
     wrong = {row: f"its piece stands {text.count(row.piece)} times in snapback.py" for row in rows if text.count(row.piece) != 1}
-    waiting = [(number, row) for number, row in enumerate(rows, 1) if row not in wrong]
+    waiting = [row for row in rows if row not in wrong]
     with tempfile.TemporaryDirectory(prefix="snapback-sabotage-") as folder:
         os.chmod(folder, 0o755)  # an ordinary user's tests look in, too
         sys.dont_write_bytecode, sys.pycache_prefix = False, os.path.join(folder, "compiled")
@@ -3476,8 +3539,8 @@ def carry_out(rows: Sequence[Row], jobs: int = 2) -> List[str]:
         running: Dict[int, Tuple[Place, Row]] = {}
         while waiting or running:
             while waiting and free:
-                (number, row), place = waiting.pop(0), free.pop()
-                running[place.start(number, row, text)] = (place, row)
+                row, place = waiting.pop(0), free.pop()
+                running[place.start(row, whole)] = (place, row)
             process, status = os.wait()
             place, row = running.pop(process)
             wrong[row] = place.ended(row, status)

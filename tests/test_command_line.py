@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import signal
 import struct
@@ -18,7 +19,7 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequenc
 
 import pytest
 
-from conftest import MIB, NOBODY, SNAPBACK, Cli, folder_in_memory
+from conftest import MIB, NOBODY, SNAPBACK, Cli, as_script, folder_in_memory
 from trees import ask, dates, differences, later, remove_tree, twin
 
 pytestmark = pytest.mark.needs("linux")
@@ -329,9 +330,10 @@ def start(
     cwd: Optional[Path] = None,
     env: Optional[Dict[str, str]] = None,
 ) -> Ended:
-    """Run a script as people do, without -I, with a bare environment."""
+    """Run a script as people do, without -I, with a bare environment; the program itself is compiled already."""
+    program = as_script(*flags) if script == SNAPBACK else [sys.executable, *flags, str(script)]
     ended = subprocess.run(
-        [sys.executable, *flags, str(script), *map(str, words)],
+        [*program, *map(str, words)],
         cwd=cwd or script.parent,
         timeout=60,
         capture_output=True,
@@ -353,7 +355,7 @@ CLOSED: Dict[str, str] = {  # what a shell does with the output
 @pytest.mark.parametrize("how", CLOSED)
 @pytest.mark.parametrize("command", ["list --drive {D} --json", "backup --set box {S} {D}", "--help", "list --drive {T}"])
 def test_an_output_that_is_closed_is_no_reason_to_complain(source: Path, copied: Path, home: Path, how: str, command: str) -> None:
-    line = " ".join([sys.executable, "-I", str(SNAPBACK), *in_words(command, source, copied)])
+    line = " ".join([*map(shlex.quote, as_script("-I")), *in_words(command, source, copied)])
     script = f"( {CLOSED[how].format('{ ' + line + '; echo $? > code; }')} ) 2> errors"
     subprocess.run(["sh", "-c", script], cwd=home, stdout=subprocess.PIPE, timeout=60, check=False)
     said = (home / "errors").read_text()
@@ -365,7 +367,7 @@ def test_an_output_that_is_closed_is_no_reason_to_complain(source: Path, copied:
 def test_a_backup_is_whole_though_nobody_hears_of_it(source: Path, copied: Path, home: Path) -> None:
     with open("/dev/full", "wb") as full:
         ended = subprocess.run(
-            [sys.executable, "-I", str(SNAPBACK), "backup", "--set", "box", str(source), str(copied)],
+            [*as_script("-I"), "backup", "--set", "box", str(source), str(copied)],
             stdout=full,
             stderr=subprocess.PIPE,
             timeout=60,
@@ -458,7 +460,7 @@ def test_a_user_whom_the_system_does_not_know_leaves_no_folder_called_tilde(reac
 
 
 def test_a_current_folder_that_was_removed_is_no_trouble(source: Path, copied: Path, tmp_path: Path) -> None:
-    line = f"mkdir gone && cd gone && rmdir ../gone && {sys.executable} -I {SNAPBACK} "
+    line = f"mkdir gone && cd gone && rmdir ../gone && {' '.join(map(shlex.quote, as_script('-I')))} "
     codes = {f"verify --drive {copied}": {0}, f"restore latest --drive {copied} --to {tmp_path}/back": {0},
              f"backup --set box {source} {copied}": {0}, "list": {2}, f"restore latest --drive {copied}": {1, 2},
              "list --drive .": {1, 2, 75}, f"backup . {copied}": {1, 2}, f"backup {source} .": {1, 2, 75}, "init .": {1, 2}}  # fmt: skip
@@ -522,7 +524,7 @@ def on_a_terminal(words: Sequence[object], columns: int = 80, term: str = "xterm
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     process = subprocess.Popen(
-        [sys.executable, "-I", str(SNAPBACK), *map(str, words)],
+        [*as_script("-I"), *map(str, words)],
         stderr=theirs,
         stdin=theirs,
         stdout=theirs if stdout_too else subprocess.PIPE,

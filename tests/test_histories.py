@@ -1,6 +1,6 @@
 """Random trees with random edits between runs: every dated copy is what the source was, on the drive and restored.
 
-HISTORIES says how many (200; `make check` has 500 on the newest Python), SEED where they begin (1). A failure names its seed
+HISTORIES says how many (200; `make check` has 20 on an older Python), SEED where they begin (1). A failure names its seed
 and tells what was done to the tree.
 """
 

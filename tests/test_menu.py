@@ -23,7 +23,7 @@ import pexpect
 import pytest
 
 import snapback
-from conftest import SNAPBACK, Cli, Mount
+from conftest import SNAPBACK, Cli, Mount, as_script
 from faults import Fault, Hit, watched
 from test_unattended import START, Programs
 from trees import Outcome, ask, dates, later
@@ -47,7 +47,8 @@ class Person:
 
     def runs(self, *answers: Tuple[str, str], script: Path = SNAPBACK, size: Tuple[int, int] = (24, 80), **variables: str) -> str:
         """Start snapback without a command, and answer each question that ends with a text; give all that was shown."""
-        child = pexpect.spawn(sys.executable, ["-I", str(script)], env={**os.environ, "HOME": str(self.home), "TERM": "xterm", **variables},
+        program, *words = as_script("-I") if script == SNAPBACK else [sys.executable, "-I", str(script)]
+        child = pexpect.spawn(program, words, env={**os.environ, "HOME": str(self.home), "TERM": "xterm", **variables},
                               cwd=str(self.home), dimensions=size, encoding="utf-8", timeout=60)
         shown = ""
         for question, answer in answers:

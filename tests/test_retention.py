@@ -14,6 +14,7 @@ from typing import Callable, Dict, FrozenSet, List, Sequence, Tuple, Union
 
 import pytest
 
+from conftest import COARSE
 from restic_repository import PASSWORD, seal_repositories
 from snapback import (
     DEFAULT_RETENTION,
@@ -552,7 +553,7 @@ def test_pins_change_nothing_for_other_copies(chance: random.Random) -> None:
 
 # --- The same as restic ------
 
-LISTS = 300
+LISTS = 100 if COARSE else 300
 
 
 def restic_options(rules: Retention, version: Tuple[int, ...]) -> List[str]:
