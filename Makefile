@@ -22,7 +22,7 @@ test: ## run the tests; TESTS=tests/test_x.py or ARGS='-k word' for some, PYTHON
 	$(SUBMAKE) .venv/$(THIS)/ready
 	@.venv/$(THIS)/bin/python -m pytest -c tests/pytest.ini -q $(TESTS) $(ARGS)
 
-check: ## linters, the tests on the oldest and the newest Python here, there with coverage, then sabotage
+check: ## linters, the tests with coverage on the oldest and the newest Python here, then sabotage
 	$(SUBMAKE) -j 2 checked PYTHONS="$$($(PYTHON) tests/pythons.py)"
 
 bench: ## measure against rsync, cp, restic, borg; SCALE=small, normal or big; ARGS='--only NAME' for one row
@@ -55,12 +55,9 @@ lint: .venv/$(lastword $(PYTHONS))/ready
 	@.venv/$(lastword $(PYTHONS))/bin/mypy --config-file tests/mypy.ini snapback.py
 
 # The newest Python runs every loop in full (tests/conftest.py: LOOPS). From 3.12 on lines can be measured at next to no
-# cost, branches from 3.14 on; an older Python pays with half as much time again, so only the newest measures, unless
-# MEASURED='3.8 3.13' or the like asks for more.
-MEASURED ?= $(lastword $(PYTHONS))
+# cost, branches from 3.14 on; older ones pay with a third of their time, so branches are measured on the oldest at least.
 BRANCHES = $(if $(filter 3.12 3.13,$*),False,True)
-SYSMON   = $(if $(filter-out 3.8 3.9 3.10 3.11,$*),COVERAGE_CORE=sysmon BRANCHES=$(BRANCHES))
-COVERAGE = --rcfile=tests/coveragerc --data-file=.venv/$*/coverage
+SYSMON   = COVERAGE_CORE=sysmon BRANCHES=$(BRANCHES)
 
 # Random histories (tests/test_histories.py): the newest Python lives through as many as `make test` does, the oldest through some.
 HISTORIES = $(if $(filter $(lastword $(PYTHONS)),$*),200,20)
@@ -68,8 +65,8 @@ HISTORIES = $(if $(filter $(lastword $(PYTHONS)),$*),200,20)
 # Two of these run at the same time, so each keeps its log until it has ended.
 covered-%: .venv/%/ready lint
 	@echo "running the tests on Python $*"
-	@HISTORIES=$(HISTORIES) $(SYSMON) $(if $(filter-out $(lastword $(PYTHONS)),$*),LOOPS=coarse) \
-	    .venv/$*/bin/python $(if $(filter $(MEASURED),$*),-m coverage run $(COVERAGE)) \
+	@HISTORIES=$(HISTORIES) $(if $(filter-out $(firstword $(PYTHONS)),$*),$(SYSMON)) $(if $(filter-out $(lastword $(PYTHONS)),$*),LOOPS=coarse) \
+	    .venv/$*/bin/python -m coverage run --rcfile=tests/coveragerc --data-file=.venv/$*/coverage \
 	    -m pytest -c tests/pytest.ini $(TESTS) $(ARGS) > .venv/$*/log 2>&1; \
-	tests=$$?; cat .venv/$*/log; [ $$tests -eq 0 ]$(if $(filter $(MEASURED),$*), && \
-	.venv/$*/bin/python -m coverage report $(COVERAGE))
+	tests=$$?; cat .venv/$*/log; [ $$tests -eq 0 ] && \
+	.venv/$*/bin/python -m coverage report --rcfile=tests/coveragerc --data-file=.venv/$*/coverage
