@@ -14407,7 +14407,7 @@ def version_text(version: Version) -> str:
 
 
 class Whereabouts(NamedTuple):
-    """A drive and a set on it, as commands name them: its label, its path, the set where there are several."""
+    """A drive and a set on it, as commands name them: its label, its path, the set where it must be said."""
 
     label: str
     path: str
@@ -14450,8 +14450,7 @@ def found_answer(searched: Sequence[Searched], word: str, where: Whereabouts, cl
     lines: List[str] = []
     files: List[Dict[str, Any]] = []
     for one in searched:
-        here = where if len(searched) + len(closed) > 1 else where._replace(set_word="")
-        here = here._replace(set_word=here.set_word and one.set_name)
+        here = where._replace(set_word=one.set_name if where.set_word or len(searched) + len(closed) > 1 else "")
         looked = dates_text([snapshot.name for snapshot in one.snapshots])
         number = count_text(len(one.found), "path") if one.found else "nothing"
         lines.append(f"{one.set_name} on {where.label}: {number} found for {quoted(word)} in {looked}")
@@ -16442,7 +16441,7 @@ def find_on_drive(drive: Drive, named: str, word: str, expect: Expect) -> Answer
     with drive.guarded():
         sets, closed = sets_named(drive, named)
         searched = [find_in_set(drive, name, word, expect) for name in sets]
-    return found_answer(searched, word, Whereabouts(drive.label, drive.path, "all"), closed)
+    return found_answer(searched, word, Whereabouts(drive.label, drive.path, named), closed)
 
 
 def run_find(args: argparse.Namespace, scene: Scene) -> Answer:

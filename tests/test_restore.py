@@ -836,7 +836,7 @@ def caught_reading(world: World) -> Iterator[None]:
     assert [path for path in opened if path.startswith(closed)] == []
 
 
-CODES = {"list": {0, 1, 2, 3}, "find": {0, 3}, **{
+CODES = {"list": {0, 1, 2, 3}, "find": {0, 1, 2, 3}, **{
     name: {0, 1, 2, 3, 4} for name in ("verify", "restore", "backup", "diff", "why")}}
 
 
