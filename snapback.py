@@ -2080,6 +2080,8 @@ class PageList:
         lines = iter(entries.split("\n"))
         for line in lines:
             words = parse_keywords(line)
+            if not line.startswith("# type="):
+                raise ManifestDamaged(f"unknown line {quoted(line[:60])}")
             seconds = words.get("time", "").partition(".")[0] + "k" * ("kept" in words)
             if not line.startswith(FILE_LINE):
                 yield from (name_in(path, path_word(line)), {"link": "L", "skipped": "S"}.get(words["type"], "X"), seconds)
@@ -13138,13 +13140,13 @@ def run_status(args: argparse.Namespace, scene: Scene) -> Answer:
 
 
 def with_page(answer: Answer, drive: Drive, set_name: str) -> Answer:
-    """Let the recovery page on a drive, where one lies there, tell what a command has changed; that is done, whatever becomes of the page."""
+    """Let the recovery page on a drive, where one lies there, tell what a command has done, which it has, whatever becomes of the page."""
     try:
         if has_page(drive.root):
             renew_page(drive, set_name, write_page)
     except (OSError, DriveError) as err:
-        return answer._replace(lines=[*answer.lines, f"{RECOVERY_PAGE} on {drive.label} could not be brought up to date ({reason(err)}); the "
-                                      "next run of backup does that"])
+        said = f"{RECOVERY_PAGE} on {drive.label} could not be brought up to date ({reason(err)}); the next run of backup does that"
+        return answer._replace(lines=[*answer.lines, said])
     return answer
 
 

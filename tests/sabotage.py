@@ -2706,7 +2706,13 @@ ROWS: Sequence[Row] = (
         "page: no folder of a list leads elsewhere",
         "path, readable = \"/\".join(plain_parts(path_word(line)))",
         "path, readable = path_word(line)",
-        "test_page.py::test_no_folder_of_a_list_leads_elsewhere",
+        "test_page.py::test_no_folder_of_a_list_leads_elsewhere_and_no_other_line_is_read",
+    ),
+    Row(
+        "page: a line that is none of a manifest makes no list",
+        "            if not line.startswith(\"# type=\"):\n                raise",
+        "            if False:\n                raise",
+        "test_page.py::test_no_folder_of_a_list_leads_elsewhere_and_no_other_line_is_read",
     ),
     Row(
         "page: what was kept from an earlier date is marked",
