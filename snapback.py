@@ -7100,6 +7100,11 @@ def write_page_lists(set_folder: Folder, snapshots: Iterable[Snapshot]) -> None:
     lists.flush()
 
 
+def others_with_lists(root: Folder, set_name: str) -> List[str]:
+    """Name the other sets that the recovery page has the names of. Raises OSError."""
+    return [name for name in list_sets(root)[0] if name != set_name and root.child(name).has(PAGE_LISTS)]
+
+
 def tend_page(drive: Drive, set_name: str, write: Optional[WritePage]) -> str:
     """Bring the recovery page and what it reads of a set up to date, or take it away where it is not wanted.
 
@@ -7109,14 +7114,16 @@ def tend_page(drive: Drive, set_name: str, write: Optional[WritePage]) -> str:
     snapshots = survey(set_folder)
     drive.check()
     remove_page_lists(set_folder, [one.name for one in snapshots if one.state is State.WHOLE] if write else ())
+    left_alone = ""
     if write:
         write_page_lists(set_folder, snapshots)
-        return renew_page(drive, set_name, write)
-    others = [name for name in list_sets(drive.root)[0] if name != set_name and drive.root.child(name).has(PAGE_LISTS)]
-    if not others and has_page(drive.root):
+        left_alone = renew_page(drive, set_name, write)
+    elif has_page(drive.root) and not others_with_lists(drive.root, set_name):
         drive.root.unlink(RECOVERY_PAGE)
         drive.root.flush()
-    return ""
+    if set_folder.fd is not None:
+        flush_memory(set_folder.fd)  # before anybody is told that the drive may be unplugged
+    return left_alone
 
 
 # -- taking a dated copy --
