@@ -2398,6 +2398,8 @@ class PageList:
         lines = iter(entries.split("\n"))
         for line in lines:
             words = parse_keywords(line)
+            if not line.startswith("# type="):
+                raise ManifestDamaged(f"unknown line {quoted(line[:60])}")
             seconds = words.get("time", "").partition(".")[0] + "k" * ("kept" in words)
             if not line.startswith(FILE_LINE):
                 yield from (name_in(path, path_word(line)), {"link": "L", "skipped": "S"}.get(words["type"], "X"), seconds)
@@ -7717,6 +7719,11 @@ def write_page_lists(set_folder: Folder, snapshots: Iterable[Snapshot]) -> None:
     lists.flush()
 
 
+def others_with_lists(root: Folder, set_name: str) -> List[str]:
+    """Name the other sets that the recovery page has the names of. Raises OSError."""
+    return [name for name in list_sets(root)[0] if name != set_name and root.child(name).has(PAGE_LISTS)]
+
+
 def tend_papers(drive: Drive, set_name: str, papers: Papers, page: bool) -> List[str]:
     """Bring what lies on a drive for a bad day up to date, and what the recovery page reads of a set; take that away if it is not wanted.
 
@@ -7728,12 +7735,16 @@ def tend_papers(drive: Drive, set_name: str, papers: Papers, page: bool) -> List
     remove_page_lists(set_folder, [one.name for one in snapshots if one.state is State.WHOLE] if page else ())
     if page:
         write_page_lists(set_folder, snapshots)
-    others = [name for name in list_sets(drive.root)[0] if name != set_name and drive.root.child(name).has(PAGE_LISTS)]
-    if not page and not others and has_page(drive.root):
+    elif has_page(drive.root) and not others_with_lists(drive.root, set_name):
         drive.root.unlink(RECOVERY_PAGE)
         drive.root.flush()
-    page = page or (bool(others) and has_page(drive.root))
-    return furnish(drive.root, papers(facts_of_drive(drive.root, drive.marker, page)), set_name) if drive.marker else []
+    notes = []
+    if drive.marker:
+        facts = facts_of_drive(drive.root, drive.marker, page or has_page(drive.root))
+        notes = furnish(drive.root, papers(facts), set_name)
+    if set_folder.fd is not None:
+        flush_memory(set_folder.fd)  # before anybody is told that the drive may be unplugged
+    return notes
 
 
 def prepare_drive(path: str, label: str, offline: bool, created: str, papers: Papers) -> Prepared:

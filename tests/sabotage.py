@@ -3204,7 +3204,13 @@ ROWS: Sequence[Row] = (
         "page: no folder of a list leads elsewhere",
         "path, readable = \"/\".join(plain_parts(path_word(line)))",
         "path, readable = path_word(line)",
-        "test_page.py::test_no_folder_of_a_list_leads_elsewhere",
+        "test_page.py::test_no_folder_of_a_list_leads_elsewhere_and_no_other_line_is_read",
+    ),
+    Row(
+        "page: a line that is none of a manifest makes no list",
+        "            if not line.startswith(\"# type=\"):\n                raise",
+        "            if False:\n                raise",
+        "test_page.py::test_no_folder_of_a_list_leads_elsewhere_and_no_other_line_is_read",
     ),
     Row(
         "page: what was kept from an earlier date is marked",
@@ -3267,9 +3273,15 @@ ROWS: Sequence[Row] = (
         "test_page.py::test_page_no_takes_away_what_was_there_and_leaves_what_is_somebody_elses",
     ),
     Row(
+        "page: a drive's own memory is emptied once more after it",
+        "        flush_memory(set_folder.fd)  # before anybody",
+        "        pass  # before anybody",
+        "test_poor_drives.py::test_on_macos_the_last_thing_before_safe_to_unplug_is_to_empty_the_drives_memory",
+    ),
+    Row(
         "page: page = no leaves another computer's set its page",
-        "if not page and not others and has_page(drive.root):",
-        "if not page and has_page(drive.root):",
+        "elif has_page(drive.root) and not others_with_lists(drive.root, set_name):",
+        "elif has_page(drive.root):",
         "test_page.py::test_page_no_takes_away_what_was_there_and_leaves_what_is_somebody_elses",
     ),
     Row(

@@ -496,7 +496,8 @@ def test_a_spot_that_cannot_be_read_makes_verify_and_restore_doubt_the_disk(sigh
 
 
 def test_the_report_of_a_verification_is_not_lost_with_the_listing_of_other_sets(sight: Sight) -> None:
-    read = []
+    """What can be known before the long reading is asked before it, but by the recovery page, which can do without."""
+    read: List[Call] = []
 
     def fails_later(call: Call) -> None:
         if call.path.endswith("source/sub/two") and call.name == "read":
@@ -505,7 +506,8 @@ def test_the_report_of_a_verification_is_not_lost_with_the_listing_of_other_sets
             raise OSError(errno.EIO, os.strerror(errno.EIO), call.path)
 
     outcome = sight.asked("verify", "--drive", sight.drive, hook=fails_later)
-    assert (outcome.code, "OK - everything is there" in outcome.out, len(read) > 0) == (0, True, True), outcome
+    assert (outcome.code, "OK - everything is there" in outcome.out) == (0, True), outcome
+    assert "READ-ME-FIRST.txt on drive could not be brought up to date (Input/output error" in outcome.out
 
 
 def test_a_call_that_fails_leaves_no_file_open_on_the_drive(sight: Sight, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -423,8 +423,8 @@ def test_what_a_manifest_or_a_history_says_is_no_markup_either() -> None:
     assert text.count("<script") == text.count("</script>") == 2
 
 
-@pytest.mark.parametrize("line", ["# type=dir mode=0755 path=a/..", "# type=dir mode=0755 stored=../../b path=a/b"])
-def test_no_folder_of_a_list_leads_elsewhere(line: str) -> None:
+@pytest.mark.parametrize("line", ["# type=dir mode=0755 path=a/..", "# type=dir mode=0755 stored=../../b path=a/b", "# typ=dir path=a/b"])
+def test_no_folder_of_a_list_leads_elsewhere_and_no_other_line_is_read(line: str) -> None:
     with pytest.raises(snapback.ManifestDamaged):
         list(snapback.PageList("2026-03-02_183000").script(["# type=dir mode=0755 path=a\n" + line]))
 

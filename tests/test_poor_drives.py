@@ -324,9 +324,9 @@ def test_on_macos_the_last_thing_before_safe_to_unplug_is_to_empty_the_drives_me
     facts_of("--init", source, drive)
     (date,) = dates(drive / "box")
     assert calls.index("fsync letter") < calls.index("memory SHA256SUMS") < calls.index(f"rename {date}")
-    last = calls.index("memory box")
-    assert calls[last - 1] == "fsync box"
-    assert all("drives.json" in call or call == "fsync snapback" for call in calls[last + 1 :])  # this computer's own record
+    after_copy, after_page = (at for at, call in enumerate(calls) if call == "memory box")
+    assert (calls[after_copy - 1], calls[after_page - 1]) == ("fsync box", "fsync drive")
+    assert all("drives.json" in call or call == "fsync snapback" for call in calls[after_page + 1 :])  # this computer's own record
 
 
 # --- Far away ------

@@ -757,8 +757,8 @@ class World:
         found = {}
         for place in (self.root, self.drive):
             for path in sorted(place.iterdir()):
-                if path.name not in ("drive", "box", "out", "READ-ME-FIRST.txt", "restore.sh", "snapback.py", "Snapback.cmd",
-                                     "Snapback.command"):
+                if path.name not in ("drive", "box", "out", "READ-ME-FIRST.txt", "GET-FILES-BACK.html", "restore.sh", "snapback.py",
+                                     "Snapback.cmd", "Snapback.command"):
                     tree = twin(path) if path.is_dir() else {b".": twin(place)[path.name.encode()]}
                     found.update({f"{path}/".encode() + below: entry for below, entry in tree.items()})
         return found
