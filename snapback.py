@@ -13253,11 +13253,11 @@ route();
 PAGE_SET = """$head
 <figure><div class="scroll"><svg role="img" width="$width" height="196" viewBox="0 0 $width 196"
 aria-label="Chart of $dates; the table below says the same"><path d="M0 130.5H$width"/>$bars</svg></div>
-<figcaption class="soft">Above the line: the size of each date, at most $size. Below it: how many files were new, changed or gone, up to
-$change. \u2713 checked and good, \u2717 damaged, ! deleting is on hold, \u25c6 pinned.</figcaption></figure><p>Last checks: $checks.</p>
-<div class="scroll"><table><thead><tr><th scope="col">Date<th scope="col" class="n">Files<th scope="col" class="n">Size
-<th scope="col" class="n">New<th scope="col" class="n">Changed<th scope="col" class="n">Gone<th scope="col">Checked<th scope="col">Remarks
-<tbody>$rows</table></div>
+<figcaption class="soft">Above the line: the size of each date, at most $size. Below it, as square roots: how many files were new,
+changed or gone, up to $change. \u2713 checked and good, \u2717 damaged, ! deleting is on hold, \u25c6 pinned.</figcaption></figure>
+<p>Last checks: $checks.</p><div class="scroll"><table><thead><tr><th scope="col">Date<th scope="col" class="n">Files
+<th scope="col" class="n">Size<th scope="col" class="n">New<th scope="col" class="n">Changed<th scope="col" class="n">Gone
+<th scope="col">Checked<th scope="col">Remarks<tbody>$rows</table></div>
 """
 PAGE_FRAME = """$title
 <html lang="en"><head>

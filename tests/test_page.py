@@ -504,6 +504,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     driver.get("about:blank")
     yield driver
     driver.quit()
+    service.process = None  # else its end is asked for once more when it is collected, in a test that has no network
 
 
 CONNECT = socket.socket.connect
