@@ -333,7 +333,8 @@ class SetFacts(NamedTuple):
     others: Tuple[str, ...] = ()     # the newest dates of what the newest does not hold
     unlisted: int = 0                # dated copies of which no list can be read
     checked: str = ""                # all of it was read again then, or later
-    checked_bad: int = 0             # how much of that was damaged
+    checked_bad: int = 0             # how much was found damaged since
+    checked_in_part: bool = False    # some of it was read
     held_by: str = ""                # the dated copy by which it is on hold
     before_hold: str = ""            # the newest one before that
 
@@ -1476,6 +1477,11 @@ def newest_whole(snapshots: Iterable[Snapshot]) -> Optional[Snapshot]:
 LAYOUTS = frozenset(layout.value for layout in Layout)
 
 
+def newer_unlisted(snapshots: Iterable[Snapshot], than: Snapshot) -> List[str]:
+    """Name the dated copies that are newer than one by their names, and of which no list can be read."""
+    return [one.name for one in snapshots if one.state is State.DAMAGED and one.name > than.name]
+
+
 def need_each_other(snapshots: Iterable[Snapshot]) -> bool:
     """Tell whether dated copies of a set may need files in the folders of others."""
     return any(one.state is State.EXPIRED or one.header.get("layout") == Layout.CHANGES.value for one in snapshots)
@@ -2320,7 +2326,7 @@ def stored_place(stored: str, snapshot: str) -> Tuple[str, Tuple[str, ...]]:
 
 
 # The line of a folder, in the date or not; and the two of a file: its size, its time, the date where it lies if not here, its place.
-FOLDER_LINE = re.compile(r"\n# type=(?:dir|skipped of=dir) [^\n]*")
+PAGE_FOLDER = re.compile(r"\n# type=(?:dir|skipped of=dir) [^\n]*")
 PAGE_FILE = re.compile(r"# type=file [^\n]*? size=([0-9]+) time=(-?[0-9]+)[^\n]*\n[0-9a-f]{64}  (?:\.\./([^/\n]+)/)?([^\n]*)")
 UNSAFE_IN_SCRIPT = re.compile("[<\u2028\u2029\ud800-\udfff]")
 
@@ -2366,7 +2372,7 @@ class PageList:
         between = f'snapback1({{"date":{script_text(self.date)},"list":[\n'
         for piece in manifest:
             entries, begins, rows = "\n" + piece, 1, []  # type: str, int, List[str]
-            for found in FOLDER_LINE.finditer(entries):
+            for found in PAGE_FOLDER.finditer(entries):
                 rows.append(self._row(path, stored, entries[begins:found.start()] if readable else None))
                 line, begins = found.group()[1:], found.end() + 1
                 path, readable = "/".join(plain_parts(path_word(line))), line.startswith(DIR_LINE)
@@ -2686,11 +2692,12 @@ def count_in(facts: Mapping[str, Any], word: str) -> int:
 
 
 class PastCheck(NamedTuple):
-    """A verification that came to its end: when, the sample it was if it was one, and how much damage it found."""
+    """A verification that came to its end: when, the sample it was if it was one, how much damage it found, whether of all dates."""
 
     time: str
     sample: Optional[Slice]
     damaged: int
+    whole: bool
 
 
 def parse_history(text: str, wanted: Collection[str]) -> Iterator[Dict[str, Any]]:
@@ -2711,11 +2718,11 @@ def past_checks(text: str) -> Iterator[PastCheck]:
     for one in parse_history(text, ("verify", "repair")):
         if one["what"] == "repair":
             if one.get("complete"):
-                yield PastCheck(str(one["time"]), None, count_in(one, "left"))
+                yield PastCheck(str(one["time"]), None, count_in(one, "left"), one.get("whole") is True)
             continue
         sample = parse_slice(one["sample"]) if one.get("sample") is not None else None
         if not one.get("quick") and not one.get("interrupted") and (sample or one.get("sample") is None):
-            yield PastCheck(str(one["time"]), sample, count_in(one, "damaged"))
+            yield PastCheck(str(one["time"]), sample, count_in(one, "damaged"), sample is not None or one.get("whole") is True)
 
 
 def next_sample(text: str, size: int) -> Slice:
@@ -2748,6 +2755,7 @@ class ReadAgain(NamedTuple):
     sampled: str = ""                # when the last sample was read, if samples were the last
     share: int = 0                   # of everything
     damaged: int = 0                 # how much was found so
+    parted: str = ""                 # when some dates alone were read, later than that
 
 
 def read_again(text: str) -> ReadAgain:
@@ -2758,13 +2766,17 @@ def read_again(text: str) -> ReadAgain:
     >>> read_again(chr(10).join(lines[:2])).share, read_again(chr(10).join(lines)).since[:10]
     (80000, '2026-11-02')
     """
-    places, sampled, damaged = 0, "", 0
+    places, sampled, damaged, parted = 0, "", 0, ""
     for one in past_checks(text):
+        damaged += one.damaged
+        if not one.whole:
+            parted = parted or one.time
+            continue
         places |= (one.sample or EVERYTHING).places
-        sampled, damaged = sampled or (one.time if one.sample else ""), damaged + one.damaged
+        sampled = sampled or (one.time if one.sample else "")
         if places == EVERY_PLACE:
-            return ReadAgain(one.time, sampled, CIRCLE, damaged)
-    return ReadAgain("", sampled, bin(places).count("1"), damaged)
+            return ReadAgain(one.time, sampled, CIRCLE, damaged, parted)
+    return ReadAgain("", sampled, bin(places).count("1"), damaged, parted)
 
 
 class Seen(NamedTuple):
@@ -2778,7 +2790,9 @@ class Seen(NamedTuple):
     checked: str = ""                    # when the copies were last verified: all was read then, or later in samples
     sampled: str = ""                    # when the last sample was read, if samples were the last
     share: int = 0                       # of all, that was read since they began, in thousandths of a percent
+    parted: str = ""                     # when some dates alone were read again, later than that
     rotten: bool = False                 # what was read again was damaged
+    unlisted: int = 0                    # dated copies of which no list can be read, newer than the newest whole one
     rehearsed: str = ""                  # when random files of it last came back as they were
     oldest: str = ""                     # when the oldest whole dated copy was made
     hold: str = ""                       # why the set is on hold
@@ -2797,7 +2811,7 @@ class Seen(NamedTuple):
     told: Mapping[str, str] = {}         # for each kind of its trouble, by exit code, when a person was last told of it
 
 
-SEEN_TIMES = frozenset(("taken", "checked", "sampled", "rehearsed", "oldest", "seen", "attached_since", "missed_since", "told"))
+SEEN_TIMES = frozenset(("taken", "checked", "sampled", "parted", "rehearsed", "oldest", "seen", "attached_since", "missed_since", "told"))
 
 
 def parse_seen(found: Any) -> Seen:
@@ -7626,7 +7640,8 @@ def facts_of_set(root: Folder, name: str) -> SetFacts:
         name, str(whole[-1].header.get("host", "")) if whole else "", tuple(dates), tuple(told),
         others=tuple(sorted(set(held_elsewhere(whole[-1], whole).values()), reverse=True)) if whole else (),
         unlisted=sum(one.state is State.DAMAGED for one in snapshots), checked=read.since,
-        checked_bad=read.damaged, held_by=held.name if held else "", before_hold=before[-1] if before else "")
+        checked_bad=read.damaged, checked_in_part=bool(read.sampled or read.parted), held_by=held.name if held else "",
+        before_hold=before[-1] if before else "")
 
 
 def has_page(root: Folder) -> bool:
@@ -9868,11 +9883,12 @@ def see_drive(drive: Drive, set_name: str, sources: Sequence[Source], before: Se
     newest = newest_whole(one for one in snapshots if not wanted or one.sources == wanted)
     history = read_text(folder, HISTORY, 64 * MIB) or ""
     read = read_again(history)
-    seen = seen._replace(checked=read.since, sampled=read.sampled, share=read.share, rotten=bool(read.damaged),
+    seen = seen._replace(checked=read.since, sampled=read.sampled, share=read.share, parted=read.parted, rotten=bool(read.damaged),
                          rehearsed=last_rehearsal(history), hold=held_text(held) if held else "", pace=pace_of(snapshots))
     if newest:
         damaged = damaged_in(read_text(folder, DAMAGED_LIST, 64 * MIB) or "").get(newest.name, 0)
         seen = seen._replace(snapshot=newest.name, taken=str(newest.header["taken"]), damaged=damaged, oldest=oldest_taken(snapshots),
+                             unlisted=len(newer_unlisted(snapshots, newest)),
                              skipped=int(newest.end.get("skipped", 0)), kept=int(newest.end.get("kept", 0)),
                              unguarded=newest.header.get("hold_at") == 0)
     return seen
@@ -10447,8 +10463,8 @@ def note_check(drive: Drive, order: Check, checked: Checked) -> Tuple[bool, str]
         snapshots = survey(set_folder)
         list_damage(set_folder, order, checked, {one.name: one.seq for one in snapshots if one.state is not State.EXPIRED}, time)
         append_line(set_folder, HISTORY, json.dumps({
-            "what": "verify", "time": time, "snapshots": checked.snapshots, "quick": order.quick, "files": checked.files,
-            "read": checked.read_files, "bytes": checked.read_bytes, "damaged": len(checked.damage),
+            "what": "verify", "time": time, "snapshots": checked.snapshots, "whole": order.whole, "quick": order.quick,
+            "files": checked.files, "read": checked.read_files, "bytes": checked.read_bytes, "damaged": len(checked.damage),
             "interrupted": checked.interrupted, **({"sample": order.sample.facts()} if order.sample else {})}))
         mended = mend_twins(set_folder, damaged_twins(checked))
         return f"the second list was made anew for: {', '.join(mended)}" if mended else ""
@@ -12480,8 +12496,9 @@ class Repair:
         damaged = [one for one in checked.findings if (one.snapshot, one.path) not in healing.names]
         list_damage(set_folder, order, checked._replace(findings=damaged), seqs, time)
         append_line(set_folder, HISTORY, json.dumps({
-            "what": "repair", "time": time, "snapshots": checked.snapshots, "files": checked.files, "damaged": len(checked.damage),
-            "healed": len(healing.healed), "lists": healing.lists, "second_lists": self.twins, "left": len(left), "complete": complete}))
+            "what": "repair", "time": time, "snapshots": checked.snapshots, "whole": order.whole, "files": checked.files,
+            "damaged": len(checked.damage), "healed": len(healing.healed), "lists": healing.lists, "second_lists": self.twins,
+            "left": len(left), "complete": complete}))
 
 
 # -- rehearsing --
@@ -12575,6 +12592,7 @@ class Trial(NamedTuple):
     now: datetime
     chance: Any                      # a random.Random
     clock: Callable[[], float]
+    drive: str = ""                  # where it is
 
 
 class Rehearsed(NamedTuple):
@@ -12809,17 +12827,21 @@ def date_in_words(name: str) -> str:
     >>> date_in_words("2026-11-02_231507_2")
     '2 November 2026, 23:15:07'
     """
-    moment = datetime.strptime(name[:17], "%Y-%m-%d_%H%M%S")
+    try:
+        moment = datetime.strptime(name[:17], "%Y-%m-%d_%H%M%S")
+    except ValueError:  # somebody renamed it to a day that no month has
+        return name
     return f"{moment.day} {moment:%B %Y, %H:%M:%S}"
 
 
 def check_in_words(one: SetFacts) -> str:
     """Say when a set was last verified, and what came of it."""
     moment = parse_time(one.checked)
+    if one.checked_bad:
+        return f"DAMAGE was found: {count_text(one.checked_bad, 'file or list', 'files and lists')}; repair heals what it can"
     if moment is None:
-        return "not checked yet"
-    found = f"{count_text(one.checked_bad, 'entry', 'entries')} damaged" if one.checked_bad else "all was good"
-    return f"last checked on {moment.day} {moment:%B %Y}: {found}"
+        return "checked only in part: nothing damaged so far" if one.checked_in_part else "not checked yet"
+    return f"last checked as a whole on {moment.day} {moment:%B %Y}: all was good"
 
 
 def set_lines(one: SetFacts) -> List[str]:
@@ -13430,20 +13452,20 @@ plain() {
     case "/$1/" in *//* | */./* | */../*) complain "not restored, as its path leads elsewhere: $1"; return 1 ;; esac
 }
 
-# Refuses a path that leads through a link in the target.
+# Refuses a path that leads through a link, below a folder: that folder, and the path.
 inside() {
-    at=$to
-    rest=$1
+    at=$1
+    rest=$2
     while case $rest in */*) ;; *) false ;; esac; do
         at=$at/${rest%%/*}
         rest=${rest#*/}
-        if [ -L "$at" ]; then complain "not restored, as its path leads elsewhere: $1"; return 1; fi
+        if [ -L "$at" ]; then complain "not restored, as its path leads elsewhere: $2"; return 1; fi
     done
 }
 
 # Refuses a name that something else has in the target, as where small letters are the same as large ones.
 free() {
-    inside "$1" || return 1
+    inside "$to" "$1" || return 1
     if [ -e "$to/$1" ] || [ -L "$to/$1" ]; then
         complain "NOT RESTORED, as this disk takes its name for another one: $1"
         return 1
@@ -13492,6 +13514,12 @@ many() {
     mode=$were
 }
 
+# Copies the files that wait for others of the same folder.
+flush() {
+    [ $# = 0 ] || many "$@"
+    from_folder= times= digests=
+}
+
 mkdir -p -- "$to" || exit 1
 whole_to=$(cd -- "$to" && pwd && echo x) || exit 1
 whole_to=${whole_to%??}
@@ -13507,11 +13535,15 @@ set --
 while IFS= read -r line; do
     case $line in
     '# type=dir '*)
+        flush "$@"
+        set --
         word path
-        plain "$text" && inside "$text/" && mkdir -p -- "$to/$text" ;;
+        plain "$text" && inside "$to" "$text/" && mkdir -p -- "$to/$text" ;;
     '# type=link '*)
         word path; path=$text
         word link
+        flush "$@"     # none of these may be written through the link
+        set --
         plain "$path" && free "$path" || continue
         ln -s -- "$text" "$to/$path" || complain "MISSING: $path" ;;
     '# type=file '*)
@@ -13533,7 +13565,7 @@ while IFS= read -r line; do
         *) place=${date##*/} path=$stored ;;
         esac
         from=$set_folder/$place/$path
-        plain "$place/$path" || continue
+        plain "$place/$path" && inside "$set_folder" "$place/$path" || continue
         [ -z "$own" ] || path=$own
         plain "$path" && free "$path" || continue
         if [ -L "$from" ] || [ ! -f "$from" ]; then complain "MISSING: $path"; continue; fi
@@ -13545,18 +13577,18 @@ while IFS= read -r line; do
             continue
         fi
         if [ "${from%/*}|$folder|$mode" != "$from_folder|$to_folder|$their_mode" ] || [ $# -ge "$most" ]; then
-            [ $# = 0 ] || many "$@"
+            flush "$@"
             set --
-            from_folder=${from%/*} to_folder=$folder their_mode=$mode times= digests=
+            from_folder=${from%/*} to_folder=$folder their_mode=$mode
         fi
         set -- "$@" "./$name"
         times="$times$time " digests="$digests$digest " ;;
     esac
 done < "$list"
-[ $# = 0 ] || many "$@"
+flush "$@"
 grep '^# type=dir ' "$list" | awk '{ line[NR] = $0 } END { for (n = NR; n; n--) print line[n] }' | while IFS= read -r line; do
     word path; path=$text
-    plain "$path" 2> /dev/null && inside "$path/" 2> /dev/null && [ -d "$to/$path" ] || continue
+    plain "$path" 2> /dev/null && inside "$to" "$path/" 2> /dev/null && [ -d "$to/$path" ] || continue
     word time
     touch -d "@$text" "$to/$path" 2> /dev/null
     permissions
@@ -13984,6 +14016,8 @@ def drive_troubles(one: DriveStatus, now: datetime) -> List[str]:
         troubles.append(f"{seen.hold.partition(':')[0]}, as much was lost at once\n  " + (
             f"unplug it, or if it was you: snapback.py accept --drive {shell_word(seen.path)}" if one.attached else
             "if that was you, attach it and run: snapback.py accept"))
+    if seen.unlisted:
+        troubles.append(f"{count_text(seen.unlisted, 'newer date', 'newer dates')} with damaged lists: run: snapback.py verify")
     if seen.damaged:
         troubles.append(f"{count_text(seen.damaged, 'damaged file')} in its newest copy: {cure}")
     for count, what in ((seen.skipped, "not in its newest copy"), (seen.kept, "only as before in its newest copy")):
@@ -14006,11 +14040,11 @@ def space_text(seen: Seen) -> str:
 
 def check_text(seen: Seen, now: datetime) -> str:
     """Say when all that is on a drive was last read again, at once or in samples; empty where nothing was."""
-    whole, sample = (age_text(parse_time(text), now) if text else "" for text in (seen.checked, seen.sampled))
-    if not sample:
-        return whole
-    return f"{whole} or later (in samples, the last {sample})" if whole else (
-        f"{percent_text(seen.share)} in samples, the last {sample}; the rest never")
+    whole, sample, part = (age_text(parse_time(text), now) if text else "" for text in (seen.checked, seen.sampled, seen.parted))
+    if sample:
+        return f"{whole} or later (in samples, the last {sample})" if whole else (
+            f"{percent_text(seen.share)} in samples, the last {sample}; the rest never")
+    return f"{f'all {whole}' if whole else 'not all'}, some dates {part}" if part else whole
 
 
 def status_lines(one: DriveStatus, now: datetime) -> List[str]:
@@ -14217,7 +14251,7 @@ def repair_answer(done: Repaired, trial: bool, seconds: float, quarantine: str, 
     """Report a repair; `unsearched` says which drives could not be searched, and why."""
     checked, would = done.checked, "would be " if trial else ""
     what = f"{count_text(checked.files, 'file')} in {count_text(len(checked.snapshots), 'dated copy', 'dated copies')}"
-    lines = [f"Checked {what}, {size_text(checked.read_bytes)} read; done in {span_text(seconds)}"]
+    lines = [f"Checked {what}: {size_text(checked.read_bytes)} read, in {span_text(seconds)} with all that was healed"]
     lines += [f"{would}put back: the list of {name}, from its second list" for name in done.lists]
     lines += [f"{would}made anew: the second list of {name}" for name in done.twins]
     lines += [f"{would}healed: {show(one.place)}{shared_text(one.place, one.dates)} from {one.origin}" for one in done.healed[:NOTES_SHOWN]]
@@ -14293,8 +14327,8 @@ def rehearsal_answer(done: Rehearsed, trial: Trial, label: str, seconds: float, 
         problems.append(f"... and {len(done.findings) - NOTES_SHOWN:,} more; {ALL_IN_JSON}")
     if done.findings:
         bad = len({one.path for one in done.findings})
-        problems.append(f"NOT OK - {bad:,} of {count_text(done.files, 'file')} did not come back as they were; to see what else is damaged "
-                        f"run: snapback.py verify {trial.snapshot} --set {trial.set_name}")
+        problems.append(f"NOT OK - {bad:,} of {count_text(done.files, 'file')} did not come back as written; to see what else is damaged, "
+                        f"and can be healed, run: snapback.py repair -n --drive {shell_word(trial.drive)} --set {trial.set_name}")
         answer = Answer(Exit.DAMAGED, lines, problems, facts)
     else:
         answer = Answer(Exit.DONE, [*lines, "OK - each came back as it was"], (), facts)
@@ -16426,9 +16460,8 @@ def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
     wish = Wish(chosen.name, tuple(args.paths), args.to or default_target(chosen.name, args.merge),
                 scene.now.strftime("%Y-%m-%d_%H%M%S") if args.merge else "", args.jobs)
     began = scene.clock()
-    lost = [one.name for one in snapshots if one.state is State.DAMAGED and one.name > chosen.name]
     notes = [Note("", f"{name} is newer, but its list is damaged, so it was passed over; copy what you need from "
-                  f"its folder by hand: {show(join_path(drive.path, set_name, name))}") for name in lost]
+                  f"its folder by hand: {show(join_path(drive.path, set_name, name))}") for name in newer_unlisted(snapshots, chosen)]
     if not args.paths and not exact:
         notes += [Note("", line) for line in elsewhere_lines(chosen, held_elsewhere(chosen, snapshots))]
     asides = passed_over(args.when, chosen.name)
@@ -16613,14 +16646,16 @@ def rehearse_on(drive: Drive, named: str, args: argparse.Namespace, scene: Scene
     """Try a restore from one drive. Raises SnapbackError."""
     set_name, snapshots = copies_on(drive, named)
     newest = choose_snapshot("latest", snapshots)
-    trial = Trial(set_name, newest.name, args.count, args.to, args.jobs, scene.now, chance(), scene.clock)
+    trial = Trial(set_name, newest.name, args.count, args.to, args.jobs, scene.now, chance(), scene.clock, drive.path)
     began = scene.clock()
     done = rehearse(drive, trial, scene.expect)
     seconds = scene.clock() - began
     noted, why = note_rehearsal(drive, trial, done, seconds) if done.files else (False, "")
     if noted:
         look_after(drive, set_name, scene.now)
-    return rehearsal_answer(done, trial, drive.label, seconds, "" if noted else why)
+    answer = rehearsal_answer(done, trial, drive.label, seconds, "" if noted else why)
+    return with_problem(answer, "; ".join(f"{name} is newer, but its list is damaged, so it was passed over"
+                                          for name in newer_unlisted(snapshots, newest)))
 
 
 def run_rehearse(args: argparse.Namespace, scene: Scene) -> Answer:
@@ -17469,10 +17504,13 @@ def said_in_menu(line: str) -> str:
     "BLUE: its newest copy is 9 days old: choose 'back up now'"
     >>> said_in_menu("last check   never: run snapback.py verify --drive '/media/my stick'")
     "last check   never: choose 'check that the copies are readable'"
+    >>> said_in_menu("to see it run: snapback.py verify 2026-11-22_231507 --drive /mnt --set box; the next backup helps")
+    "to see it choose 'check that the copies are readable'; the next backup helps"
     """
     line = re.sub(r"; to delete [^;]*, first look and then run it without -n: .*| \(--exclude\)| with --to|, or name it with --from",
                   "", line)
-    line = re.sub(r"(?:run:? )?snapback\.py (backup|verify|rehearse|accept|doctor|repair)\b(?: --(?:drive|set) (?:'[^']*'|\S+))*",
+    line = re.sub(r"(?:run:? )?snapback\.py (backup|verify|rehearse|accept|doctor|repair)\b(?: -n)?(?: \d{4}[-\d_]*)?"
+                  r"(?: --(?:drive|set) (?:'[^']*'|[^\s;,]+))*",
                   lambda found: f"choose {quoted(IN_THE_MENU[found[1]])}", line)
     return re.sub(r"run the same command(?: again)?", "choose the same again", line)
 

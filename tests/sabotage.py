@@ -2584,13 +2584,13 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "restore.sh: nothing is written through a link in the target",
-        '    inside "$1" || return 1\n',
+        '    inside "$to" "$1" || return 1\n',
         "",
         "test_restore_script.py::test_a_hostile_list_leads_nowhere_else",
     ),
     Row(
         "restore.sh: no folder is made through a link in the target",
-        'plain "$text" && inside "$text/" &&',
+        'plain "$text" && inside "$to" "$text/" &&',
         'plain "$text" &&',
         "test_restore_script.py::test_a_hostile_list_leads_nowhere_else",
     ),
@@ -3433,6 +3433,42 @@ ROWS: Sequence[Row] = (
         "for one in reversed(patterns) if excluded(path, is_folder, [one._replace(includes=False)])",
         "for one in patterns if excluded(path, is_folder, [one._replace(includes=False)])",
         "test_find.py::test_the_rule_that_decides_is_told_with_its_place",
+    ),
+    Row(
+        "restore.sh: no file that waits is written through a link that comes after it",
+        "        flush \"$@\"     # none of these may be written through the link\n        set --\n",
+        "",
+        "test_restore_script.py::test_no_file_that_waits_for_others_is_written_through_a_link_that_comes_after_it",
+    ),
+    Row(
+        "restore.sh: no file is read through a link on the drive",
+        " && inside \"$set_folder\" \"$place/$path\"",
+        "",
+        "test_restore_script.py::test_no_file_that_waits_for_others_is_written_through_a_link_that_comes_after_it",
+    ),
+    Row(
+        "verify: a check of one date is no check of all",
+        "count_in(one, \"damaged\"), sample is not None or one.get(\"whole\") is True)",
+        "count_in(one, \"damaged\"), True)",
+        "test_recovery_plan.py::test_one_date_that_was_read_is_not_said_to_be_all_of_them",
+    ),
+    Row(
+        "13: a date that is in no calendar stops nothing",
+        "    except ValueError:  # somebody renamed it to a day that no month has\n",
+        "    except ZeroDivisionError:\n",
+        "test_recovery_plan.py::test_a_date_that_is_in_no_calendar_stops_nothing",
+    ),
+    Row(
+        "status: a newer date whose lists are damaged needs attention",
+        "    if seen.unlisted:\n",
+        "    if False:\n",
+        "test_rehearse.py::test_a_newer_date_whose_lists_are_damaged_is_not_passed_over_in_silence",
+    ),
+    Row(
+        "a rehearsal says what newer date it passed over",
+        "                                          for name in newer_unlisted(snapshots, newest)))",
+        "                                          for name in ()))",
+        "test_rehearse.py::test_a_newer_date_whose_lists_are_damaged_is_not_passed_over_in_silence",
     ),
 )
 

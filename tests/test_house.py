@@ -155,6 +155,14 @@ def test_a_definition_uses_only_what_stands_above_it() -> None:
     assert found == []
 
 
+def test_no_name_is_given_twice() -> None:
+    """The second one would silently stand in for the first, also where that was meant."""
+    names = [target.id for node in TREE.body if isinstance(node, (ast.Assign, ast.AnnAssign))
+             for target in (node.targets if isinstance(node, ast.Assign) else [node.target]) if isinstance(target, ast.Name)]
+    names += [node.name for node in TREE.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []
+
+
 def test_annotations_speak_only_of_what_stands_above_too() -> None:
     where = names_defined()
     found = []

@@ -181,14 +181,14 @@ def test_the_plan_says_what_is_on_this_drive(old_drive: Path, tmp_path: Path) ->
 
 def test_whatever_changes_something_makes_the_plan_true_again(old_drive: Path) -> None:
     assert ask_at(DAY + timedelta(days=6), "verify", "--drive", old_drive).code == 0
-    assert said(old_drive, "last checked on 26 November 2026: all was good", "ON HOLD") == [True, True]
+    assert said(old_drive, "last checked as a whole on 26 November 2026: all was good", "ON HOLD") == [True, True]
     assert ask_at(DAY + timedelta(days=6), "accept", "--drive", old_drive).code == 0
     assert said(old_drive, "5 dated copies", "ON HOLD", "on hold") == [True, False, False]
     assert ask_at(DAY + timedelta(days=6), "rotate", "--keep-last", "2", "--drive", old_drive).code == 0
     assert said(old_drive, "2 dated copies", "oldest 2026-11-23_120000") == [True, True]
     next(old_drive.glob("box/2*/Documents/letter.odt")).write_text("Dear Karl")
     assert ask_at(DAY + timedelta(days=7), "verify", "--drive", old_drive).code == 4
-    assert said(old_drive, "last checked on 27 November 2026: 1 entry damaged") == [True]
+    assert said(old_drive, "DAMAGE was found: 1 file or list;") == [True]
 
 
 def test_after_a_rotation_the_plan_does_not_speak_of_what_is_gone(documents: Path, drive: Path) -> None:
@@ -259,6 +259,25 @@ def test_lines_of_prose_fit_a_narrow_window() -> None:
     assert [line for line in lines if len(line) > 84 and not re.match(r"      (python3|sh|cp|grep|\(cd|E:)", line)] == []
     assert "GET-FILES-BACK.html" in recovery_text(facts)
     assert "GET-FILES-BACK.html" not in recovery_text(facts._replace(page=False))
+
+
+def test_a_date_that_is_in_no_calendar_stops_nothing(documents: Path, drive: Path) -> None:
+    first = copied(drive, documents)
+    (drive / "box" / first).rename(drive / "box" / "2026-02-30_000000")
+    assert ask_at(DAY + timedelta(days=1), "verify", "--drive", drive).code in (0, 3, 4)
+    assert said(drive, "newest 2026-02-30_000000 (2026-02-30_000000)") == [True]
+    copied(drive, documents, day=2, codes=(0, 3))
+
+
+def test_one_date_that_was_read_is_not_said_to_be_all_of_them(documents: Path, drive: Path) -> None:
+    first = copied(drive, documents)
+    (documents / "letter.odt").write_text("Dear Anna")
+    copied(drive, documents, day=1)
+    (drive / "box" / first / "Documents" / "letter.odt").write_text("Dear Xtto")
+    assert ask_at(DAY + timedelta(days=2), "verify", "--drive", drive).code == 4
+    assert said(drive, "DAMAGE was found: 1 file or list") == [True]
+    assert ask_at(DAY + timedelta(days=3), "verify", "latest", "--drive", drive).code == 0
+    assert said(drive, "DAMAGE was found: 1 file or list", "all was good") == [True, False]
 
 
 def test_the_plan_of_somebody_else_is_left_alone_and_so_is_what_lies_behind_a_link(documents: Path, drive: Path, tmp_path: Path) -> None:

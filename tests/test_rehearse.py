@@ -110,6 +110,17 @@ def test_what_does_not_come_back_is_named_and_noted_as_verify_does(copied: Path,
     assert list(temporary.iterdir()) == []
 
 
+def test_a_newer_date_whose_lists_are_damaged_is_not_passed_over_in_silence(copied: Path, documents: Path, temporary: Path) -> None:
+    assert ask("backup", "--set", "box", documents, copied).code == 0
+    newest = dates(copied / "box")[-1]
+    (copied / "box" / newest / "SHA256SUMS").write_text("?")
+    (copied / "box" / "manifests" / f"{newest}.gz").write_text("?")
+    outcome = ask("rehearse", "--drive", copied)
+    assert (outcome.code, f"{newest} is newer, but its list is damaged" in outcome.err) == (3, True), outcome
+    outcome = ask("status", "--drive", copied)
+    assert (outcome.code, "1 newer date with damaged lists" in outcome.err) == (3, True), outcome
+
+
 def changed(monkeypatch: pytest.MonkeyPatch, change: Callable[[Meta], Meta]) -> None:
     """Let files be restored with other metadata than they should have."""
     real = snapback.write_restored

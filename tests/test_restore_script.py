@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shlex
 import shutil
@@ -232,6 +233,26 @@ def test_a_hostile_list_leads_nowhere_else(shell: str, date: Path, drive: Path, 
     assert done.returncode == 4
     assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "back"])
     assert [path for path in (tmp_path / "back").rglob("*") if path.name in ("passwd", "secret", "gone")] == []
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_no_file_that_waits_for_others_is_written_through_a_link_that_comes_after_it(
+        shell: str, date: Path, drive: Path, tmp_path: Path) -> None:
+    lines = (date / "SHA256SUMS").read_bytes().split(b"\n")
+    own = next(path for path in date.rglob("new since"))
+    (tmp_path / "victim").mkdir()
+    (date / "w").mkdir()
+    (date / "w" / "zz").write_bytes(own.read_bytes())
+    (date / "shared").symlink_to(tmp_path / "victim")
+    (tmp_path / "victim" / "secret").write_bytes(own.read_bytes())
+    digest = hashlib.sha256(own.read_bytes()).hexdigest().encode()
+    more = [b"# type=file mode=0755 time=1.0", digest + b"  w/zz", b"# type=link link=" + os.fsencode(tmp_path / "victim") + b" path=w",
+            b"# type=dir mode=0755 path=shared", b"# type=file mode=0755 time=1.0", digest + b"  shared/secret"]
+    (date / "SHA256SUMS").write_bytes(b"\n".join([*lines[:1], *more, *lines[1:]]))
+    done = give_back(shell, date, tmp_path / "back", drive)
+    assert done.returncode == 4, done
+    assert [path.name for path in (tmp_path / "victim").iterdir()] == ["secret"]
+    assert not (tmp_path / "back" / "shared" / "secret").exists()
 
 
 @pytest.mark.parametrize("shell", SHELLS)

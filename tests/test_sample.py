@@ -320,7 +320,7 @@ NOW = datetime(2026, 12, 24, 12, tzinfo=timezone.utc)
 def past(days: float, begins: float = 0, share: float = 0, **facts: Any) -> str:
     """Write the line of a check so many days ago; without a share it read everything."""
     slice_ = {"sample": Slice(round(begins * 1000), round(share * 1000)).facts()} if share else {}
-    return json.dumps({"what": "verify", "time": (NOW - timedelta(days=days)).isoformat(), **slice_, **facts})
+    return json.dumps({"what": "verify", "time": (NOW - timedelta(days=days)).isoformat(), "whole": True, **slice_, **facts})
 
 
 STATUS: Dict[str, Tuple[Sequence[str], str]] = {
@@ -353,6 +353,16 @@ def test_status_says_since_when_everything_was_read(case: str) -> None:
 def test_damage_counts_until_everything_was_read_without(lines: List[str]) -> None:
     assert snapback.read_again("\n".join(lines)).damaged == 2
     assert snapback.read_again("\n".join([*lines, past(1, damaged=0)])).damaged == 0
+
+
+def test_a_check_of_one_date_is_no_check_of_all_and_takes_no_damage_off() -> None:
+    lines = [past(9), past(3, damaged=1), past(1, damaged=0, whole=False)]
+    found = snapback.read_again("\n".join(lines))
+    assert (found.damaged, found.since[:10], bool(found.parted)) == (1, (NOW - timedelta(days=3)).isoformat()[:10], True)
+    seen = snapback.Seen(checked=found.since, parted=found.parted)
+    assert snapback.check_text(seen, NOW) == "all 3 days ago, some dates 1 day ago"
+    alone = snapback.read_again(past(1, whole=False))
+    assert snapback.check_text(snapback.Seen(checked=alone.since, parted=alone.parted), NOW) == "not all, some dates 1 day ago"
 
 
 def test_status_tells_of_samples_and_of_the_damage_that_one_found(source: Path, drive: Path) -> None:
