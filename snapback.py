@@ -353,9 +353,19 @@ class SetFacts(NamedTuple):
         return {one.name for one in self.dates if one.layout != Layout.COMPLETE.value}
 
     @property
+    def spoiled(self) -> bool:
+        """Tell whether what is newest may be spoiled, and there is something before that."""
+        return bool(self.held_by and self.before_hold)
+
+    @property
+    def best(self) -> str:
+        """Give the last date that is not probably spoiled."""
+        return self.before_hold if self.spoiled else self.newest
+
+    @property
     def needed(self) -> Tuple[str, ...]:
-        """Give the dates that hold the newest of everything."""
-        return (self.newest, *self.others)
+        """Give the dates that hold the newest of everything, but for what may be spoiled."""
+        return (self.best, *(one for one in self.others if one < self.best))
 
 
 class DriveFacts(NamedTuple):
@@ -12864,14 +12874,22 @@ def beginning_part(facts: DriveFacts) -> List[str]:
         "  A folder that will not open belongs to another user: open it as administrator",
         "  (on Linux and macOS: sudo in front of a command).",
         "  The commands below are typed in a terminal, at the top of this drive: type cd and",
-        "  a blank, drag the drive into the window, press Enter. What comes back goes into a",
-        "  new folder in your own one; where that is there already, take another name.",
+        "  a blank, drag the drive into the window, press Enter. On Windows py stands",
+        "  for python3. What comes back goes into a new folder in your home folder (~); where",
+        "  that is there already, take another name.",
         *(["  (A set of another user has the same commands, with its name and one of its dates.)"] if facts.closed else [])]
+
+
+def spoiled_lines(sets: Sequence[SetFacts]) -> List[str]:
+    """Say why the commands of a part do not name the newest date."""
+    return [line for one in sets if one.spoiled for line in (
+        f"  ({one.name}: the newest date, {one.newest}, may be spoiled,",
+        f"  see the last part; {one.best} is the one before the trouble.)")]
 
 
 def one_file_part(facts: DriveFacts, sets: Sequence[SetFacts]) -> List[str]:
     """Say how to get one file back."""
-    lines = ["TO GET ONE FILE BACK"]
+    lines = ["TO GET ONE FILE BACK", *spoiled_lines(sets)]
     if facts.page:
         lines += [f"  In a browser: open {RECOVERY_PAGE}, choose a date and find the file.", ""]
     lines += [f"  Double-click {WINDOWS_LAUNCHER} (Windows) or {UNIX_LAUNCHER} (macOS), which say what to",
@@ -12883,10 +12901,12 @@ def one_file_part(facts: DriveFacts, sets: Sequence[SetFacts]) -> List[str]:
         lines += ["  Where that is no whole copy and the file is not in it, take the file from the next",
                   "  earlier date that has it."]
     lines += ["", "  By a command with Python 3.8 or newer (Documents/letter.odt is your file):",
-              *(f"      python3 {TOOL} restore latest Documents/letter.odt --drive . --set {one.name} --to ~/restored-file"
-                for one in sets),
-              "", "  Without Python, to learn where a file lies (letter is a part of its name):",
-              *(f"      grep letter {one.name}/{one.newest}/{MANIFEST}" for one in sets),
+              *(f"      python3 {TOOL} restore {one.best if one.spoiled else 'latest'} Documents/letter.odt --drive . "
+                f"--set {one.name} --to ~/restored-file" for one in sets),
+              "  To learn which dates have a file (letter is a part of its name):",
+              f"      python3 {TOOL} find '*letter*' --drive .",
+              "", "  Without Python, on Linux or macOS, to learn where a file lies:",
+              *(f"      grep letter {one.name}/{one.best}/{MANIFEST}" for one in sets),
               "  What begins with ../ there lies in the folder of another date."]
     return lines
 
@@ -12895,7 +12915,7 @@ def everything_part(sets: Sequence[SetFacts]) -> List[str]:
     """Say how to get all of a date back."""
     dates = [(one, date) for one in sets for date in one.needed]
     whole = [(one, date) for one, date in dates if date not in one.parts]
-    lines = ["TO GET EVERYTHING BACK", "  With Python 3.8 or newer, which checks every file on the way:",
+    lines = ["TO GET EVERYTHING BACK", *spoiled_lines(sets), "  With Python 3.8 or newer, which checks every file on the way:",
              *(f"      python3 {TOOL} restore {date} --drive . --set {one.name} --to ~/{one.name}-{date}" for one, date in dates),
              "", "  Without Python, on Linux or macOS:",
              *(f"      sh {RESTORER} {one.name}/{date} ~/{one.name}-{date}" for one, date in dates)]
@@ -12918,11 +12938,12 @@ def everything_part(sets: Sequence[SetFacts]) -> List[str]:
 def proof_part(sets: Sequence[SetFacts]) -> List[str]:
     """Say how to check that the newest copies are readable."""
     return ["TO CHECK THAT THE COPIES ARE READABLE",
-            "  With Python, on Linux, and on macOS:",
-            *(line for one in sets for line in (
-                f"      python3 {TOOL} verify latest --drive . --set {one.name}",
-                f"      (cd {one.name}/{one.newest} && sha256sum -c --quiet {MANIFEST})",
-                f"      (cd {one.name}/{one.newest} && shasum -a 256 -c {MANIFEST})"))]
+            "  With Python 3.8 or newer:",
+            *(f"      python3 {TOOL} verify latest --drive . --set {one.name}" for one in sets),
+            "", "  Without Python, on Linux:",
+            *(f"      (cd {one.name}/{one.newest} && sha256sum -c --quiet {MANIFEST})" for one in sets),
+            "", "  Without Python, on macOS:",
+            *(f"      (cd {one.name}/{one.newest} && shasum -a 256 -c {MANIFEST})" for one in sets)]
 
 
 def ransomware_part(sets: Sequence[SetFacts]) -> List[str]:
@@ -12939,9 +12960,10 @@ def ransomware_part(sets: Sequence[SetFacts]) -> List[str]:
             lines += ["", f"  {one.name} is on hold: since {date_in_words(one.held_by)} much of what was",
                       "  there before is gone or has other content. If you know of no big tidying up, that",
                       "  is when it began. Nothing old was deleted since."]
-        if one.held_by and one.before_hold:
-            lines += [f"  The newest date before it is {one.before_hold}:",
+        if one.spoiled:
+            lines += [f"  The newest date before it is {one.before_hold}. With Python:",
                       f"      python3 {TOOL} restore {one.before_hold} --drive . --set {one.name} --to ~/{one.name}-{one.before_hold}",
+                      "  Without Python, on Linux or macOS:",
                       f"      sh {RESTORER} {one.name}/{one.before_hold} ~/{one.name}-{one.before_hold}"]
     return lines
 

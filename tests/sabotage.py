@@ -2452,8 +2452,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "the recovery plan names dates with folders that the newest does not hold",
-        "return (self.newest, *self.others)",
-        "return (self.newest,)",
+        "return (self.best, *(one for one in self.others if one < self.best))",
+        "return (self.best,)",
         "test_recovery_plan.py::test_folders_that_the_newest_date_does_not_hold_are_brought_back_by_commands_of_their_own",
     ),
     Row(
@@ -2509,6 +2509,12 @@ ROWS: Sequence[Row] = (
         'before_hold=before[-1] if before else "")',
         'before_hold="")',
         'test_recovery_plan.py::test_the_plan_says_what_is_on_this_drive',
+    ),
+    Row(
+        "while a set is on hold the recovery plan gets files back from before that",
+        "return self.before_hold if self.spoiled else self.newest",
+        "return self.newest",
+        "test_recovery_plan.py::test_each_posix_command_of_the_plan_does_what_it_says_on_both_layouts",
     ),
     Row(
         "the folder of a rehearsal is removed whatever happens",
