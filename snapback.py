@@ -329,7 +329,7 @@ class SetFacts(NamedTuple):
     name: str
     host: str = ""                   # the computer whose copies these are
     dates: Tuple[DateFacts, ...] = ()    # of the whole dated copies, in their order
-    checks: Tuple[Tuple[str, str, int], ...] = ()    # the last ones, newest first: when, which command, how much was damaged
+    checks: Tuple[Tuple[str, str, int], ...] = ()    # the last of each kind, newest first: when, what, how much was damaged
     others: Tuple[str, ...] = ()     # the newest dates of what the newest does not hold
     unlisted: int = 0                # dated copies of which no list can be read
     checked: str = ""                # all of it was read again then, or later
@@ -7587,21 +7587,36 @@ class Rotating:
 
 
 CHECKING = ("verify", "repair", "rehearse")
-CHECKS_TOLD = 5              # the last ones of a set
+ALL_READ, ONE_READ, SOME_READ, PART_READ = "everything read", "one date read", "some dates read", "a part read"
+
+
+def kind_of_check(one: Mapping[str, Any]) -> str:
+    """Say what a line of history.jsonl tells of a check; nothing where it read no file, or was interrupted."""
+    if one["what"] == "rehearse":
+        return "try of a restore"
+    if one["what"] == "repair":
+        return "repair" if one.get("complete") else ""
+    if one.get("quick") or one.get("interrupted"):
+        return ""
+    if one.get("sample") is not None:
+        return PART_READ if parse_slice(one["sample"]) else ""
+    names = one.get("snapshots")
+    return ALL_READ if one.get("whole") is True else ONE_READ if isinstance(names, list) and len(names) == 1 else SOME_READ
 
 
 def told_checks(history: str) -> Tuple[Dict[str, str], List[Tuple[str, str, int]]]:
-    """Read when each date was last read again as a whole, and what the last checks found."""
+    """Read when each date was last read again as a whole, and what the last check of each kind found, newest first."""
     checked: Dict[str, str] = {}
-    told: List[Tuple[str, str, int]] = []
+    told: Dict[str, Tuple[str, str, int]] = {}
     for one in parse_history(history, CHECKING):
-        if len(told) < CHECKS_TOLD:
-            told.append((one["time"], one["what"], count_in(one, "left" if one["what"] == "repair" else "damaged")))
-        if one["what"] == "verify" and not (one.get("quick") or one.get("interrupted") or one.get("sample")):
+        kind = kind_of_check(one)
+        if kind:
+            told.setdefault(kind, (one["time"], kind, count_in(one, "left" if one["what"] == "repair" else "damaged")))
+        if kind in (ALL_READ, ONE_READ, SOME_READ):
             names = one.get("snapshots")
             for name in names if isinstance(names, list) else ():
                 checked.setdefault(str(name), one["time"])
-    return checked, told
+    return checked, list(told.values())
 
 
 def last_rehearsal(history: str) -> str:
@@ -10457,8 +10472,8 @@ def note_check(drive: Drive, order: Check, checked: Checked) -> Tuple[bool, str]
         snapshots = survey(set_folder)
         list_damage(set_folder, order, checked, {one.name: one.seq for one in snapshots if one.state is not State.EXPIRED}, time)
         append_line(set_folder, HISTORY, json.dumps({
-            "what": "verify", "time": time, "snapshots": checked.snapshots, "quick": order.quick, "files": checked.files,
-            "read": checked.read_files, "bytes": checked.read_bytes, "damaged": len(checked.damage),
+            "what": "verify", "time": time, "snapshots": checked.snapshots, "whole": order.whole, "quick": order.quick,
+            "files": checked.files, "read": checked.read_files, "bytes": checked.read_bytes, "damaged": len(checked.damage),
             "interrupted": checked.interrupted, **({"sample": order.sample.facts()} if order.sample else {})}))
         mended = mend_twins(set_folder, damaged_twins(checked))
         return f"the second list was made anew for: {', '.join(mended)}" if mended else ""
@@ -12989,9 +13004,8 @@ PAGE_STYLE = """
   --change: #b35900; --bad: #b00020; --raised: #f3f5f7; }
 @media (prefers-color-scheme: dark) { :root { --back: #14171a; --text: #e6e9ec; --soft: #a3acb5; --line: #3d444c; --link: #7db4ff;
   --bar: #6ba4e0; --change: #f0a04b; --bad: #ff8a8a; --raised: #1f2429; } }
-* { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1rem; max-width: 64rem; background: var(--back); color: var(--text); font: 1rem/1.5 system-ui, sans-serif; }
-h1 { margin: 0; font-size: 1.6rem; } h2 { margin: 1.5rem 0 .3rem; font-size: 1.25rem; } p { margin: .4rem 0; }
+* { box-sizing: border-box; } h1 { margin: 0; font-size: 1.6rem; } h2 { margin: 1.5rem 0 .3rem; font-size: 1.25rem; } p { margin: .4rem 0; }
 a { color: var(--link); } :focus-visible { outline: 3px solid var(--link); outline-offset: 2px; } [tabindex="-1"]:focus { outline: none; }
 nav a { margin-right: 1rem; } form, .bar { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; margin: .6rem 0; }
 input, select, button { font: inherit; padding: .3rem .6rem; color: inherit; background: var(--raised); border: 1px solid var(--soft);
@@ -12999,13 +13013,13 @@ input, select, button { font: inherit; padding: .3rem .6rem; color: inherit; bac
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; } caption { text-align: left; color: var(--soft); }
 th, td { padding: .25rem .7rem .25rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 thead th { color: var(--soft); font-weight: 600; } tbody th { font-weight: 400; } .n { text-align: right; white-space: nowrap; }
-.when { white-space: nowrap; } td bdi, th bdi { overflow-wrap: anywhere; } figure { margin: 0; }
+.when, .word { white-space: nowrap; } td bdi, th bdi { overflow-wrap: anywhere; } figure { margin: 0; }
 .soft { color: var(--soft); } .bad { color: var(--bad); font-weight: 600; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--raised); padding: 1rem; border-radius: 4px; }
 svg { display: block; font: 11px system-ui, sans-serif; } svg text { fill: var(--text); } svg .files { fill: var(--bar); }
 svg .changes { fill: var(--change); } svg .bad { fill: var(--bad); } svg path { stroke: var(--soft); }
 .app [data-date] { cursor: pointer; } .viewing .home { display: none; } [hidden] { display: none !important; }
-@media (max-width: 30rem) { #view .when { white-space: normal; } }
+#view tbody th { width: 45%; } @media (max-width: 48rem) { #dates td { white-space: nowrap; } #view .when { white-space: normal; } }
 @media print { form, nav, .bar, button { display: none !important; } body { max-width: none; padding: 0; }
   .scroll { overflow: visible; } a { color: inherit; text-decoration: none; } svg { max-width: 100%; height: auto; }
   tr, svg, h2 { break-inside: avoid; } h2 { break-after: avoid; } }
@@ -13130,7 +13144,8 @@ function table(heads, rows, row, more) {
 }
 const cells = (first, ...rest) => make("tr", null, make("th", {scope: "row"}, ...first), ...rest);
 const number = text => make("td", {className: "n"}, text), cell = (...inside) => make("td", null, ...inside);
-const timeCell = entry => make("td", {className: "when"}, entry.isFolder ? "" : timeText(entry.seconds));
+const unbroken = text => text.split(" ").flatMap((word, at) => [at ? " " : "", make("span", {className: "word"}, word)]);
+const timeCell = entry => make("td", {className: "when"}, ...unbroken(entry.isFolder ? "" : timeText(entry.seconds)));
 function fileRow(list, entry) {
   if (entry.kind) return cells([named(entry.name)], number(""), timeCell(entry), cell(entry.kind));
   const versions = make("a", {href: place("file", list.set, entry.path), ariaLabel: "versions of " + shown(entry.name)}, "versions");
@@ -13151,6 +13166,8 @@ function choice(set, date, path) {
   return make("div", {className: "bar"}, make("label", {htmlFor: "when"}, "The same folder on"), choose,
     step("older date", dates[at + 1]), step("newer date", dates[at - 1]));
 }
+const damageIn = dates => dates.length ? [make("p", {className: "bad"}, "A check found " + dates.map(one =>
+  `${many(one.damaged, "damaged file")} in ${dateText(one.name)}`).join(", ") + "; restore and repair say which.")] : [];
 async function showDate(isWanted, name, date, path) {
   const set = sets.find(one => one.name === name), facts = set && set.dates.find(one => one.name === date);
   if (!facts) throw new Error("There is no such date on this drive.");
@@ -13158,7 +13175,8 @@ async function showDate(isWanted, name, date, path) {
   const list = await load(name, date), folder = list.folders.get(path);
   if (!isWanted()) return;
   const parts = [make("h2", {tabIndex: -1}, `${name}, ${dateText(date)}`),
-    make("p", {className: facts.damaged ? "bad" : "soft"}, facts.said), choice(set, date, path), crumbs(list, path)];
+    make("p", {className: facts.damaged ? "bad" : "soft"}, facts.said), ...damageIn(facts.damaged ? [facts] : []),
+    choice(set, date, path), crumbs(list, path)];
   status.textContent = "";
   if (folder && folder.readable) {
     const order = new Intl.Collator(undefined, {numeric: true}), byName = (a, b) => order.compare(a.name, b.name);
@@ -13206,11 +13224,11 @@ function* matching(list, words) {
 }
 function versionRow(one, version, all) {
   const {entry, dates} = version, newest = dates[0], oldest = dates[dates.length - 1];
-  const toDate = date => link(place("date", one.set, date, entry.isFolder ? one.path : parentOf(one.path)), dateText(date));
+  const toDate = date => link(place("date", one.set, date, entry.isFolder ? one.path : parentOf(one.path)), ...unbroken(dateText(date)));
   const what = entry.isFolder ? link(place("date", one.set, newest, one.path), named(one.path), "/") :
     entry.kind ? named(one.path) : toFile(entry, one.path);
   const when = all ? dates.flatMap(date => [toDate(date), make("br")]) :
-    [toDate(newest), dates.length > 1 ? ` and ${many(dates.length - 1, "other")}, back to ${dateText(oldest)}` : ""];
+    [toDate(newest), ...dates.length > 1 ? [` and ${many(dates.length - 1, "other")}, back to `, ...unbroken(dateText(oldest))] : []];
   return cells([what], number(entry.isFolder ? "folder" : entry.kind || sizeText(entry.size)), timeCell(entry), cell(...when));
 }
 const parentOf = path => path.slice(0, Math.max(0, path.lastIndexOf("/")));
@@ -13233,7 +13251,8 @@ async function showVersions(isWanted, set, path) {
   if (!result) return;
   const versions = result.found.length ? [...result.found[0].versions.values()] : [], there = versions.flatMap(one => one.dates);
   showResult(result, `${many(versions.length, "version")} in ${many(there.length, "date")}`, ["Versions of ", named(path)], true);
-  const gone = result.dates.filter(date => !there.includes(date));
+  const gone = result.dates.filter(date => !there.includes(date)), all = sets.filter(one => one.name === set).flatMap(one => one.dates);
+  view.querySelector("h2").after(...damageIn(all.filter(one => one.damaged && there.includes(one.name)).reverse()));
   if (gone.length && !result.lost) view.append(make("p", {className: "soft"}, "Not in: " + gone.map(dateText).join(", ")));
 }
 
@@ -13288,24 +13307,18 @@ PAGE_FRAME = """$title
 style-src 'sha256-$style_hash'; base-uri 'none'; form-action 'none'">
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta name="referrer" content="no-referrer">
 <title>Get files back from $label</title>
-<style>$style</style>
-</head>
-<body>
+<style>$style</style></head><body>
 <header><h1>Get files back from <bdi>$label</bdi></h1>
 <p>Open a date, find the file, and copy it to the computer (right-click its name and save it) before you open it. Please change
 nothing on the drive: several dates share the same file.</p>
 <nav aria-label="Parts of this page"><a href="#dates">Dates</a><a href="#plan">Recovery plan</a></nav>
 <noscript><p class="bad">This browser runs no scripts for this page, so a date leads to its folder, and there is no search.</p></noscript>
-</header>
-<main><form id="search" role="search" hidden><label for="words">Search names on all dates</label><input id="words" type="search" required>
-<button>Search</button></form><p id="status" role="status" aria-live="polite"></p>
-<div id="view"></div>
+</header><main><form id="search" role="search" hidden><label for="words">Search names on all dates</label><input id="words" type="search" required>
+<button>Search</button></form><p id="status" role="status" aria-live="polite"></p><div id="view"></div>
 <section id="dates" class="home">$sets</section>
-<section id="plan" class="home"><h2>Recovery plan</h2><pre>$plan</pre></section>
-</main>
+<section id="plan" class="home"><h2>Recovery plan</h2><pre>$plan</pre></section></main>
 <script type="application/json" id="facts">$facts</script>
-<script>$script</script>
-</body></html>
+<script>$script</script></body></html>
 """
 
 
@@ -13333,8 +13346,7 @@ def page_sentence(one: DateFacts) -> str:
     """Say all that is told of a date."""
     changed = f"{one.new:,} new, {one.changed:,} changed, {one.gone:,} gone"
     checked, remarks = page_remarks(one)
-    size = f"{size_text(one.bytes)} in {count_text(one.files, 'file')}"
-    return f"{size}; {changed}; checked: {checked}{'; ' * bool(remarks)}{remarks}"
+    return f"{size_text(one.bytes)} in {count_text(one.files, 'file')}; {changed}; checked: {checked}{'; ' * bool(remarks)}{remarks}"
 
 
 def page_bar(place: str, one: DateFacts, at: int, step: int, heights: Tuple[float, float]) -> str:
@@ -13373,20 +13385,16 @@ def page_set(a_set: SetFacts) -> str:
         checks=markup(checks) or "none yet", rows="\n".join(reversed(rows)))
 
 
-def page_closed(name: str) -> str:
-    """Write what the page shows of a set that this user may not look into."""
-    return f"<h2>{markup(name)}</h2><p>Its copies belong to another user of this drive, and cannot be shown here.</p>"
-
-
 def page_text(facts: DriveFacts, plan: str) -> str:
     """Write the recovery page: whole with a script, and readable without one."""
     sets = [{"name": one.name, "dates": [{**date._asdict(), "said": page_sentence(date)} for date in one.dates]} for one in facts.sets]
     sets += [{"name": name, "dates": []} for name in facts.closed]
+    closed = "<p>Its copies belong to another user of this drive, and cannot be shown here.</p>"
     hashes = {name: base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")  # CSP: what may run and apply
               for name, text in (("style_hash", PAGE_STYLE), ("script_hash", PAGE_SCRIPT))}
     return string.Template(PAGE_FRAME).substitute(
         hashes, title=PAGE_TITLE, label=markup(show(facts.label)), style=PAGE_STYLE, script=PAGE_SCRIPT,
-        sets="\n".join([*map(page_set, facts.sets), *map(page_closed, facts.closed)]),
+        sets="\n".join([*map(page_set, facts.sets), *(f"<h2>{markup(name)}</h2>{closed}" for name in facts.closed)]),
         plan="\n".join(map(markup, plan.split("\n"))), facts=script_text(sets))
 
 

@@ -3304,9 +3304,27 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "page: a sample is no check of a whole date",
-        " or one.get(\"interrupted\") or one.get(\"sample\")",
-        " or one.get(\"interrupted\")",
-        "test_page.py::test_a_history_that_says_anything_else_is_passed_over",
+        "return PART_READ if parse_slice(one[\"sample\"]) else \"\"",
+        "return ALL_READ",
+        "test_page.py::test_the_last_check_of_each_kind_is_told_and_what_read_nothing_is_none",
+    ),
+    Row(
+        "page: what read no file or was interrupted is told of as no check",
+        "    if one.get(\"quick\") or one.get(\"interrupted\"):\n        return \"\"\n",
+        "",
+        "test_page.py::test_the_last_check_of_each_kind_is_told_and_what_read_nothing_is_none",
+    ),
+    Row(
+        "page: damage is said above the files of a date",
+        "...damageIn(facts.damaged ? [facts] : []),",
+        "",
+        "test_page.py::test_above_the_files_of_a_date_and_the_versions_of_one_damage_is_said",
+    ),
+    Row(
+        "page: damage is said above the versions of a file",
+        "view.querySelector(\"h2\").after(...damageIn(",
+        "void (damageIn(",
+        "test_page.py::test_above_the_files_of_a_date_and_the_versions_of_one_damage_is_said",
     ),
     Row(
         "page: a line of the history may be anything",
