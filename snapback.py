@@ -13019,7 +13019,8 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--raised);
 svg { display: block; font: 11px system-ui, sans-serif; } svg text { fill: var(--text); } svg .files { fill: var(--bar); }
 svg .changes { fill: var(--change); } svg .bad { fill: var(--bad); } svg path { stroke: var(--soft); }
 .app [data-date] { cursor: pointer; } .viewing .home { display: none; } [hidden] { display: none !important; }
-#view tbody th { width: 45%; } @media (max-width: 48rem) { #dates td { white-space: nowrap; } #view .when { white-space: normal; } }
+#view tbody th { width: 45%; } @media (max-width: 48rem) { #dates td { white-space: nowrap; } }
+@media (max-width: 30rem) { #view table { font-size: .85rem; } #view td { padding-right: .4rem; } #view .when { white-space: normal; } }
 @media print { form, nav, .bar, button { display: none !important; } body { max-width: none; padding: 0; }
   .scroll { overflow: visible; } a { color: inherit; text-decoration: none; } svg { max-width: 100%; height: auto; }
   tr, svg, h2 { break-inside: avoid; } h2 { break-after: avoid; } }
@@ -13313,8 +13314,8 @@ style-src 'sha256-$style_hash'; base-uri 'none'; form-action 'none'">
 nothing on the drive: several dates share the same file.</p>
 <nav aria-label="Parts of this page"><a href="#dates">Dates</a><a href="#plan">Recovery plan</a></nav>
 <noscript><p class="bad">This browser runs no scripts for this page, so a date leads to its folder, and there is no search.</p></noscript>
-</header><main><form id="search" role="search" hidden><label for="words">Search names on all dates</label><input id="words" type="search" required>
-<button>Search</button></form><p id="status" role="status" aria-live="polite"></p><div id="view"></div>
+</header><main><form id="search" role="search" hidden><label for="words">Search names on all dates</label><input id="words" type="search"
+required><button>Search</button></form><p id="status" role="status" aria-live="polite"></p><div id="view"></div>
 <section id="dates" class="home">$sets</section>
 <section id="plan" class="home"><h2>Recovery plan</h2><pre>$plan</pre></section></main>
 <script type="application/json" id="facts">$facts</script>

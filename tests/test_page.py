@@ -432,7 +432,8 @@ def test_a_browser_runs_and_applies_nothing_but_what_the_program_wrote(source: P
     (policy,) = allowed
     assert policy == (f"default-src 'none'; script-src 'sha256-{hashes[0]}' file:; style-src 'sha256-{hashes[1]}'; base-uri 'none'; "
                       "form-action 'none'")
-    assert re.findall(r"https?:|//[a-z]|\son[a-z]+=|style=|innerHTML|insertAdjacent|document\.write|eval\(", text) == []
+    rest = re.sub(r"<pre>[^<]*</pre>", "", text)  # without the plan, which is nothing but text
+    assert re.findall(r"https?:|//[a-z]|\son[a-z]+=|style=|innerHTML|insertAdjacent|document\.write|eval\(", rest) == []
 
 
 def test_the_label_of_a_drive_is_no_markup(source: Path, drive: Path) -> None:
