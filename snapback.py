@@ -12918,8 +12918,8 @@ def one_file_part(facts: DriveFacts, sets: Sequence[SetFacts]) -> List[str]:
     lines += ["", "  By a command with Python 3.8 or newer (Documents/letter.odt is your file):",
               *(f"      python3 {TOOL} restore {one.best if one.spoiled else 'latest'} Documents/letter.odt --drive . "
                 f"--set {one.name} --to ~/restored-file" for one in sets),
-              "  To learn which dates have a file (letter is a part of its name):",
-              f"      python3 {TOOL} find '*letter*' --drive .",
+              "", "  To learn which dates have a file (letter is a part of its name):",
+              f'      python3 {TOOL} find "*letter*" --drive .',
               "", "  Without Python, on Linux or macOS, to learn where a file lies:",
               *(f"      grep letter {one.name}/{one.best}/{MANIFEST}" for one in sets),
               "  What begins with ../ there lies in the folder of another date."]

@@ -110,7 +110,7 @@ NEW = DateFacts(NEWEST, "", "complete")
 AT_REST: Dict[str, Outcome] = {      # a pattern of the whole command -> what it must have done
     r"python3 snapback\.py": says("NOT SAFE"),     # no person is at the terminal of a test
     r"python3 snapback\.py restore latest Documents/letter\.odt --drive \. --set box --to ~/restored-file": one_came_back,
-    r"python3 snapback\.py find '\*letter\*' --drive \.": says("Documents/letter.odt"),
+    r'python3 snapback\.py find "\*letter\*" --drive \.': says("Documents/letter.odt"),
     rf"grep letter box/{NEWEST}/SHA256SUMS": says("Documents/letter.odt"),
     rf"python3 snapback\.py restore {NEWEST} --drive \. --set box --to ~/box-{NEWEST}": came_back_whole,
     rf"sh restore\.sh box/{NEWEST} ~/box-{NEWEST}": came_back_whole,
