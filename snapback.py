@@ -329,7 +329,7 @@ class SetFacts(NamedTuple):
     name: str
     host: str = ""                   # the computer whose copies these are
     dates: Tuple[DateFacts, ...] = ()    # of the whole dated copies, in their order
-    checks: Tuple[Tuple[str, str, int], ...] = ()    # the last ones, newest first: when, which command, how much was damaged
+    checks: Tuple[Tuple[str, str, int], ...] = ()    # the last of each kind, newest first: when, what, how much was damaged
     others: Tuple[str, ...] = ()     # the newest dates of what the newest does not hold
     unlisted: int = 0                # dated copies of which no list can be read
     checked: str = ""                # all of it was read again then, or later
@@ -354,9 +354,19 @@ class SetFacts(NamedTuple):
         return {one.name for one in self.dates if one.layout != Layout.COMPLETE.value}
 
     @property
+    def spoiled(self) -> bool:
+        """Tell whether what is newest may be spoiled, and there is something before that."""
+        return bool(self.held_by and self.before_hold)
+
+    @property
+    def best(self) -> str:
+        """Give the last date that is not probably spoiled."""
+        return self.before_hold if self.spoiled else self.newest
+
+    @property
     def needed(self) -> Tuple[str, ...]:
-        """Give the dates that hold the newest of everything."""
-        return (self.newest, *self.others)
+        """Give the dates that hold the newest of everything, but for what may be spoiled."""
+        return (self.best, *(one for one in self.others if one < self.best))
 
 
 class DriveFacts(NamedTuple):
@@ -7591,21 +7601,36 @@ class Rotating:
 
 
 CHECKING = ("verify", "repair", "rehearse")
-CHECKS_TOLD = 5              # the last ones of a set
+ALL_READ, ONE_READ, SOME_READ, PART_READ = "everything read", "one date read", "some dates read", "a part read"
+
+
+def kind_of_check(one: Mapping[str, Any]) -> str:
+    """Say what a line of history.jsonl tells of a check; nothing where it read no file, or was interrupted."""
+    if one["what"] == "rehearse":
+        return "try of a restore"
+    if one["what"] == "repair":
+        return "repair" if one.get("complete") else ""
+    if one.get("quick") or one.get("interrupted"):
+        return ""
+    if one.get("sample") is not None:
+        return PART_READ if parse_slice(one["sample"]) else ""
+    names = one.get("snapshots")
+    return ALL_READ if one.get("whole") is True else ONE_READ if isinstance(names, list) and len(names) == 1 else SOME_READ
 
 
 def told_checks(history: str) -> Tuple[Dict[str, str], List[Tuple[str, str, int]]]:
-    """Read when each date was last read again as a whole, and what the last checks found."""
+    """Read when each date was last read again as a whole, and what the last check of each kind found, newest first."""
     checked: Dict[str, str] = {}
-    told: List[Tuple[str, str, int]] = []
+    told: Dict[str, Tuple[str, str, int]] = {}
     for one in parse_history(history, CHECKING):
-        if len(told) < CHECKS_TOLD:
-            told.append((one["time"], one["what"], count_in(one, "left" if one["what"] == "repair" else "damaged")))
-        if one["what"] == "verify" and not (one.get("quick") or one.get("interrupted") or one.get("sample")):
+        kind = kind_of_check(one)
+        if kind:
+            told.setdefault(kind, (one["time"], kind, count_in(one, "left" if one["what"] == "repair" else "damaged")))
+        if kind in (ALL_READ, ONE_READ, SOME_READ):
             names = one.get("snapshots")
             for name in names if isinstance(names, list) else ():
                 checked.setdefault(str(name), one["time"])
-    return checked, told
+    return checked, list(told.values())
 
 
 def last_rehearsal(history: str) -> str:
@@ -12886,14 +12911,22 @@ def beginning_part(facts: DriveFacts) -> List[str]:
         "  A folder that will not open belongs to another user: open it as administrator",
         "  (on Linux and macOS: sudo in front of a command).",
         "  The commands below are typed in a terminal, at the top of this drive: type cd and",
-        "  a blank, drag the drive into the window, press Enter. What comes back goes into a",
-        "  new folder in your own one; where that is there already, take another name.",
+        "  a blank, drag the drive into the window, press Enter. On Windows py stands",
+        "  for python3. What comes back goes into a new folder in your home folder (~); where",
+        "  that is there already, take another name.",
         *(["  (A set of another user has the same commands, with its name and one of its dates.)"] if facts.closed else [])]
+
+
+def spoiled_lines(sets: Sequence[SetFacts]) -> List[str]:
+    """Say why the commands of a part do not name the newest date."""
+    return [line for one in sets if one.spoiled for line in (
+        f"  ({one.name}: the newest date, {one.newest}, may be spoiled,",
+        f"  see the last part; {one.best} is the one before the trouble.)")]
 
 
 def one_file_part(facts: DriveFacts, sets: Sequence[SetFacts]) -> List[str]:
     """Say how to get one file back."""
-    lines = ["TO GET ONE FILE BACK"]
+    lines = ["TO GET ONE FILE BACK", *spoiled_lines(sets)]
     if facts.page:
         lines += [f"  In a browser: open {RECOVERY_PAGE}, choose a date and find the file.", ""]
     lines += [f"  Double-click {WINDOWS_LAUNCHER} (Windows) or {UNIX_LAUNCHER} (macOS), which say what to",
@@ -12905,10 +12938,12 @@ def one_file_part(facts: DriveFacts, sets: Sequence[SetFacts]) -> List[str]:
         lines += ["  Where that is no whole copy and the file is not in it, take the file from the next",
                   "  earlier date that has it."]
     lines += ["", "  By a command with Python 3.8 or newer (Documents/letter.odt is your file):",
-              *(f"      python3 {TOOL} restore latest Documents/letter.odt --drive . --set {one.name} --to ~/restored-file"
-                for one in sets),
-              "", "  Without Python, to learn where a file lies (letter is a part of its name):",
-              *(f"      grep letter {one.name}/{one.newest}/{MANIFEST}" for one in sets),
+              *(f"      python3 {TOOL} restore {one.best if one.spoiled else 'latest'} Documents/letter.odt --drive . "
+                f"--set {one.name} --to ~/restored-file" for one in sets),
+              "", "  To learn which dates have a file (letter is a part of its name):",
+              f'      python3 {TOOL} find "*letter*" --drive .',
+              "", "  Without Python, on Linux or macOS, to learn where a file lies:",
+              *(f"      grep letter {one.name}/{one.best}/{MANIFEST}" for one in sets),
               "  What begins with ../ there lies in the folder of another date."]
     return lines
 
@@ -12917,7 +12952,7 @@ def everything_part(sets: Sequence[SetFacts]) -> List[str]:
     """Say how to get all of a date back."""
     dates = [(one, date) for one in sets for date in one.needed]
     whole = [(one, date) for one, date in dates if date not in one.parts]
-    lines = ["TO GET EVERYTHING BACK", "  With Python 3.8 or newer, which checks every file on the way:",
+    lines = ["TO GET EVERYTHING BACK", *spoiled_lines(sets), "  With Python 3.8 or newer, which checks every file on the way:",
              *(f"      python3 {TOOL} restore {date} --drive . --set {one.name} --to ~/{one.name}-{date}" for one, date in dates),
              "", "  Without Python, on Linux or macOS:",
              *(f"      sh {RESTORER} {one.name}/{date} ~/{one.name}-{date}" for one, date in dates)]
@@ -12940,11 +12975,12 @@ def everything_part(sets: Sequence[SetFacts]) -> List[str]:
 def proof_part(sets: Sequence[SetFacts]) -> List[str]:
     """Say how to check that the newest copies are readable."""
     return ["TO CHECK THAT THE COPIES ARE READABLE",
-            "  With Python, on Linux, and on macOS:",
-            *(line for one in sets for line in (
-                f"      python3 {TOOL} verify latest --drive . --set {one.name}",
-                f"      (cd {one.name}/{one.newest} && sha256sum -c --quiet {MANIFEST})",
-                f"      (cd {one.name}/{one.newest} && shasum -a 256 -c {MANIFEST})"))]
+            "  With Python 3.8 or newer:",
+            *(f"      python3 {TOOL} verify latest --drive . --set {one.name}" for one in sets),
+            "", "  Without Python, on Linux:",
+            *(f"      (cd {one.name}/{one.newest} && sha256sum -c --quiet {MANIFEST})" for one in sets),
+            "", "  Without Python, on macOS:",
+            *(f"      (cd {one.name}/{one.newest} && shasum -a 256 -c {MANIFEST})" for one in sets)]
 
 
 def ransomware_part(sets: Sequence[SetFacts]) -> List[str]:
@@ -12961,9 +12997,10 @@ def ransomware_part(sets: Sequence[SetFacts]) -> List[str]:
             lines += ["", f"  {one.name} is on hold: since {date_in_words(one.held_by)} much of what was",
                       "  there before is gone or has other content. If you know of no big tidying up, that",
                       "  is when it began. Nothing old was deleted since."]
-        if one.held_by and one.before_hold:
-            lines += [f"  The newest date before it is {one.before_hold}:",
+        if one.spoiled:
+            lines += [f"  The newest date before it is {one.before_hold}. With Python:",
                       f"      python3 {TOOL} restore {one.before_hold} --drive . --set {one.name} --to ~/{one.name}-{one.before_hold}",
+                      "  Without Python, on Linux or macOS:",
                       f"      sh {RESTORER} {one.name}/{one.before_hold} ~/{one.name}-{one.before_hold}"]
     return lines
 
@@ -12989,9 +13026,8 @@ PAGE_STYLE = """
   --change: #b35900; --bad: #b00020; --raised: #f3f5f7; }
 @media (prefers-color-scheme: dark) { :root { --back: #14171a; --text: #e6e9ec; --soft: #a3acb5; --line: #3d444c; --link: #7db4ff;
   --bar: #6ba4e0; --change: #f0a04b; --bad: #ff8a8a; --raised: #1f2429; } }
-* { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1rem; max-width: 64rem; background: var(--back); color: var(--text); font: 1rem/1.5 system-ui, sans-serif; }
-h1 { margin: 0; font-size: 1.6rem; } h2 { margin: 1.5rem 0 .3rem; font-size: 1.25rem; } p { margin: .4rem 0; }
+* { box-sizing: border-box; } h1 { margin: 0; font-size: 1.6rem; } h2 { margin: 1.5rem 0 .3rem; font-size: 1.25rem; } p { margin: .4rem 0; }
 a { color: var(--link); } :focus-visible { outline: 3px solid var(--link); outline-offset: 2px; } [tabindex="-1"]:focus { outline: none; }
 nav a { margin-right: 1rem; } form, .bar { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; margin: .6rem 0; }
 input, select, button { font: inherit; padding: .3rem .6rem; color: inherit; background: var(--raised); border: 1px solid var(--soft);
@@ -12999,13 +13035,14 @@ input, select, button { font: inherit; padding: .3rem .6rem; color: inherit; bac
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; } caption { text-align: left; color: var(--soft); }
 th, td { padding: .25rem .7rem .25rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 thead th { color: var(--soft); font-weight: 600; } tbody th { font-weight: 400; } .n { text-align: right; white-space: nowrap; }
-.when { white-space: nowrap; } td bdi, th bdi { overflow-wrap: anywhere; } figure { margin: 0; }
+.when, .word { white-space: nowrap; } td bdi, th bdi { overflow-wrap: anywhere; } figure { margin: 0; }
 .soft { color: var(--soft); } .bad { color: var(--bad); font-weight: 600; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--raised); padding: 1rem; border-radius: 4px; }
 svg { display: block; font: 11px system-ui, sans-serif; } svg text { fill: var(--text); } svg .files { fill: var(--bar); }
 svg .changes { fill: var(--change); } svg .bad { fill: var(--bad); } svg path { stroke: var(--soft); }
 .app [data-date] { cursor: pointer; } .viewing .home { display: none; } [hidden] { display: none !important; }
-@media (max-width: 30rem) { #view .when { white-space: normal; } }
+#view tbody th { width: 45%; } @media (max-width: 48rem) { #dates td { white-space: nowrap; } }
+@media (max-width: 30rem) { #view table { font-size: .85rem; } #view td { padding-right: .4rem; } #view .when { white-space: normal; } }
 @media print { form, nav, .bar, button { display: none !important; } body { max-width: none; padding: 0; }
   .scroll { overflow: visible; } a { color: inherit; text-decoration: none; } svg { max-width: 100%; height: auto; }
   tr, svg, h2 { break-inside: avoid; } h2 { break-after: avoid; } }
@@ -13130,7 +13167,8 @@ function table(heads, rows, row, more) {
 }
 const cells = (first, ...rest) => make("tr", null, make("th", {scope: "row"}, ...first), ...rest);
 const number = text => make("td", {className: "n"}, text), cell = (...inside) => make("td", null, ...inside);
-const timeCell = entry => make("td", {className: "when"}, entry.isFolder ? "" : timeText(entry.seconds));
+const unbroken = text => text.split(" ").flatMap((word, at) => [at ? " " : "", make("span", {className: "word"}, word)]);
+const timeCell = entry => make("td", {className: "when"}, ...unbroken(entry.isFolder ? "" : timeText(entry.seconds)));
 function fileRow(list, entry) {
   if (entry.kind) return cells([named(entry.name)], number(""), timeCell(entry), cell(entry.kind));
   const versions = make("a", {href: place("file", list.set, entry.path), ariaLabel: "versions of " + shown(entry.name)}, "versions");
@@ -13151,6 +13189,8 @@ function choice(set, date, path) {
   return make("div", {className: "bar"}, make("label", {htmlFor: "when"}, "The same folder on"), choose,
     step("older date", dates[at + 1]), step("newer date", dates[at - 1]));
 }
+const damageIn = dates => dates.length ? [make("p", {className: "bad"}, "A check found " + dates.map(one =>
+  `${many(one.damaged, "damaged file")} in ${dateText(one.name)}`).join(", ") + "; restore and repair say which.")] : [];
 async function showDate(isWanted, name, date, path) {
   const set = sets.find(one => one.name === name), facts = set && set.dates.find(one => one.name === date);
   if (!facts) throw new Error("There is no such date on this drive.");
@@ -13158,7 +13198,8 @@ async function showDate(isWanted, name, date, path) {
   const list = await load(name, date), folder = list.folders.get(path);
   if (!isWanted()) return;
   const parts = [make("h2", {tabIndex: -1}, `${name}, ${dateText(date)}`),
-    make("p", {className: facts.damaged ? "bad" : "soft"}, facts.said), choice(set, date, path), crumbs(list, path)];
+    make("p", {className: facts.damaged ? "bad" : "soft"}, facts.said), ...damageIn(facts.damaged ? [facts] : []),
+    choice(set, date, path), crumbs(list, path)];
   status.textContent = "";
   if (folder && folder.readable) {
     const order = new Intl.Collator(undefined, {numeric: true}), byName = (a, b) => order.compare(a.name, b.name);
@@ -13206,11 +13247,11 @@ function* matching(list, words) {
 }
 function versionRow(one, version, all) {
   const {entry, dates} = version, newest = dates[0], oldest = dates[dates.length - 1];
-  const toDate = date => link(place("date", one.set, date, entry.isFolder ? one.path : parentOf(one.path)), dateText(date));
+  const toDate = date => link(place("date", one.set, date, entry.isFolder ? one.path : parentOf(one.path)), ...unbroken(dateText(date)));
   const what = entry.isFolder ? link(place("date", one.set, newest, one.path), named(one.path), "/") :
     entry.kind ? named(one.path) : toFile(entry, one.path);
   const when = all ? dates.flatMap(date => [toDate(date), make("br")]) :
-    [toDate(newest), dates.length > 1 ? ` and ${many(dates.length - 1, "other")}, back to ${dateText(oldest)}` : ""];
+    [toDate(newest), ...dates.length > 1 ? [` and ${many(dates.length - 1, "other")}, back to `, ...unbroken(dateText(oldest))] : []];
   return cells([what], number(entry.isFolder ? "folder" : entry.kind || sizeText(entry.size)), timeCell(entry), cell(...when));
 }
 const parentOf = path => path.slice(0, Math.max(0, path.lastIndexOf("/")));
@@ -13233,7 +13274,8 @@ async function showVersions(isWanted, set, path) {
   if (!result) return;
   const versions = result.found.length ? [...result.found[0].versions.values()] : [], there = versions.flatMap(one => one.dates);
   showResult(result, `${many(versions.length, "version")} in ${many(there.length, "date")}`, ["Versions of ", named(path)], true);
-  const gone = result.dates.filter(date => !there.includes(date));
+  const gone = result.dates.filter(date => !there.includes(date)), all = sets.filter(one => one.name === set).flatMap(one => one.dates);
+  view.querySelector("h2").after(...damageIn(all.filter(one => one.damaged && there.includes(one.name)).reverse()));
   if (gone.length && !result.lost) view.append(make("p", {className: "soft"}, "Not in: " + gone.map(dateText).join(", ")));
 }
 
@@ -13288,24 +13330,18 @@ PAGE_FRAME = """$title
 style-src 'sha256-$style_hash'; base-uri 'none'; form-action 'none'">
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta name="referrer" content="no-referrer">
 <title>Get files back from $label</title>
-<style>$style</style>
-</head>
-<body>
+<style>$style</style></head><body>
 <header><h1>Get files back from <bdi>$label</bdi></h1>
 <p>Open a date, find the file, and copy it to the computer (right-click its name and save it) before you open it. Please change
 nothing on the drive: several dates share the same file.</p>
 <nav aria-label="Parts of this page"><a href="#dates">Dates</a><a href="#plan">Recovery plan</a></nav>
 <noscript><p class="bad">This browser runs no scripts for this page, so a date leads to its folder, and there is no search.</p></noscript>
-</header>
-<main><form id="search" role="search" hidden><label for="words">Search names on all dates</label><input id="words" type="search" required>
-<button>Search</button></form><p id="status" role="status" aria-live="polite"></p>
-<div id="view"></div>
+</header><main><form id="search" role="search" hidden><label for="words">Search names on all dates</label><input id="words" type="search"
+required><button>Search</button></form><p id="status" role="status" aria-live="polite"></p><div id="view"></div>
 <section id="dates" class="home">$sets</section>
-<section id="plan" class="home"><h2>Recovery plan</h2><pre>$plan</pre></section>
-</main>
+<section id="plan" class="home"><h2>Recovery plan</h2><pre>$plan</pre></section></main>
 <script type="application/json" id="facts">$facts</script>
-<script>$script</script>
-</body></html>
+<script>$script</script></body></html>
 """
 
 
@@ -13333,8 +13369,7 @@ def page_sentence(one: DateFacts) -> str:
     """Say all that is told of a date."""
     changed = f"{one.new:,} new, {one.changed:,} changed, {one.gone:,} gone"
     checked, remarks = page_remarks(one)
-    size = f"{size_text(one.bytes)} in {count_text(one.files, 'file')}"
-    return f"{size}; {changed}; checked: {checked}{'; ' * bool(remarks)}{remarks}"
+    return f"{size_text(one.bytes)} in {count_text(one.files, 'file')}; {changed}; checked: {checked}{'; ' * bool(remarks)}{remarks}"
 
 
 def page_bar(place: str, one: DateFacts, at: int, step: int, heights: Tuple[float, float]) -> str:
@@ -13373,20 +13408,16 @@ def page_set(a_set: SetFacts) -> str:
         checks=markup(checks) or "none yet", rows="\n".join(reversed(rows)))
 
 
-def page_closed(name: str) -> str:
-    """Write what the page shows of a set that this user may not look into."""
-    return f"<h2>{markup(name)}</h2><p>Its copies belong to another user of this drive, and cannot be shown here.</p>"
-
-
 def page_text(facts: DriveFacts, plan: str) -> str:
     """Write the recovery page: whole with a script, and readable without one."""
     sets = [{"name": one.name, "dates": [{**date._asdict(), "said": page_sentence(date)} for date in one.dates]} for one in facts.sets]
     sets += [{"name": name, "dates": []} for name in facts.closed]
+    closed = "<p>Its copies belong to another user of this drive, and cannot be shown here.</p>"
     hashes = {name: base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")  # CSP: what may run and apply
               for name, text in (("style_hash", PAGE_STYLE), ("script_hash", PAGE_SCRIPT))}
     return string.Template(PAGE_FRAME).substitute(
         hashes, title=PAGE_TITLE, label=markup(show(facts.label)), style=PAGE_STYLE, script=PAGE_SCRIPT,
-        sets="\n".join([*map(page_set, facts.sets), *map(page_closed, facts.closed)]),
+        sets="\n".join([*map(page_set, facts.sets), *(f"<h2>{markup(name)}</h2>{closed}" for name in facts.closed)]),
         plan="\n".join(map(markup, plan.split("\n"))), facts=script_text(sets))
 
 

@@ -2452,8 +2452,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "the recovery plan names dates with folders that the newest does not hold",
-        "return (self.newest, *self.others)",
-        "return (self.newest,)",
+        "return (self.best, *(one for one in self.others if one < self.best))",
+        "return (self.best,)",
         "test_recovery_plan.py::test_folders_that_the_newest_date_does_not_hold_are_brought_back_by_commands_of_their_own",
     ),
     Row(
@@ -2509,6 +2509,12 @@ ROWS: Sequence[Row] = (
         'before_hold=before[-1] if before else "")',
         'before_hold="")',
         'test_recovery_plan.py::test_the_plan_says_what_is_on_this_drive',
+    ),
+    Row(
+        "while a set is on hold the recovery plan gets files back from before that",
+        "return self.before_hold if self.spoiled else self.newest",
+        "return self.newest",
+        "test_recovery_plan.py::test_each_posix_command_of_the_plan_does_what_it_says_on_both_layouts",
     ),
     Row(
         "the folder of a rehearsal is removed whatever happens",
@@ -3298,9 +3304,27 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "page: a sample is no check of a whole date",
-        " or one.get(\"interrupted\") or one.get(\"sample\")",
-        " or one.get(\"interrupted\")",
-        "test_page.py::test_a_history_that_says_anything_else_is_passed_over",
+        "return PART_READ if parse_slice(one[\"sample\"]) else \"\"",
+        "return ALL_READ",
+        "test_page.py::test_the_last_check_of_each_kind_is_told_and_what_read_nothing_is_none",
+    ),
+    Row(
+        "page: what read no file or was interrupted is told of as no check",
+        "    if one.get(\"quick\") or one.get(\"interrupted\"):\n        return \"\"\n",
+        "",
+        "test_page.py::test_the_last_check_of_each_kind_is_told_and_what_read_nothing_is_none",
+    ),
+    Row(
+        "page: damage is said above the files of a date",
+        "...damageIn(facts.damaged ? [facts] : []),",
+        "",
+        "test_page.py::test_above_the_files_of_a_date_and_the_versions_of_one_damage_is_said",
+    ),
+    Row(
+        "page: damage is said above the versions of a file",
+        "view.querySelector(\"h2\").after(...damageIn(",
+        "void (damageIn(",
+        "test_page.py::test_above_the_files_of_a_date_and_the_versions_of_one_damage_is_said",
     ),
     Row(
         "page: a line of the history may be anything",

@@ -107,9 +107,10 @@ def says(*words: str) -> Outcome:
 BEFORE = "2026-11-22_120000"
 NEWEST = "2026-11-24_120000"
 NEW = DateFacts(NEWEST, "", "complete")
-OUTCOMES: Dict[str, Outcome] = {     # a pattern of the whole command -> what it must have done
+AT_REST: Dict[str, Outcome] = {      # a pattern of the whole command -> what it must have done
     r"python3 snapback\.py": says("NOT SAFE"),     # no person is at the terminal of a test
     r"python3 snapback\.py restore latest Documents/letter\.odt --drive \. --set box --to ~/restored-file": one_came_back,
+    r'python3 snapback\.py find "\*letter\*" --drive \.': says("Documents/letter.odt"),
     rf"grep letter box/{NEWEST}/SHA256SUMS": says("Documents/letter.odt"),
     rf"python3 snapback\.py restore {NEWEST} --drive \. --set box --to ~/box-{NEWEST}": came_back_whole,
     rf"sh restore\.sh box/{NEWEST} ~/box-{NEWEST}": came_back_whole,
@@ -118,20 +119,31 @@ OUTCOMES: Dict[str, Outcome] = {     # a pattern of the whole command -> what it
     rf"\(cd box/{NEWEST} && sha256sum -c --quiet SHA256SUMS\)": says(""),
     rf"\(cd box/{NEWEST} && shasum -a 256 -c SHA256SUMS\)": says("Documents/letter.odt: OK"),
     r"python3 snapback\.py list --drive \.": says(BEFORE, NEWEST),
+}
+GETS_BACK = re.compile(r".*(?:restore|grep|cp -a)")
+ON_HOLD: Dict[str, Outcome] = {      # then what gets something back takes it from before the trouble
+    **{pattern: outcome for pattern, outcome in AT_REST.items() if not GETS_BACK.match(pattern)},
+    rf"python3 snapback\.py restore {BEFORE} Documents/letter\.odt --drive \. --set box --to ~/restored-file": one_came_back,
+    rf"grep letter box/{BEFORE}/SHA256SUMS": says("Documents/letter.odt"),
     rf"python3 snapback\.py restore {BEFORE} --drive \. --set box --to ~/box-{BEFORE}": came_back_from_before,
     rf"sh restore\.sh box/{BEFORE} ~/box-{BEFORE}": came_back_from_before,
+    rf"cp -a box/{BEFORE} ~/box-{BEFORE}": came_back_from_before,
 }
 ONLY_WHOLE = r"cp -a box/"
 
 
 @pytest.mark.needs("linux")
-def test_each_posix_command_of_the_plan_does_what_it_says_on_both_layouts(old_drive: Path, documents: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("outcomes", [AT_REST, ON_HOLD], ids=["at rest", "on hold"])
+def test_each_posix_command_of_the_plan_does_what_it_says_on_both_layouts(
+        outcomes: Dict[str, Outcome], old_drive: Path, documents: Path, tmp_path: Path) -> None:
+    if outcomes is AT_REST:
+        assert ask_at(DAY + timedelta(days=4), "accept", "--drive", old_drive).code == 0
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "python3").symlink_to(sys.executable)
-    left = {pattern for pattern in OUTCOMES if not pattern.startswith(ONLY_WHOLE) or not list(old_drive.glob("box/*/NOT-THE-WHOLE*"))}
+    left = {pattern for pattern in outcomes if not pattern.startswith(ONLY_WHOLE) or not list(old_drive.glob("box/*/NOT-THE-WHOLE*"))}
     for nth, command in enumerate(commands_in(text_of(old_drive))):
-        (pattern,) = [one for one in OUTCOMES if re.fullmatch(one, command)]
+        (pattern,) = [one for one in outcomes if re.fullmatch(one, command)]
         left.discard(pattern)
         home = tmp_path / f"home {nth}"
         home.mkdir()
@@ -141,7 +153,7 @@ def test_each_posix_command_of_the_plan_does_what_it_says_on_both_layouts(old_dr
                               env={"PATH": f"{tools}:{os.environ['PATH']}", "HOME": str(home), "XDG_STATE_HOME": str(home)})
         codes = (1,) if command == "python3 snapback.py" else (0, 3)
         assert done.returncode in codes, (command, done)
-        OUTCOMES[pattern](home, documents, done.stdout + done.stderr)
+        outcomes[pattern](home, documents, done.stdout + done.stderr)
     assert not left, "the plan does not say this any more"
 
 
@@ -153,6 +165,7 @@ def windows_commands(text: str) -> List[str]:
 def test_the_command_for_windows_brings_everything_back_under_wine(old_drive: Path, documents: Path, tmp_path: Path) -> None:
     (documents / "deep er" / 'it\'s "a"\n\\b').unlink()     # Windows has no such names
     newest = copied(old_drive, documents, day=5, codes=(0, 5))
+    assert ask_at(DAY + timedelta(days=5), "accept", "--drive", old_drive).code == 0
     commands = windows_commands(text_of(old_drive))
     assert commands == [f"E:\\Snapback.cmd restore {newest} --set box --to C:\\box-{newest}"]
 
@@ -172,7 +185,9 @@ def test_the_plan_says_what_is_on_this_drive(old_drive: Path, tmp_path: Path) ->
     host = snapback.host_name()
     assert said(old_drive, f"box: 5 dated copies of the computer '{host}'", "newest 2026-11-24_120000 (24 November 2026, 12:00:00)",
                 "oldest 2026-11-20_120000 (20 November 2026, 12:00:00)", "ON HOLD since 2026-11-23_120000", "not checked yet",
-                f"The newest date before it is {BEFORE}:") == [True] * 6
+                f"The newest date before it is {BEFORE}.",
+                f"(box: the newest date, {NEWEST}, may be spoiled, see the last part; {BEFORE} is the one before the trouble.)",
+                "On Windows py stands for python3.") == [True] * 8
     assert said(old_drive, "each dated folder is a whole copy", "no dated folder is a whole copy", "NOT-THE-WHOLE-DATE.txt",
                 "Do not put together by hand", "cp -a") == {
         "complete": [True, False, False, False, True], "changes": [False, True, True, True, False]}[layout]
