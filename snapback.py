@@ -12425,7 +12425,7 @@ class Repair:
         try:
             left = self._carry_out(checked, healing, seeking)
         except (DriveError, OSError, KeyboardInterrupt):
-            if healing.healed or healing.lists:
+            if checked.damage and not self.trial:
                 with contextlib.suppress(OSError):
                     self._note(checked, healing, [], complete=False)
             raise

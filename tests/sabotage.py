@@ -3159,6 +3159,12 @@ ROWS: Sequence[Row] = (
         "test_repair.py::test_a_link_in_a_folder_that_is_gone_is_named_and_made_anew",
     ),
     Row(
+        "11: damage that a repair found is noted even when it could heal nothing",
+        "            if checked.damage and not self.trial:\n",
+        "            if healing.healed and not self.trial:\n",
+        "test_repair.py::test_damage_that_was_found_before_a_repair_stopped_is_not_forgotten",
+    ),
+    Row(
         "page: a name cannot end the script that it stands in",
         "UNSAFE_IN_SCRIPT = re.compile(\"[<",
         "UNSAFE_IN_SCRIPT = re.compile(\"[",

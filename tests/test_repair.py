@@ -576,6 +576,25 @@ def test_the_list_of_damage_is_brought_up_to_date(source: Path, drive: Path) -> 
     assert not (drive / "box" / "damaged.txt").exists()
 
 
+def test_damage_that_was_found_before_a_repair_stopped_is_not_forgotten(source: Path, drive: Path) -> None:
+    """The next dated copy shares no bad file, and says so, though nothing could be healed."""
+    copy = back_up(source, drive)
+    rot(copy / "src" / "photo")
+
+    def be_full(call: Call) -> None:
+        if call.name == "open" and ".healed." in call.path:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), call.path)
+
+    with watched(be_full):
+        stopped = ask("repair", "--drive", drive)
+    assert (stopped.code, "is full" in stopped.err) == (1, True)
+    assert (drive / "box" / "damaged.txt").read_text().count("/src/photo\n") == 1
+    last = json.loads((drive / "box" / "history.jsonl").read_text().splitlines()[-1])
+    assert (last["what"], last["damaged"], last["healed"], last["complete"]) == ("repair", 1, 0, False)
+    new = back_up(source, drive)
+    assert (new / "src" / "photo").read_bytes() == (source / "photo").read_bytes()
+
+
 def test_a_set_that_somebody_reads_is_not_repaired_and_that_is_said_at_once(source: Path, drive: Path) -> None:
     copy = back_up(source, drive)
     rot(copy / "src" / "photo")
