@@ -11859,6 +11859,51 @@ def folder_lines(set_folder: Folder, spots: Iterable[Spot]) -> Dict[str, str]:
     return lines
 
 
+class Names:
+    """The names that dates have for files of the same content, told apart by the stored files they are now.
+
+    Two names of one date that were two files must not become one: who changes one of them would change the other.
+    """
+
+    def __init__(self, set_folder: Folder, spots: Sequence[Spot]) -> None:
+        self.set_folder, self.wanted = set_folder, {spot.digest for spot in spots}
+        self.keys: Dict[Tuple[str, str], Any] = dict.fromkeys(itertools.chain.from_iterable(spot.needed_by for spot in spots))
+        self.used: Dict[Tuple[str, str], Dict[int, Set[Any]]] = {}       # by date and checksum: which names each inode has there
+        for date in sorted({date for date, _path in self.keys}):
+            with contextlib.suppress(ManifestDamaged):
+                self._read(date)
+
+    def _read(self, date: str) -> None:
+        """Note the names of one date, but for content that has only one there. Raises OSError where the drive fails."""
+        places: Dict[str, List[Tuple[Any, str]]] = {}
+        with load_manifest(self.set_folder, date) as manifest:
+            for entries in manifest.entries():
+                for digest, known in files_with(entries, self.wanted):
+                    name, parts = stored_place(parse_hash_line(known.hash_line)[1], date)
+                    path = original_path(known)
+                    key = link_group(parse_keywords(known.line), known) or path
+                    places.setdefault(digest, []).append((key, "/".join((name, *parts))))
+                    if (date, path) in self.keys:
+                        self.keys[date, path] = key
+        reach = Reach()
+        for digest, those in places.items():
+            used = self.used.setdefault((date, digest), {}) if len(those) > 1 else {}
+            for key, place in those if len(those) > 1 else ():
+                with contextlib.suppress(OSError):
+                    folder, _, name = place.rpartition("/")
+                    used.setdefault(reach.at(self.set_folder, folder).stat(name).st_ino, set()).add(key)
+
+    def may_share(self, spots: Iterable[Spot], inode: int) -> bool:
+        """Tell whether places may get a stored file, as no other file of their dates is that one; note that they have it."""
+        wishes = [((date, spot.digest), self.keys.get((date, path))) for spot in spots for date, path in spot.needed_by]
+        if any(self.used.get(where, {}).get(inode, set()) - {key} for where, key in wishes):
+            return False
+        for where, key in wishes:
+            if where in self.used:
+                self.used[where].setdefault(inode, set()).add(key)
+        return True
+
+
 def shelves_at(place: str, label: str = "") -> List[Shelf]:
     """Open the sets of a drive, or the one set that is named. Raises OSError."""
     root = Folder.top(place)
@@ -11966,6 +12011,7 @@ class Healing:
         self.tried_links: Set[Tuple[str, Stamp]] = set()         # and by stored file, where that has several names
         self.set_apart = 0
         self.quarantine = set_folder     # until it is opened
+        self.dated_names = Names(set_folder, ())         # until it is known what is missing
 
     def open_quarantine(self) -> None:
         """Open the quarantine, and make it first where there is none. Raises DriveError where it is on another disk, OSError."""
@@ -12179,7 +12225,9 @@ class Healing:
         for group in self._shared(spot for spot in spots if self._has_its_folder(spot)):
             waiting.setdefault(group[0].digest, []).append(group)
         seeking.wanted.update(waiting)
-        seeking.kin = {group[0].kin for groups in waiting.values() for group in groups if group[0].kin}
+        missing = [spot for groups in waiting.values() for group in groups if group[0].kin for spot in group]
+        seeking.kin = {spot.kin for spot in missing}
+        self.dated_names = Names(self.set_folder, () if self.trial else missing)
         for candidate in seeking.candidates():
             groups = waiting.get(candidate.digest, [])
             for group in [one for one in groups if not seeking.kin or one[0].kin == candidate.kin]:
@@ -12254,8 +12302,8 @@ class Healing:
         self._forget(candidate, info)
         return ""
 
-    def _link(self, candidate: Candidate) -> str:
-        """Give a stored file that is to get back a name one in the quarantine, if its bytes are right; nothing where that cannot be.
+    def _link(self, candidate: Candidate, group: Sequence[Spot]) -> str:
+        """Give a stored file that is to get back names one in the quarantine, if its bytes are right; nothing where that cannot be.
 
         So what is put back takes no more room than before. Raises OSError.
         """
@@ -12264,7 +12312,10 @@ class Healing:
         folder, _, name = candidate.path.rpartition("/")
         ready = unique_name("healed", REPAIR)
         try:
-            self.reach.at(candidate.top, folder).link(name, self.quarantine, ready)
+            there = self.reach.at(candidate.top, folder)
+            if not self.dated_names.may_share(group, there.stat(name).st_ino):
+                return ""
+            there.link(name, self.quarantine, ready)
         except OSError as err:
             if not link_refused(err):
                 raise
@@ -12299,7 +12350,7 @@ class Healing:
             self._foresee(group.pop(0), known, candidate.origin)
         ready = ""
         while group:
-            ready = ready or (is_kin and self._link(candidate)) or self._fetch(candidate, meta_of(parse_keywords(newest.line)))
+            ready = ready or (is_kin and self._link(candidate, group)) or self._fetch(candidate, meta_of(parse_keywords(newest.line)))
             if not ready:
                 return False
             self.drive.check()

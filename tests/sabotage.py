@@ -3165,6 +3165,18 @@ ROWS: Sequence[Row] = (
         "test_repair.py::test_damage_that_was_found_before_a_repair_stopped_is_not_forgotten",
     ),
     Row(
+        "11: two files of one date never become one by being healed",
+        "            if not self.dated_names.may_share(group, there.stat(name).st_ino):\n                return \"\"\n",
+        "",
+        "test_repair.py::test_a_file_that_comes_back_is_not_made_one_with_what_has_another_name_in_its_date",
+    ),
+    Row(
+        "11: nor do two that were both missing",
+        "            if where in self.used:\n                self.used[where].setdefault(inode, set()).add(key)\n",
+        "            pass\n",
+        "test_repair.py::test_a_file_that_comes_back_is_not_made_one_with_what_has_another_name_in_its_date",
+    ),
+    Row(
         "page: a name cannot end the script that it stands in",
         "UNSAFE_IN_SCRIPT = re.compile(\"[<",
         "UNSAFE_IN_SCRIPT = re.compile(\"[",

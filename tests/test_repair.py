@@ -209,6 +209,29 @@ def test_two_files_of_one_content_never_become_one(source: Path, drive: Path) ->
     assert (mended.code, shared([copy]), len(mended.healed)) == (0, before, 3)
 
 
+@pytest.mark.parametrize("layout", ["complete", "changes"])
+@pytest.mark.parametrize("gone", ["a", "ab"])
+def test_a_file_that_comes_back_is_not_made_one_with_what_has_another_name_in_its_date(
+        source: Path, drive: Path, layout: str, gone: str) -> None:
+    """The second date's `b` is the first one's `a`, moved; the third has both, as two files."""
+    (source / "a").write_bytes(b"hello")
+    os.utime(source / "a", (10**9, 10**9))
+    copies = [back_up(source, drive, "--layout", layout)]
+    (source / "a").rename(source / "b")
+    copies.append(back_up(source, drive))
+    shutil.copy2(source / "b", source / "a")
+    copies.append(back_up(source, drive))
+    for name in gone:
+        with contextlib.suppress(FileNotFoundError):
+            (copies[2] / "src" / name).unlink()
+    assert repair(drive).code == 0
+    stored = [copies[2] / "src" / name for name in "ab"]
+    if layout == "changes":
+        stored[1] = copies[0] / "src" / "a"
+    assert ([path.read_bytes() for path in stored], os.path.samefile(*stored)) == ([b"hello", b"hello"], False)
+    assert is_well(drive)
+
+
 def test_an_empty_file_needs_no_good_copy(source: Path, drive: Path) -> None:
     copy = back_up(source, drive)
     remove_tree(source)
