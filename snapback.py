@@ -11671,6 +11671,7 @@ def last_holding(drive: Drive, set_name: str, path: str) -> Optional[Holding]:
 REPAIR = "repair"            # whose passing names stand in the quarantine
 NO_BYTES = hashlib.sha256().hexdigest()      # the checksum of every empty file
 NO_GOOD_COPY = "no good copy of it was found"
+CONTRADICTION = "two lists contradict each other about what belongs there, and one of them is wrong"
 
 
 class Shelf(NamedTuple):
@@ -11753,6 +11754,44 @@ class Repaired(NamedTuple):
     set_apart: int                   # how many things lie in the quarantine now that did not before
 
 
+class Claim(NamedTuple):
+    """What a list says of a place in the set: the checksum that belongs there; nothing for what is no file."""
+
+    place: str
+    digest: str
+    is_folder: bool = False
+
+
+def own_claims(set_folder: Folder, name: str) -> Iterator[Claim]:
+    """Give what the list of a date says of all places. Raises ManifestDamaged."""
+    with load_manifest(set_folder, name) as manifest:
+        for block in read_blocks(manifest.lines()):
+            stored = "/".join((name, *plain_parts(stored_path_of(block.line)))) if block.path else name
+            if block.line.startswith(DIR_LINE):
+                yield Claim(stored, "", is_folder=True)
+            for last, known in block.entries.items():
+                if known.hash_line:
+                    yield file_claim(known.hash_line, name)
+                elif not known.line.startswith("# type=skipped "):
+                    yield Claim(f"{stored}/{last}", "")
+
+
+def claims_on(set_folder: Folder, name: str, others: Sequence[str]) -> Iterator[Claim]:
+    """Give what the list of a date says of files that lie in other ones. Raises ManifestDamaged."""
+    hints = [f"../{other}/" for other in others]
+    with load_manifest(set_folder, name) as manifest:
+        for entries in manifest.entries():
+            if any(hint in entries for hint in hints):
+                yield from (file_claim(hashed, name) for _line, hashed, _digest in FILE_LINES.findall(entries))
+
+
+def file_claim(hashed: str, name: str) -> Claim:
+    """Read what a line of checksums in the list of a date says. Raises ManifestDamaged."""
+    digest, path = parse_hash_line(hashed)
+    date, parts = stored_place(path, name)
+    return Claim("/".join((date, *parts)), digest)
+
+
 class Diagnosis:
     """Says where in a set the things lie that a verification found damaged, what they must be, and who needs them."""
 
@@ -11784,6 +11823,7 @@ class Diagnosis:
             for snapshot in others:
                 with contextlib.suppress(ManifestDamaged):
                     self._read_other(snapshot, wanted)
+        self._leave_contradicted()
 
     def _read(self, snapshot: Snapshot, findings: Dict[str, Finding]) -> None:
         """Proof up what was found in one date; each finding that has its place is taken out of `findings`."""
@@ -11809,6 +11849,23 @@ class Diagnosis:
         if place not in self.spots:
             self.spots[place] = Spot(finding, name, parts, digest)
         self.spots[place].note(snapshot, path, known.line)
+
+    def _leave_contradicted(self) -> None:
+        """Leave alone what one list has otherwise than another one: who believes the wrong one would lose what is good."""
+        above = {"/".join((spot.snapshot, *spot.parts[:count])) for spot in self.spots.values() for count in range(1, len(spot.parts))}
+        dates = sorted({spot.snapshot for spot in self.spots.values()})
+        denied: Set[str] = set()
+        for name in (one.name for one in self.whole if dates):
+            with contextlib.suppress(ManifestDamaged):
+                for claims in (own_claims(self.set_folder, name) if name in dates else (), claims_on(self.set_folder, name, dates)):
+                    for place, digest, is_folder in claims:
+                        spot = self.spots.get(place)
+                        if (spot and spot.digest != digest) or (place in above and not is_folder):
+                            denied.add(place)
+        for bad in [*self.spots.values()] if denied else ():
+            if not denied.isdisjoint("/".join((bad.snapshot, *bad.parts[:count])) for count in range(1, len(bad.parts) + 1)):
+                del self.spots[bad.place]
+                self.hopeless.append(Unhealed(bad.place, [date for date, _path in bad.needed_by], CONTRADICTION))
 
     def _note_shared(self) -> None:
         """Note which bad files have further names, perhaps in dates that were not verified."""

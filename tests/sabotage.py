@@ -3165,6 +3165,30 @@ ROWS: Sequence[Row] = (
         "test_repair.py::test_damage_that_was_found_before_a_repair_stopped_is_not_forgotten",
     ),
     Row(
+        "11: what one list has good is not replaced by what a forged one says",
+        "        self._leave_contradicted()\n",
+        "",
+        "test_repair.py::test_what_one_list_has_good_is_not_replaced_by_what_another_one_says",
+    ),
+    Row(
+        "11: nor what lies on the way to where a forged one says",
+        " or (place in above and not is_folder):\n",
+        ":\n",
+        "test_repair.py::test_what_one_list_has_good_is_not_replaced_by_what_another_one_says",
+    ),
+    Row(
+        "11: nor a link where a forged list has a file",
+        "                    yield Claim(f\"{stored}/{last}\", \"\")\n",
+        "                    continue\n",
+        "test_repair.py::test_what_one_list_has_good_is_not_replaced_by_what_another_one_says",
+    ),
+    Row(
+        "11: nor a folder where a forged list has a file",
+        "                yield Claim(stored, \"\", is_folder=True)\n",
+        "                pass\n",
+        "test_repair.py::test_what_one_list_has_good_is_not_replaced_by_what_another_one_says",
+    ),
+    Row(
         "11: two files of one date never become one by being healed",
         "            if not self.dated_names.may_share(group, there.stat(name).st_ino):\n                return \"\"\n",
         "",

@@ -27,6 +27,7 @@ import snapback
 from conftest import COARSE, MIB, Mount
 from faults import Call, Hit, watched
 from test_faults import counted, faults
+from test_rotation import reseal
 from test_verify import DAMAGES, grown, rewrite, rot
 from trees import (
     Outcome,
@@ -319,6 +320,34 @@ def test_good_copies_are_found_wherever_they_are(source: Path, drive: Path, plac
     assert all(origin in one for one in mended.origins - {"the list"}), mended.origins
     assert (differences(whole(copy), before), is_well(drive)) == ([], True)
     assert differences(twin(other), outside) == []
+
+
+CLAIMS = {
+    "other bytes": "photo",
+    "a file where a folder is": "folder",
+    "a file where a link is": "link",
+    "a file below a file": "photo/below",
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_what_one_list_has_good_is_not_replaced_by_what_another_one_says(source: Path, drive: Path, claim: str) -> None:
+    """A forged list of the second date says that what is in `deep` lies where the first date has something else."""
+    first, second = (back_up(source, drive, "--layout", "changes") for _ in range(2))
+    real = f"  ../{first.name}/src/folder/below/deep\n".encode()
+    forged = f"  ../{first.name}/src/{CLAIMS[claim]}\n".encode()
+
+    def forge(text: bytes) -> bytes:
+        meta, digest = re.findall(rb"(# type=file .*)\n(.{64})" + re.escape(real), text)[0]
+        assert (text.count(digest + real), b" path=" in meta) == (1, False)
+        return text.replace(meta + b"\n" + digest + real, meta + b" path=src/folder/below/deep\n" + digest + forged)
+
+    reseal(second / "SHA256SUMS", forge)
+    before = twin(first)
+    mended = repair(drive)
+    assert (mended.code, mended.healed, mended.left) == (4, [], [f"{first.name}/src/{CLAIMS[claim]}"])
+    assert "two lists contradict each other" in mended.facts["left"][0]["why"]
+    assert (differences(twin(first), before), quarantined(drive)) == ([], [])
 
 
 def test_what_is_good_nowhere_is_named_and_left_as_it_is(source: Path, drive: Path) -> None:
