@@ -11971,6 +11971,15 @@ def shelves_at(place: str, label: str = "") -> List[Shelf]:
     return [Shelf(root.child(name), called) for name in list_sets(root)[0]]
 
 
+def is_plain_source(path: str) -> bool:
+    """Tell whether a source that a list names may be read: lists can be forged, and lead to another computer, which would be given a login.
+
+    >>> [is_plain_source(path) for path in ("home", "/home/../etc", "//nas/home", "~")]
+    [False, False, False, False]
+    """
+    return full_path(path) == path and not path.startswith(("//", "\\\\"))
+
+
 class Seeking:
     """Looks for good copies of what is wanted: in other dates, in other sets and drives, in the source, in the quarantine."""
 
@@ -12029,12 +12038,15 @@ class Seeking:
 
     def _in_source(self, snapshot: Snapshot) -> Iterator[Candidate]:
         """Give where this computer had what is wanted when a dated copy of it was made."""
-        if "the source" not in self.searched:
+        sources = {alias: path for alias, path in snapshot.sources.items() if is_plain_source(path)}
+        if sources and "the source" not in self.searched:
             self.searched.append("the source")
-        for digest, known in self._files(self.shelves[0], snapshot):
+        for digest, known in self._files(self.shelves[0], snapshot) if sources else ():
             with contextlib.suppress(ManifestDamaged, OSError):
                 alias, _, rest = original_path(known).partition("/")
-                path = snapshot.sources.get(alias, "")
+                if alias not in sources:
+                    continue
+                path = sources[alias]
                 top = Folder.top(path if rest else parent_path(path))
                 where = show(join_path(path, *plain_parts(rest)) if rest else path)
                 yield Candidate(digest, number(parse_keywords(known.line), "size"), top, rest or plain_name(path), f"the source, {where}")
@@ -12338,8 +12350,11 @@ class Healing:
     def _fetch(self, candidate: Candidate, meta: Meta) -> str:
         """Write what a candidate has to the quarantine, flushed, and read it back; give its passing name, or nothing if it is not wanted.
 
+        What lies outside of the set is read before any of it is written: a forged list may name somebody's secrets.
         Raises DriveError, OSError.
         """
+        if candidate.top is not self.set_folder and not self._is_wanted(candidate):
+            return ""
         opened = self._open(candidate)
         if opened is None:
             return ""

@@ -2982,7 +2982,7 @@ ROWS: Sequence[Row] = (
         "11: a good copy is believed for its bytes alone",
         "        if digest == candidate.digest and hash_file(",
         "        if hash_file(",
-        "test_repair.py::test_only_a_file_with_the_very_bytes_is_believed",
+        "test_repair.py::test_what_another_date_has_is_not_believed_either",
     ),
     Row(
         "11: a good copy is read back before it replaces anything",
@@ -3187,6 +3187,24 @@ ROWS: Sequence[Row] = (
         "                yield Claim(stored, \"\", is_folder=True)\n",
         "                pass\n",
         "test_repair.py::test_what_one_list_has_good_is_not_replaced_by_what_another_one_says",
+    ),
+    Row(
+        "11: nothing from outside the set is written before its bytes are known",
+        "        if candidate.top is not self.set_folder and not self._is_wanted(candidate):\n            return \"\"\n",
+        "",
+        "test_repair.py::test_nothing_from_outside_the_set_is_written_to_the_drive_before_its_bytes_are_known",
+    ),
+    Row(
+        "11: a forged list leads to no file below the working folder",
+        "    return full_path(path) == path and not path.startswith(",
+        "    return not path.startswith(",
+        "test_repair.py::test_a_source_that_a_forged_list_has_elsewhere_is_not_read",
+    ),
+    Row(
+        "11: a forged list leads to no other computer",
+        "    return full_path(path) == path and not path.startswith((\"//\", \"\\\\\\\\\"))\n",
+        "    return full_path(path) == path\n",
+        "test_repair.py::test_a_source_that_a_forged_list_has_elsewhere_is_not_read",
     ),
     Row(
         "11: two files of one date never become one by being healed",

@@ -392,6 +392,48 @@ def test_only_a_file_with_the_very_bytes_is_believed(source: Path, drive: Path, 
     assert [name for name in os.listdir(drive / "box" / "quarantine") if name.startswith(".")] == []
 
 
+def test_what_another_date_has_is_not_believed_either(source: Path, drive: Path) -> None:
+    first, second = back_up(source, drive), back_up(source, drive, "--fresh")
+    remove_tree(source)
+    for copy in (first, second):
+        rot(copy / "src" / "photo")
+    before = twin(second)
+    mended = repair(drive, second.name)
+    assert (mended.code, mended.left, quarantined(drive)) == (4, [f"{second.name}/src/photo"], [])
+    assert differences(twin(second), before) == []
+
+
+def test_nothing_from_outside_the_set_is_written_to_the_drive_before_its_bytes_are_known(source: Path, drive: Path) -> None:
+    """A forged list can name any file of this computer, with its size."""
+    copy = back_up(source, drive)
+    rot(source / "photo")
+    (copy / "src" / "photo").unlink()
+    written = []
+
+    def note(call: Call) -> None:
+        if call.name == "open" and ".healed." in call.path:
+            written.append(call.path)
+
+    with watched(note):
+        mended = repair(drive)
+    assert (mended.code, mended.left, mended.facts["searched"]) == (4, [f"{copy.name}/src/photo"], ["the other dates", "the source"])
+    assert written == []
+
+
+@pytest.mark.parametrize("place", ["{name}", "{path}/../{name}", "/{path}"])
+def test_a_source_that_a_forged_list_has_elsewhere_is_not_read(
+        source: Path, drive: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """Below the working folder, or on another computer: two slashes lead there on Windows."""
+    copy = back_up(source, drive)
+    monkeypatch.chdir(source.parent)
+    forged = place.format(name=source.name, path=source)
+    reseal(copy / "SHA256SUMS", lambda text: text.replace(json.dumps(str(source)).encode(), json.dumps(forged).encode(), 1))
+    rot(copy / "src" / "photo")
+    assert os.path.samefile(forged, source)
+    mended = repair(drive)
+    assert (mended.code, mended.left, mended.facts["searched"]) == (4, [f"{copy.name}/src/photo"], ["the other dates"])
+
+
 def test_the_source_of_another_computer_is_not_read(source: Path, drive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = back_up(source, drive)
     rot(copy / "src" / "photo")
