@@ -11987,6 +11987,7 @@ class Seeking:
         self.set_folder, self.shelves, self.pulse = set_folder, [Shelf(set_folder), *shelves], pulse
         self.spots: Container[str] = ()          # where nothing good is
         self.wanted: Set[str] = set()
+        self.sizes: Set[int] = set()     # of what is wanted
         self.kin: Set[Tuple[Any, ...]] = set()   # of what is missing, and should be one file again with others
         self.searched: List[str] = []
 
@@ -12012,8 +12013,10 @@ class Seeking:
         for name in folder.names() if folder else ():
             if folder and name.startswith(f".{REPAIR}-"):
                 with contextlib.suppress(OSError):
-                    digest, size = hash_file(folder, name, self.pulse), folder.stat(name).st_size
-                    yield Candidate(digest, size, folder, name, f"what an interrupted repair left in {QUARANTINE}")
+                    size = folder.stat(name).st_size
+                    if size in self.sizes:
+                        digest = hash_file(folder, name, self.pulse)
+                        yield Candidate(digest, size, folder, name, f"what an interrupted repair left in {QUARANTINE}")
 
     def _files(self, shelf: Shelf, snapshot: Snapshot) -> Iterator[Tuple[str, Known]]:
         """Give the wanted files of a date, each with its checksum, as far as its list can be read."""
@@ -12294,6 +12297,9 @@ class Healing:
         for group in self._shared(spot for spot in spots if self._has_its_folder(spot)):
             waiting.setdefault(group[0].digest, []).append(group)
         seeking.wanted.update(waiting)
+        for spot in (group[0] for groups in waiting.values() for group in groups):
+            with contextlib.suppress(ManifestDamaged):
+                seeking.sizes.add(number(parse_keywords(spot.line), "size"))
         missing = [spot for groups in waiting.values() for group in groups if group[0].kin for spot in group]
         seeking.kin = {spot.kin for spot in missing}
         self.dated_names = Names(self.set_folder, () if self.trial else missing)

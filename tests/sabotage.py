@@ -3207,6 +3207,12 @@ ROWS: Sequence[Row] = (
         "test_repair.py::test_a_source_that_a_forged_list_has_elsewhere_is_not_read",
     ),
     Row(
+        "speed: what has another size than what is wanted is not read in the quarantine",
+        "                    if size in self.sizes:\n",
+        "                    if True:\n",
+        "test_repair.py::test_what_has_another_size_is_not_read_in_the_quarantine",
+    ),
+    Row(
         "11: two files of one date never become one by being healed",
         "            if not self.dated_names.may_share(group, there.stat(name).st_ino):\n                return \"\"\n",
         "",

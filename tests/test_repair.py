@@ -403,6 +403,26 @@ def test_what_another_date_has_is_not_believed_either(source: Path, drive: Path)
     assert differences(twin(second), before) == []
 
 
+def test_what_has_another_size_is_not_read_in_the_quarantine(source: Path, drive: Path) -> None:
+    copy = back_up(source, drive)
+    good = (source / "photo").read_bytes()
+    remove_tree(source)
+    rot(copy / "src" / "photo")
+    quarantine = drive / "box" / "quarantine"
+    quarantine.mkdir()
+    for name, content in (("right", good), ("long", good + b"x")):
+        (quarantine / f".repair-{name}").write_bytes(content)
+    read = set()
+
+    def note(call: Call) -> None:
+        if call.name == "open" and "/.repair-" in call.path:
+            read.add(os.path.basename(call.path))
+
+    with watched(note):
+        mended = repair(drive, copy.name)
+    assert (mended.code, read & {".repair-right", ".repair-long"}) == (0, {".repair-right"})
+
+
 def test_nothing_from_outside_the_set_is_written_to_the_drive_before_its_bytes_are_known(source: Path, drive: Path) -> None:
     """A forged list can name any file of this computer, with its size."""
     copy = back_up(source, drive)
