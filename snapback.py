@@ -4593,6 +4593,13 @@ def make_private(folder: Folder, name: str) -> None:
     folder.flush()
 
 
+def give_to_owner(folder: Folder, name: str) -> None:
+    """Give what was just made in a folder to whom the folder belongs, where this user may: root's would lock the owner out."""
+    if not WINDOWS:
+        info = folder.own_stat()
+        attempt(os.chown, folder.at(name), info.st_uid, info.st_gid, dir_fd=folder.fd, follow_symlinks=False)
+
+
 def point_latest(set_folder: Folder, name: str, owner: str) -> None:
     """Make the link `latest` point to a dated copy, where the drive has links; better none than one that is out of date."""
     unique = unique_name(LATEST, owner)
@@ -12089,6 +12096,7 @@ class Healing:
         """Open the quarantine, and make it first where there is none. Raises DriveError where it is on another disk, OSError."""
         if not self.set_folder.has(QUARANTINE):
             make_private(self.set_folder, QUARANTINE)
+            give_to_owner(self.set_folder, QUARANTINE)
         self.quarantine = self.set_folder.child(QUARANTINE)
         if self.quarantine.own_stat().st_dev != self.device:
             raise DriveError(f"the folder {QUARANTINE} of {self.order.set_name} on the drive {self.drive.where} is another disk: nothing "
@@ -12120,7 +12128,10 @@ class Healing:
         """Move what is bad to the quarantine, under a name that tells where it was; give that name. Raises OSError."""
         aside = free_name(self.quarantine, place.replace("/", "__"), "")
         time = self.order.now.isoformat(timespec="seconds")
+        is_first = not self.quarantine.has(QUARANTINE_LOG)
         append_line(self.quarantine, QUARANTINE_LOG, f"{time} {show(aside)} was {show(place)}")  # first: nothing lies there unexplained
+        if is_first:
+            give_to_owner(self.quarantine, QUARANTINE_LOG)
         folder.rename(name, self.quarantine, aside)
         self.set_apart += 1
         return aside

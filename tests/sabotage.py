@@ -3213,6 +3213,18 @@ ROWS: Sequence[Row] = (
         "test_repair.py::test_what_has_another_size_is_not_read_in_the_quarantine",
     ),
     Row(
+        "11: the quarantine that root made belongs to the owner of the set",
+        "            give_to_owner(self.set_folder, QUARANTINE)\n",
+        "            pass\n",
+        "test_repair.py::test_what_root_heals_for_somebody_does_not_lock_them_out",
+    ),
+    Row(
+        "11: and so does its log",
+        "            give_to_owner(self.quarantine, QUARANTINE_LOG)\n",
+        "            pass\n",
+        "test_repair.py::test_what_root_heals_for_somebody_does_not_lock_them_out",
+    ),
+    Row(
         "11: two files of one date never become one by being healed",
         "            if not self.dated_names.may_share(group, there.stat(name).st_ino):\n                return \"\"\n",
         "",

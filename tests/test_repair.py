@@ -24,7 +24,7 @@ from unittest import mock
 import pytest
 
 import snapback
-from conftest import COARSE, MIB, Mount
+from conftest import COARSE, MIB, Mount, User
 from faults import Call, Hit, watched
 from test_faults import counted, faults
 from test_rotation import reseal
@@ -823,6 +823,21 @@ def test_the_quarantine_is_passed_over_by_everything_else(source: Path, drive: P
     assert ask("rotate", "--keep-last", "1", "--drive", drive).code == 0
     assert (dates(drive / "box"), is_well(drive)) == ([new.name], True)
     assert differences(twin(drive / "box" / "quarantine"), kept) == []
+
+
+@pytest.mark.needs("root")
+def test_what_root_heals_for_somebody_does_not_lock_them_out(ordinary_user: User) -> None:
+    with ordinary_user.acting():
+        source, drive = grown(ordinary_user.home / "src"), ordinary_user.home / "drive"
+        drive.mkdir()
+        copy = back_up(source, drive)
+    rot(copy / "src" / "photo")
+    assert repair(drive).code == 0
+    made = [drive / "box" / "quarantine", drive / "box" / "quarantine" / "log.txt"]
+    assert [(path.stat().st_uid, path.stat().st_gid) for path in made] == 2 * [(ordinary_user.uid, ordinary_user.gid)]
+    with ordinary_user.acting():
+        rot(copy / "src" / "letter")
+        assert repair(drive).code == 0
 
 
 def test_a_file_that_was_healed_twice_is_kept_twice(source: Path, drive: Path) -> None:
