@@ -11769,6 +11769,13 @@ class Claim(NamedTuple):
     is_folder: bool = False
 
 
+def file_claim(hashed: str, name: str) -> Claim:
+    """Read what a line of checksums in the list of a date says. Raises ManifestDamaged."""
+    digest, path = parse_hash_line(hashed)
+    date, parts = stored_place(path, name)
+    return Claim("/".join((date, *parts)), digest)
+
+
 def own_claims(set_folder: Folder, name: str) -> Iterator[Claim]:
     """Give what the list of a date says of all places. Raises ManifestDamaged."""
     with load_manifest(set_folder, name) as manifest:
@@ -11790,13 +11797,6 @@ def claims_on(set_folder: Folder, name: str, others: Sequence[str]) -> Iterator[
         for entries in manifest.entries():
             if any(hint in entries for hint in hints):
                 yield from (file_claim(hashed, name) for _line, hashed, _digest in FILE_LINES.findall(entries))
-
-
-def file_claim(hashed: str, name: str) -> Claim:
-    """Read what a line of checksums in the list of a date says. Raises ManifestDamaged."""
-    digest, path = parse_hash_line(hashed)
-    date, parts = stored_place(path, name)
-    return Claim("/".join((date, *parts)), digest)
 
 
 class Diagnosis:
