@@ -4617,6 +4617,13 @@ def make_private(folder: Folder, name: str) -> None:
     folder.flush()
 
 
+def give_to_owner(folder: Folder, name: str) -> None:
+    """Give what was just made in a folder to whom the folder belongs, where this user may: root's would lock the owner out."""
+    if not WINDOWS:
+        info = folder.own_stat()
+        attempt(os.chown, folder.at(name), info.st_uid, info.st_gid, dir_fd=folder.fd, follow_symlinks=False)
+
+
 def point_latest(set_folder: Folder, name: str, owner: str) -> None:
     """Make the link `latest` point to a dated copy, where the drive has links; better none than one that is out of date."""
     unique = unique_name(LATEST, owner)
@@ -11712,6 +11719,7 @@ def last_holding(drive: Drive, set_name: str, path: str) -> Optional[Holding]:
 REPAIR = "repair"            # whose passing names stand in the quarantine
 NO_BYTES = hashlib.sha256().hexdigest()      # the checksum of every empty file
 NO_GOOD_COPY = "no good copy of it was found"
+CONTRADICTION = "two lists contradict each other about what belongs there, and one of them is wrong"
 
 
 class Shelf(NamedTuple):
@@ -11794,6 +11802,44 @@ class Repaired(NamedTuple):
     set_apart: int                   # how many things lie in the quarantine now that did not before
 
 
+class Claim(NamedTuple):
+    """What a list says of a place in the set: the checksum that belongs there; nothing for what is no file."""
+
+    place: str
+    digest: str
+    is_folder: bool = False
+
+
+def file_claim(hashed: str, name: str) -> Claim:
+    """Read what a line of checksums in the list of a date says. Raises ManifestDamaged."""
+    digest, path = parse_hash_line(hashed)
+    date, parts = stored_place(path, name)
+    return Claim("/".join((date, *parts)), digest)
+
+
+def own_claims(set_folder: Folder, name: str) -> Iterator[Claim]:
+    """Give what the list of a date says of all places. Raises ManifestDamaged."""
+    with load_manifest(set_folder, name) as manifest:
+        for block in read_blocks(manifest.lines()):
+            stored = "/".join((name, *plain_parts(stored_path_of(block.line)))) if block.path else name
+            if block.line.startswith(DIR_LINE):
+                yield Claim(stored, "", is_folder=True)
+            for last, known in block.entries.items():
+                if known.hash_line:
+                    yield file_claim(known.hash_line, name)
+                elif not known.line.startswith("# type=skipped "):
+                    yield Claim(f"{stored}/{last}", "")
+
+
+def claims_on(set_folder: Folder, name: str, others: Sequence[str]) -> Iterator[Claim]:
+    """Give what the list of a date says of files that lie in other ones. Raises ManifestDamaged."""
+    hints = [f"../{other}/" for other in others]
+    with load_manifest(set_folder, name) as manifest:
+        for entries in manifest.entries():
+            if any(hint in entries for hint in hints):
+                yield from (file_claim(hashed, name) for _line, hashed, _digest in FILE_LINES.findall(entries))
+
+
 class Diagnosis:
     """Says where in a set the things lie that a verification found damaged, what they must be, and who needs them."""
 
@@ -11825,6 +11871,7 @@ class Diagnosis:
             for snapshot in others:
                 with contextlib.suppress(ManifestDamaged):
                     self._read_other(snapshot, wanted)
+        self._leave_contradicted()
 
     def _read(self, snapshot: Snapshot, findings: Dict[str, Finding]) -> None:
         """Proof up what was found in one date; each finding that has its place is taken out of `findings`."""
@@ -11850,6 +11897,23 @@ class Diagnosis:
         if place not in self.spots:
             self.spots[place] = Spot(finding, name, parts, digest)
         self.spots[place].note(snapshot, path, known.line)
+
+    def _leave_contradicted(self) -> None:
+        """Leave alone what one list has otherwise than another one: who believes the wrong one would lose what is good."""
+        above = {"/".join((spot.snapshot, *spot.parts[:count])) for spot in self.spots.values() for count in range(1, len(spot.parts))}
+        dates = sorted({spot.snapshot for spot in self.spots.values()})
+        denied: Set[str] = set()
+        for name in (one.name for one in self.whole if dates):
+            with contextlib.suppress(ManifestDamaged):
+                for claims in (own_claims(self.set_folder, name) if name in dates else (), claims_on(self.set_folder, name, dates)):
+                    for place, digest, is_folder in claims:
+                        spot = self.spots.get(place)
+                        if (spot and spot.digest != digest) or (place in above and not is_folder):
+                            denied.add(place)
+        for bad in [*self.spots.values()] if denied else ():
+            if not denied.isdisjoint("/".join((bad.snapshot, *bad.parts[:count])) for count in range(1, len(bad.parts) + 1)):
+                del self.spots[bad.place]
+                self.hopeless.append(Unhealed(bad.place, [date for date, _path in bad.needed_by], CONTRADICTION))
 
     def _note_shared(self) -> None:
         """Note which bad files have further names, perhaps in dates that were not verified."""
@@ -11900,6 +11964,51 @@ def folder_lines(set_folder: Folder, spots: Iterable[Spot]) -> Dict[str, str]:
     return lines
 
 
+class Names:
+    """The names that dates have for files of the same content, told apart by the stored files they are now.
+
+    Two names of one date that were two files must not become one: who changes one of them would change the other.
+    """
+
+    def __init__(self, set_folder: Folder, spots: Sequence[Spot]) -> None:
+        self.set_folder, self.wanted = set_folder, {spot.digest for spot in spots}
+        self.keys: Dict[Tuple[str, str], Any] = dict.fromkeys(itertools.chain.from_iterable(spot.needed_by for spot in spots))
+        self.used: Dict[Tuple[str, str], Dict[int, Set[Any]]] = {}       # by date and checksum: which names each inode has there
+        for date in sorted({date for date, _path in self.keys}):
+            with contextlib.suppress(ManifestDamaged):
+                self._read(date)
+
+    def _read(self, date: str) -> None:
+        """Note the names of one date, but for content that has only one there. Raises OSError where the drive fails."""
+        places: Dict[str, List[Tuple[Any, str]]] = {}
+        with load_manifest(self.set_folder, date) as manifest:
+            for entries in manifest.entries():
+                for digest, known in files_with(entries, self.wanted):
+                    name, parts = stored_place(parse_hash_line(known.hash_line)[1], date)
+                    path = original_path(known)
+                    key = link_group(parse_keywords(known.line), known) or path
+                    places.setdefault(digest, []).append((key, "/".join((name, *parts))))
+                    if (date, path) in self.keys:
+                        self.keys[date, path] = key
+        reach = Reach()
+        for digest, those in places.items():
+            used = self.used.setdefault((date, digest), {}) if len(those) > 1 else {}
+            for key, place in those if len(those) > 1 else ():
+                with contextlib.suppress(OSError):
+                    folder, _, name = place.rpartition("/")
+                    used.setdefault(reach.at(self.set_folder, folder).stat(name).st_ino, set()).add(key)
+
+    def may_share(self, spots: Iterable[Spot], inode: int) -> bool:
+        """Tell whether places may get a stored file, as no other file of their dates is that one; note that they have it."""
+        wishes = [((date, spot.digest), self.keys.get((date, path))) for spot in spots for date, path in spot.needed_by]
+        if any(self.used.get(where, {}).get(inode, set()) - {key} for where, key in wishes):
+            return False
+        for where, key in wishes:
+            if where in self.used:
+                self.used[where].setdefault(inode, set()).add(key)
+        return True
+
+
 def shelves_at(place: str, label: str = "") -> List[Shelf]:
     """Open the sets of a drive, or the one set that is named. Raises OSError."""
     root = Folder.top(place)
@@ -11910,6 +12019,15 @@ def shelves_at(place: str, label: str = "") -> List[Shelf]:
     return [Shelf(root.child(name), called) for name in list_sets(root)[0]]
 
 
+def is_plain_source(path: str) -> bool:
+    """Tell whether a source that a list names may be read: lists can be forged, and lead to another computer, which would be given a login.
+
+    >>> [is_plain_source(path) for path in ("home", "/home/../etc", "//nas/home", "~")]
+    [False, False, False, False]
+    """
+    return full_path(path) == path and not path.startswith(("//", "\\\\"))
+
+
 class Seeking:
     """Looks for good copies of what is wanted: in other dates, in other sets and drives, in the source, in the quarantine."""
 
@@ -11917,6 +12035,7 @@ class Seeking:
         self.set_folder, self.shelves, self.pulse = set_folder, [Shelf(set_folder), *shelves], pulse
         self.spots: Container[str] = ()          # where nothing good is
         self.wanted: Set[str] = set()
+        self.sizes: Set[int] = set()     # of what is wanted
         self.kin: Set[Tuple[Any, ...]] = set()   # of what is missing, and should be one file again with others
         self.searched: List[str] = []
 
@@ -11942,8 +12061,10 @@ class Seeking:
         for name in folder.names() if folder else ():
             if folder and name.startswith(f".{REPAIR}-"):
                 with contextlib.suppress(OSError):
-                    digest, size = hash_file(folder, name, self.pulse), folder.stat(name).st_size
-                    yield Candidate(digest, size, folder, name, f"what an interrupted repair left in {QUARANTINE}")
+                    size = folder.stat(name).st_size
+                    if size in self.sizes:
+                        digest = hash_file(folder, name, self.pulse)
+                        yield Candidate(digest, size, folder, name, f"what an interrupted repair left in {QUARANTINE}")
 
     def _files(self, shelf: Shelf, snapshot: Snapshot) -> Iterator[Tuple[str, Known]]:
         """Give the wanted files of a date, each with its checksum, as far as its list can be read."""
@@ -11968,12 +12089,15 @@ class Seeking:
 
     def _in_source(self, snapshot: Snapshot) -> Iterator[Candidate]:
         """Give where this computer had what is wanted when a dated copy of it was made."""
-        if "the source" not in self.searched:
+        sources = {alias: path for alias, path in snapshot.sources.items() if is_plain_source(path)}
+        if sources and "the source" not in self.searched:
             self.searched.append("the source")
-        for digest, known in self._files(self.shelves[0], snapshot):
+        for digest, known in self._files(self.shelves[0], snapshot) if sources else ():
             with contextlib.suppress(ManifestDamaged, OSError):
                 alias, _, rest = original_path(known).partition("/")
-                path = snapshot.sources.get(alias, "")
+                if alias not in sources:
+                    continue
+                path = sources[alias]
                 top = Folder.top(path if rest else parent_path(path))
                 where = show(join_path(path, *plain_parts(rest)) if rest else path)
                 yield Candidate(digest, number(parse_keywords(known.line), "size"), top, rest or plain_name(path), f"the source, {where}")
@@ -12007,11 +12131,13 @@ class Healing:
         self.tried_links: Set[Tuple[str, Stamp]] = set()         # and by stored file, where that has several names
         self.set_apart = 0
         self.quarantine = set_folder     # until it is opened
+        self.dated_names = Names(set_folder, ())         # until it is known what is missing
 
     def open_quarantine(self) -> None:
         """Open the quarantine, and make it first where there is none. Raises DriveError where it is on another disk, OSError."""
         if not self.set_folder.has(QUARANTINE):
             make_private(self.set_folder, QUARANTINE)
+            give_to_owner(self.set_folder, QUARANTINE)
         self.quarantine = self.set_folder.child(QUARANTINE)
         if self.quarantine.own_stat().st_dev != self.device:
             raise DriveError(f"the folder {QUARANTINE} of {self.order.set_name} on the drive {self.drive.where} is another disk: nothing "
@@ -12043,7 +12169,10 @@ class Healing:
         """Move what is bad to the quarantine, under a name that tells where it was; give that name. Raises OSError."""
         aside = free_name(self.quarantine, place.replace("/", "__"), "")
         time = self.order.now.isoformat(timespec="seconds")
+        is_first = not self.quarantine.has(QUARANTINE_LOG)
         append_line(self.quarantine, QUARANTINE_LOG, f"{time} {show(aside)} was {show(place)}")  # first: nothing lies there unexplained
+        if is_first:
+            give_to_owner(self.quarantine, QUARANTINE_LOG)
         folder.rename(name, self.quarantine, aside)
         self.set_apart += 1
         return aside
@@ -12220,7 +12349,12 @@ class Healing:
         for group in self._shared(spot for spot in spots if self._has_its_folder(spot)):
             waiting.setdefault(group[0].digest, []).append(group)
         seeking.wanted.update(waiting)
-        seeking.kin = {group[0].kin for groups in waiting.values() for group in groups if group[0].kin}
+        for spot in (group[0] for groups in waiting.values() for group in groups):
+            with contextlib.suppress(ManifestDamaged):
+                seeking.sizes.add(number(parse_keywords(spot.line), "size"))
+        missing = [spot for groups in waiting.values() for group in groups if group[0].kin for spot in group]
+        seeking.kin = {spot.kin for spot in missing}
+        self.dated_names = Names(self.set_folder, () if self.trial else missing)
         for candidate in seeking.candidates():
             groups = waiting.get(candidate.digest, [])
             for group in [one for one in groups if not seeking.kin or one[0].kin == candidate.kin]:
@@ -12274,8 +12408,11 @@ class Healing:
     def _fetch(self, candidate: Candidate, meta: Meta) -> str:
         """Write what a candidate has to the quarantine, flushed, and read it back; give its passing name, or nothing if it is not wanted.
 
+        What lies outside of the set is read before any of it is written: a forged list may name somebody's secrets.
         Raises DriveError, OSError.
         """
+        if candidate.top is not self.set_folder and not self._is_wanted(candidate):
+            return ""
         opened = self._open(candidate)
         if opened is None:
             return ""
@@ -12295,8 +12432,8 @@ class Healing:
         self._forget(candidate, info)
         return ""
 
-    def _link(self, candidate: Candidate) -> str:
-        """Give a stored file that is to get back a name one in the quarantine, if its bytes are right; nothing where that cannot be.
+    def _link(self, candidate: Candidate, group: Sequence[Spot]) -> str:
+        """Give a stored file that is to get back names one in the quarantine, if its bytes are right; nothing where that cannot be.
 
         So what is put back takes no more room than before. Raises OSError.
         """
@@ -12305,7 +12442,10 @@ class Healing:
         folder, _, name = candidate.path.rpartition("/")
         ready = unique_name("healed", REPAIR)
         try:
-            self.reach.at(candidate.top, folder).link(name, self.quarantine, ready)
+            there = self.reach.at(candidate.top, folder)
+            if not self.dated_names.may_share(group, there.stat(name).st_ino):
+                return ""
+            there.link(name, self.quarantine, ready)
         except OSError as err:
             if not link_refused(err):
                 raise
@@ -12340,7 +12480,7 @@ class Healing:
             self._foresee(group.pop(0), known, candidate.origin)
         ready = ""
         while group:
-            ready = ready or (is_kin and self._link(candidate)) or self._fetch(candidate, meta_of(parse_keywords(newest.line)))
+            ready = ready or (is_kin and self._link(candidate, group)) or self._fetch(candidate, meta_of(parse_keywords(newest.line)))
             if not ready:
                 return False
             self.drive.check()
@@ -12466,7 +12606,7 @@ class Repair:
         try:
             left = self._carry_out(checked, healing, seeking)
         except (DriveError, OSError, KeyboardInterrupt):
-            if healing.healed or healing.lists:
+            if checked.damage and not self.trial:
                 with contextlib.suppress(OSError):
                     self._note(checked, healing, [], complete=False)
             raise

@@ -24,9 +24,10 @@ from unittest import mock
 import pytest
 
 import snapback
-from conftest import COARSE, MIB, Mount
+from conftest import COARSE, MIB, Mount, User
 from faults import Call, Hit, watched
 from test_faults import counted, faults
+from test_rotation import reseal
 from test_verify import DAMAGES, grown, rewrite, rot
 from trees import (
     Outcome,
@@ -209,6 +210,29 @@ def test_two_files_of_one_content_never_become_one(source: Path, drive: Path) ->
     assert (mended.code, shared([copy]), len(mended.healed)) == (0, before, 3)
 
 
+@pytest.mark.parametrize("layout", ["complete", "changes"])
+@pytest.mark.parametrize("gone", ["a", "ab"])
+def test_a_file_that_comes_back_is_not_made_one_with_what_has_another_name_in_its_date(
+        source: Path, drive: Path, layout: str, gone: str) -> None:
+    """The second date's `b` is the first one's `a`, moved; the third has both, as two files."""
+    (source / "a").write_bytes(b"hello")
+    os.utime(source / "a", (10**9, 10**9))
+    copies = [back_up(source, drive, "--layout", layout)]
+    (source / "a").rename(source / "b")
+    copies.append(back_up(source, drive))
+    shutil.copy2(source / "b", source / "a")
+    copies.append(back_up(source, drive))
+    for name in gone:
+        with contextlib.suppress(FileNotFoundError):
+            (copies[2] / "src" / name).unlink()
+    assert repair(drive).code == 0
+    stored = [copies[2] / "src" / name for name in "ab"]
+    if layout == "changes":
+        stored[1] = copies[0] / "src" / "a"
+    assert ([path.read_bytes() for path in stored], os.path.samefile(*stored)) == ([b"hello", b"hello"], False)
+    assert is_well(drive)
+
+
 def test_an_empty_file_needs_no_good_copy(source: Path, drive: Path) -> None:
     copy = back_up(source, drive)
     remove_tree(source)
@@ -298,6 +322,34 @@ def test_good_copies_are_found_wherever_they_are(source: Path, drive: Path, plac
     assert differences(twin(other), outside) == []
 
 
+CLAIMS = {
+    "other bytes": "photo",
+    "a file where a folder is": "folder",
+    "a file where a link is": "link",
+    "a file below a file": "photo/below",
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_what_one_list_has_good_is_not_replaced_by_what_another_one_says(source: Path, drive: Path, claim: str) -> None:
+    """A forged list of the second date says that what is in `deep` lies where the first date has something else."""
+    first, second = (back_up(source, drive, "--layout", "changes") for _ in range(2))
+    real = f"  ../{first.name}/src/folder/below/deep\n".encode()
+    forged = f"  ../{first.name}/src/{CLAIMS[claim]}\n".encode()
+
+    def forge(text: bytes) -> bytes:
+        meta, digest = re.findall(rb"(# type=file .*)\n(.{64})" + re.escape(real), text)[0]
+        assert (text.count(digest + real), b" path=" in meta) == (1, False)
+        return text.replace(meta + b"\n" + digest + real, meta + b" path=src/folder/below/deep\n" + digest + forged)
+
+    reseal(second / "SHA256SUMS", forge)
+    before = twin(first)
+    mended = repair(drive)
+    assert (mended.code, mended.healed, mended.left) == (4, [], [f"{first.name}/src/{CLAIMS[claim]}"])
+    assert "two lists contradict each other" in mended.facts["left"][0]["why"]
+    assert (differences(twin(first), before), quarantined(drive)) == ([], [])
+
+
 def test_what_is_good_nowhere_is_named_and_left_as_it_is(source: Path, drive: Path) -> None:
     copies = [back_up(source, drive), back_up(source, drive)]
     remove_tree(source)
@@ -338,6 +390,68 @@ def test_only_a_file_with_the_very_bytes_is_believed(source: Path, drive: Path, 
     assert (mended.code, mended.left, quarantined(drive)) == (4, [f"{copy.name}/src/photo"], [])
     assert differences(twin(copy), before) == []
     assert [name for name in os.listdir(drive / "box" / "quarantine") if name.startswith(".")] == []
+
+
+def test_what_another_date_has_is_not_believed_either(source: Path, drive: Path) -> None:
+    first, second = back_up(source, drive), back_up(source, drive, "--fresh")
+    remove_tree(source)
+    for copy in (first, second):
+        rot(copy / "src" / "photo")
+    before = twin(second)
+    mended = repair(drive, second.name)
+    assert (mended.code, mended.left, quarantined(drive)) == (4, [f"{second.name}/src/photo"], [])
+    assert differences(twin(second), before) == []
+
+
+def test_what_has_another_size_is_not_read_in_the_quarantine(source: Path, drive: Path) -> None:
+    copy = back_up(source, drive)
+    good = (source / "photo").read_bytes()
+    remove_tree(source)
+    rot(copy / "src" / "photo")
+    quarantine = drive / "box" / "quarantine"
+    quarantine.mkdir()
+    for name, content in (("right", good), ("long", good + b"x")):
+        (quarantine / f".repair-{name}").write_bytes(content)
+    read = set()
+
+    def note(call: Call) -> None:
+        if call.name == "open" and "/.repair-" in call.path:
+            read.add(os.path.basename(call.path))
+
+    with watched(note):
+        mended = repair(drive, copy.name)
+    assert (mended.code, read & {".repair-right", ".repair-long"}) == (0, {".repair-right"})
+
+
+def test_nothing_from_outside_the_set_is_written_to_the_drive_before_its_bytes_are_known(source: Path, drive: Path) -> None:
+    """A forged list can name any file of this computer, with its size."""
+    copy = back_up(source, drive)
+    rot(source / "photo")
+    (copy / "src" / "photo").unlink()
+    written = []
+
+    def note(call: Call) -> None:
+        if call.name == "open" and ".healed." in call.path:
+            written.append(call.path)
+
+    with watched(note):
+        mended = repair(drive)
+    assert (mended.code, mended.left, mended.facts["searched"]) == (4, [f"{copy.name}/src/photo"], ["the other dates", "the source"])
+    assert written == []
+
+
+@pytest.mark.parametrize("place", ["{name}", "{path}/../{name}", "/{path}"])
+def test_a_source_that_a_forged_list_has_elsewhere_is_not_read(
+        source: Path, drive: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """Below the working folder, or on another computer: two slashes lead there on Windows."""
+    copy = back_up(source, drive)
+    monkeypatch.chdir(source.parent)
+    forged = place.format(name=source.name, path=source)
+    reseal(copy / "SHA256SUMS", lambda text: text.replace(json.dumps(str(source)).encode(), json.dumps(forged).encode(), 1))
+    rot(copy / "src" / "photo")
+    assert os.path.samefile(forged, source)
+    mended = repair(drive)
+    assert (mended.code, mended.left, mended.facts["searched"]) == (4, [f"{copy.name}/src/photo"], ["the other dates"])
 
 
 def test_the_source_of_another_computer_is_not_read(source: Path, drive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -576,6 +690,25 @@ def test_the_list_of_damage_is_brought_up_to_date(source: Path, drive: Path) -> 
     assert not (drive / "box" / "damaged.txt").exists()
 
 
+def test_damage_that_was_found_before_a_repair_stopped_is_not_forgotten(source: Path, drive: Path) -> None:
+    """The next dated copy shares no bad file, and says so, though nothing could be healed."""
+    copy = back_up(source, drive)
+    rot(copy / "src" / "photo")
+
+    def be_full(call: Call) -> None:
+        if call.name == "open" and ".healed." in call.path:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), call.path)
+
+    with watched(be_full):
+        stopped = ask("repair", "--drive", drive)
+    assert (stopped.code, "is full" in stopped.err) == (1, True)
+    assert (drive / "box" / "damaged.txt").read_text().count("/src/photo\n") == 1
+    last = json.loads((drive / "box" / "history.jsonl").read_text().splitlines()[-1])
+    assert (last["what"], last["damaged"], last["healed"], last["complete"]) == ("repair", 1, 0, False)
+    new = back_up(source, drive)
+    assert (new / "src" / "photo").read_bytes() == (source / "photo").read_bytes()
+
+
 def test_a_set_that_somebody_reads_is_not_repaired_and_that_is_said_at_once(source: Path, drive: Path) -> None:
     copy = back_up(source, drive)
     rot(copy / "src" / "photo")
@@ -690,6 +823,21 @@ def test_the_quarantine_is_passed_over_by_everything_else(source: Path, drive: P
     assert ask("rotate", "--keep-last", "1", "--drive", drive).code == 0
     assert (dates(drive / "box"), is_well(drive)) == ([new.name], True)
     assert differences(twin(drive / "box" / "quarantine"), kept) == []
+
+
+@pytest.mark.needs("root")
+def test_what_root_heals_for_somebody_does_not_lock_them_out(ordinary_user: User) -> None:
+    with ordinary_user.acting():
+        source, drive = grown(ordinary_user.home / "src"), ordinary_user.home / "drive"
+        drive.mkdir()
+        copy = back_up(source, drive)
+    rot(copy / "src" / "photo")
+    assert repair(drive).code == 0
+    made = [drive / "box" / "quarantine", drive / "box" / "quarantine" / "log.txt"]
+    assert [(path.stat().st_uid, path.stat().st_gid) for path in made] == 2 * [(ordinary_user.uid, ordinary_user.gid)]
+    with ordinary_user.acting():
+        rot(copy / "src" / "letter")
+        assert repair(drive).code == 0
 
 
 def test_a_file_that_was_healed_twice_is_kept_twice(source: Path, drive: Path) -> None:
