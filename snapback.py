@@ -11515,7 +11515,10 @@ class SourcesNow:
                 return Kind.UNREAD, f"could not be read now: {reason(err)}"
         if same is Same.UNCHANGED or (same is Same.DOUBTFUL and then.get("time") == now["time"] and differences):
             return (Kind.METADATA, differences) if differences else None
-        return (Kind.DOUBTFUL, "only reading would tell: --checksum") if same is Same.DOUBTFUL else (Kind.CHANGED, "")
+        if self.checksum:
+            return Kind.CHANGED, ""
+        touched = "its time changed; " if then.get("time") != now["time"] else ""
+        return Kind.DOUBTFUL, f"{touched}only reading would tell: --checksum"
 
     def _digest(self, path: str) -> str:
         """Read a file of the folder at hand, or a source that is a file. Raises OSError."""
@@ -14403,16 +14406,13 @@ def command_text(words: Iterable[str]) -> str:
     return " ".join([TOOL, *map(shell_word, words)])
 
 
-SHORT_DIGEST = 12            # letters of a checksum that are enough for people
-
-
 def version_text(version: Version) -> str:
     """Say what a version is, but not of when."""
     what = show(version.what)
     kinds = {"dir": "folder", "link": f"link to {what}", "skipped": f"not in it, as it could not be read then ({what})"}
     if version.kind == "file":
         words = version.words
-        text = f"{size_text(number(words, 'size')):>8}  changed {moment_text(time_ns(words['time']))}  {version.what[:SHORT_DIGEST]}"
+        text = f"{size_text(number(words, 'size')):>8}  changed {moment_text(time_ns(words['time']))}"
         return text + (f"; kept from {show(words['kept'])}, as it could not be read then" if "kept" in words else "")
     return kinds.get(version.kind, f"special file ({show(version.kind)})")
 
