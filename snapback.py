@@ -684,10 +684,10 @@ def held_elsewhere(chosen: Snapshot, snapshots: Sequence[Snapshot]) -> Dict[str,
     return {alias: one.name for one in whole for alias in one.sources if alias not in chosen.sources}
 
 
-def choose_snapshot(when: str, snapshots: Sequence[Snapshot]) -> Snapshot:
+def choose_snapshot(when: str, snapshots: Sequence[Snapshot], way: str = "write latest, or a date such as 2026-11-22") -> Snapshot:
     """Find the dated copy that a person means by `when`: 'latest', a date, or its beginning.
 
-    The newest whole copy that begins so is taken, else the newest one before it.
+    The newest whole copy that begins so is taken, else the newest one before it. `way` says what helps where it is no date.
     Raises UsageError where there is none, or where `when` is no date.
 
     >>> copies = [Snapshot(f"2026-11-{day}_120000", State.WHOLE, {"seq": day}) for day in (20, 22)]
@@ -701,7 +701,7 @@ def choose_snapshot(when: str, snapshots: Sequence[Snapshot]) -> Snapshot:
         return whole[-1]
     text = re.sub(r"[ T]", "_", when.strip(), count=1).replace(":", "")
     if not WHEN.fullmatch(text):
-        raise UsageError(f"{quoted(when)} is no date; say a date first: restore latest {show(when)}")
+        raise UsageError(f"{quoted(when)} is no date; {way}")
     if any(one.name == text and one.state is State.DAMAGED for one in snapshots):
         raise DamagedCopy(f"the list of {text} and its second list are damaged, so nothing of it can be proved; take another date, "
                           "or copy its folder by hand")
@@ -10485,6 +10485,7 @@ class Wish(NamedTuple):
     target: str
     merge: str = ""                  # the date for the names of what is set aside; empty: into a new folder only
     jobs: int = 1
+    where: Tuple[str, ...] = ()      # the options that name the drive, and the set where it was named
 
 
 class Piece(NamedTuple):
@@ -10846,24 +10847,41 @@ def newest_with(set_folder: Folder, path: str) -> str:
     return ""
 
 
-def not_in_copy(one: Sought, word: str, manifest: Manifest, set_folder: Folder) -> str:
+def drive_words(drive: str, set_name: str = "") -> Tuple[str, ...]:
+    """Write the options that name a drive and, where it must be said, a set."""
+    return ("--drive", drive, *(("--set", set_name) if set_name else ()))
+
+
+def finding_words(word: str, where: Sequence[str]) -> List[str]:
+    """Write the command that looks for something in all dates; what is sought is never an option."""
+    return ["find", f"./{word}" if word.startswith("-") else word, *where]
+
+
+def command_text(words: Iterable[str]) -> str:
+    """Write a command of snapback as a line to be typed."""
+    return " ".join([TOOL, *map(shell_word, words)])
+
+
+def not_in_copy(one: Sought, word: str, manifest: Manifest, set_folder: Folder, where: Sequence[str]) -> str:
     """Say that a dated copy has nothing of that name, and where it is."""
+    look = f"to look for it in all dates: {command_text(finding_words(word, where))}"
     if one.is_wild:
-        return f"nothing in that dated copy matches {quoted(word)}; to look for it in all of them: find {shell_word(word)}"
+        return f"nothing in that dated copy matches {quoted(word)}; {look}"
     other = newest_with(set_folder, one.path)
     return f"there is no {show(word)} in that dated copy; " + (
         f"the newest that has it is {other}: restore {other} {shell_word(word)}" if other else
-        f"it has: {', '.join(sorted(map(show, manifest.header['sources'])))}; no other has it, either")
+        f"it has: {', '.join(sorted(map(show, manifest.header['sources'])))}; {look}")
 
 
-def select(manifest: Manifest, words: Sequence[str], set_folder: Folder) -> Selection:
-    """Read which paths and patterns a person wants. Raises UsageError for one that nothing matches, before anything is made.
+def select(manifest: Manifest, wish: Wish, set_folder: Folder) -> Selection:
+    """Read which paths, names and patterns a person wants. Raises UsageError for one that nothing matches, before anything is made.
 
-    A word that is the path of something is no pattern.
+    A word that is the path of something is no pattern; one without a slash that is none is a name at any depth.
     """
+    words = wish.paths
     wishes = [sought(slashes(word), manifest.header["sources"], IGNORE_CASE) for word in words]
     spelt, matched = {one.path: False for one in wishes}, {one.path: set() for one in wishes}  # type: Dict[str, bool], Dict[str, Set[str]]
-    wild = [one for one in wishes if one.is_wild]
+    wild = [one for one in wishes if one.is_wild or one.anywhere]
     for block in read_blocks(manifest.lines()) if wishes else ():
         for path, is_folder in itertools.chain([(block.path, True)], (
                 (f"{block.path}/{name}" if block.path else name, False) for name in block.entries)):
@@ -10874,7 +10892,7 @@ def select(manifest: Manifest, words: Sequence[str], set_folder: Folder) -> Sele
                     matched[one.path].add(path if is_folder else block.path)
     for one, word in zip(wishes, words):
         if not spelt[one.path] and not matched[one.path]:
-            raise UsageError(not_in_copy(one, word, manifest, set_folder))
+            raise UsageError(not_in_copy(one, word, manifest, set_folder, wish.where))
     patterns = [one for one in wild if not spelt[one.path]]
     ways = {way for one in patterns for folder in matched[one.path] for way in (folder, *folders_above(folder))}
     return Selection([one.path for one in wishes if spelt[one.path]], patterns, ways)
@@ -10947,7 +10965,7 @@ def restore(drive: Drive, set_name: str, wish: Wish, expect: Expect) -> Restored
             far = is_far(drive.path) or is_far(wish.target)
             jobs = worker_count(wish.jobs, far)
             pulse = new_pulse(expect(0, 0 if wish.paths else int(manifest.end["bytes"])), jobs)
-            selection = select(manifest, wish.paths, set_folder)
+            selection = select(manifest, wish, set_folder)
             target = make_target(wish, drive, set_name)
             workers = opened.enter_context(Workers(jobs, pulse, functools.partial(give_back, pulse), far))
             run = Restoration(set_folder, target, wish, selection, workers)
@@ -11060,7 +11078,7 @@ def plan_restore(drive: Drive, set_name: str, wish: Wish, expect: Expect) -> Pla
         set_folder = drive.root.child(set_name)
         lock_for_reading(set_folder)
         with proved_list(drive, set_folder, wish.snapshot) as manifest:
-            selection = select(manifest, wish.paths, set_folder)
+            selection = select(manifest, wish, set_folder)
             look = Foresight(wish, find_target(wish, drive, set_name), new_pulse(expect(0, 0), 1))
             look.run(manifest, selection)
         return Planned(wish.target, look.sources, look.there, look.set_aside, look.room, free_space(look.place)[0], look.notes)
@@ -14398,12 +14416,7 @@ def moment_text(ns: int, for_machines: bool = False) -> str:
 
 def restoring_words(date: str, path: str, drive: str, set_name: str = "") -> List[str]:
     """Write the command that gives a path of a dated copy back; a path is never an option."""
-    return ["restore", date, f"./{path}" if path.startswith("-") else path, "--drive", drive, *(["--set", set_name] if set_name else [])]
-
-
-def command_text(words: Iterable[str]) -> str:
-    """Write a command of snapback as a line to be typed."""
-    return " ".join([TOOL, *map(shell_word, words)])
+    return ["restore", date, f"./{path}" if path.startswith("-") else path, *drive_words(drive, set_name)]
 
 
 def version_text(version: Version) -> str:
@@ -14456,6 +14469,16 @@ def dates_text(names: Sequence[str]) -> str:
     return f"{len(names):,} dated copies, {names[0]} to {names[-1]}"
 
 
+def no_luck_lines(word: str, where: Whereabouts) -> List[str]:
+    """Say how to go on where nothing was found: by a part of the name and, where case counts, with other letters."""
+    name = word.rstrip("/").rpartition("/")[2]
+    part = "" if re.search(r"[*?\[\\]", name) else name.partition(".")[0] or name
+    case = "" if IGNORE_CASE else "capitals count"
+    look = f"for a part of a name: {command_text(finding_words(f'*{part}*', drive_words(where.path, where.set_word)))}" if part else ""
+    said = "; ".join(one for one in (look, case) if one)
+    return [said] if said else []
+
+
 def found_answer(searched: Sequence[Searched], word: str, where: Whereabouts, closed: Sequence[str]) -> Answer:
     """Report what was found on a drive; that nothing was is an answer, too."""
     lines: List[str] = []
@@ -14471,6 +14494,8 @@ def found_answer(searched: Sequence[Searched], word: str, where: Whereabouts, cl
             lines += [line for version in versions for line in version_lines(one, path, version, here)]
             files.append({"drive": where.path, "set": one.set_name, "path": path, "gone": gone,
                           "versions": [version_facts(one, path, version, here) for version in versions]})
+    if searched and not files:
+        lines += no_luck_lines(word, where)
     if not searched and not closed:
         lines.append(f"There is no dated copy on {where.label} yet.")
     problems = [f"{one.set_name}/{name} could not be looked through: {why}; copy by hand what you need of it"
@@ -16422,9 +16447,10 @@ def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
     if newest_whole(snapshots) is None and any(one.state is State.DAMAGED for one in snapshots):
         raise no_list_readable(drive, set_name)
     exact = any(one.name == args.when for one in snapshots)
-    chosen = choose_snapshot(args.when, snapshots if exact else holding([slashes(path) for path in args.paths], snapshots))
+    chosen = choose_snapshot(args.when, snapshots if exact else holding([slashes(path) for path in args.paths], snapshots),
+                             f"say a date first: restore latest {shell_word(args.when)}")
     wish = Wish(chosen.name, tuple(args.paths), args.to or default_target(chosen.name, args.merge),
-                scene.now.strftime("%Y-%m-%d_%H%M%S") if args.merge else "", args.jobs)
+                scene.now.strftime("%Y-%m-%d_%H%M%S") if args.merge else "", args.jobs, drive_words(drive.path, named))
     began = scene.clock()
     lost = [one.name for one in snapshots if one.state is State.DAMAGED and one.name > chosen.name]
     notes = [Note("", f"{name} is newer, but its list is damaged, so it was passed over; copy what you need from "
@@ -16458,6 +16484,8 @@ def find_on_drive(drive: Drive, named: str, word: str, expect: Expect) -> Answer
 def run_find(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `find`."""
     word = slashes(args.pattern)
+    if not word.strip("./"):
+        raise UsageError("say what to find: a name, a pattern such as '*.odt', or a path")
     return of_each_drive(args, lambda drive, named: find_on_drive(drive, named, word, scene.expect), "files", "searched", "unreadable")
 
 
@@ -16503,7 +16531,8 @@ def run_diff(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `diff`."""
     drive, named = open_to_read(args)
     set_name, snapshots = copies_on(drive, named)
-    old = choose_snapshot(args.when, snapshots)
+    turned = args.when == SOURCE_WORD
+    old = choose_snapshot(args.when, snapshots, *([f"the earlier date comes first, {SOURCE_WORD} last"] if turned else []))
     shared = [one for one in snapshots if one.state is State.WHOLE and one.sources.keys() & old.sources.keys()]
     newest, asides = newest_whole(shared) or old, passed_over(args.when, old.name)
     if args.other != SOURCE_WORD and (args.other or newest.seq > old.seq):
@@ -16793,8 +16822,6 @@ def add_pin(parser: Parser) -> None:
 
 def choose_exactly(when: str, snapshots: Sequence[Snapshot]) -> Snapshot:
     """Choose the dated copy that is named, or begins so; never one before it: protection is no guess. Raises UsageError."""
-    if when != "latest" and not WHEN.fullmatch(re.sub(r"[ T]", "_", when.strip(), count=1).replace(":", "")):
-        raise UsageError(f"{quoted(when)} is no date; write latest, or a date such as 2026-11-22")
     chosen = choose_snapshot(when, snapshots)
     if passed_over(when, chosen.name):
         raise UsageError(f"there is no dated copy of {show(when)}, so nothing was changed; the newest before it is {chosen.name}")

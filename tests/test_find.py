@@ -145,6 +145,18 @@ def test_what_the_newest_date_does_not_have_is_marked(source: Path, drive: Path,
     assert ("src/gone; not in the newest date" in told, found["src/gone"]["versions"][0]["sha256"][:8] in told) == (True, False)
 
 
+@pytest.mark.parametrize(("word", "way"), [
+    ("Letter.odt", "for a part of a name: snapback.py find '*Letter*' --drive {drive} --set box; capitals count"),
+    ("src/x/.profil", "for a part of a name: snapback.py find '*.profil*' --drive {drive} --set box; capitals count"),
+    ("*.ODT", "capitals count"),
+])  # fmt: skip
+def test_where_nothing_is_found_the_way_on_is_told(source: Path, drive: Path, word: str, way: str) -> None:
+    name = new_copy(drive, write(source / "letter.odt", "1").parent).name
+    first, *rest = ask("find", word, "--drive", drive, "--set", "box").out.splitlines()
+    assert (first.partition(": ")[2], rest) == (f"nothing found for '{word}' in the one dated copy, {name}", [way.format(drive=drive)])
+    assert len(ask("find", "letter.odt", "--drive", drive, "--set", "box").out.splitlines()) == 4
+
+
 def test_a_date_of_other_folders_makes_nothing_look_gone(source: Path, drive: Path, tmp_path: Path) -> None:
     write(source / "letter", "1")
     write(tmp_path / "other" / "letter", "2")

@@ -235,8 +235,18 @@ def test_a_path_that_no_date_has_is_said_to_be_nowhere(source: Path, drive: Path
     (source / "x path=src").mkdir()
     (source / "x path=src" / "letter 2").write_bytes(b"and as a line of metadata does")
     back_up(drive, source)
-    for asked in ("src/letter 2", "src/etter", "letter 2", "2", "src/x/letter"):
-        refused(give_back(drive, back, "latest", asked, code=2), 2, "it has: src; no other has it, either")
+    for asked in ("src/letter 2", "src/etter", "letter 3", "2", "src/x/letter"):
+        look = snapback.command_text(["find", asked, "--drive", str(drive)])
+        refused(give_back(drive, back, "latest", asked, code=2), 2, f"it has: src; to look for it in all dates: {look}")
+
+
+def test_a_name_without_a_folder_comes_back_from_any_depth(tmp_path: Path, drive: Path, back: Path) -> None:
+    back_up(drive, grown_with(tmp_path / "src", "letter", "x/letter", "x/letter 2", "x/other", "y/src", "z/below/letter/in"))
+    give_back(drive, back, "latest", "letter")
+    assert below(back) == ["src/letter", "src/x/letter", "src/z/below/letter/in"]
+    remove_tree(back)
+    give_back(drive, back, "latest", "src")   # a path of the copy is no name
+    assert len(below(back)) == 6
 
 
 def test_hard_links_are_made_again_within_what_is_asked_for(source: Path, drive: Path, back: Path) -> None:
