@@ -10986,14 +10986,18 @@ class Planned(NamedTuple):
     room: int                        # bytes that would be written
     free: int
     notes: Notes
+    paths: Sequence[str]             # of what would be written; no more of them than were asked for
+    written: int                     # how many entries that is in all
 
 
 class Foresight(Caveats):
-    """Goes through what a restore would write, and looks at what is in the target; writes nothing."""
+    """Goes through what a restore would write, and looks at what is in the target; writes nothing. It keeps `most` paths of that."""
 
-    def __init__(self, wish: Wish, target: Optional[Folder], pulse: Pulse) -> None:
+    def __init__(self, wish: Wish, target: Optional[Folder], pulse: Pulse, most: int) -> None:
         super().__init__()
-        self.wish, self.pulse = wish, pulse
+        self.wish, self.pulse, self.most = wish, pulse, most
+        self.paths: List[str] = []
+        self.written = 0
         self.trail = Trail(target) if target and wish.merge else None
         self.absent = ""                 # with a slash behind it: a folder that the target does not have
         self.sources: Dict[str, Tuple[int, int]] = {}
@@ -11057,6 +11061,9 @@ class Foresight(Caveats):
                 return
             self.set_aside.append(path)
         self.room += size
+        self.written += 1
+        if len(self.paths) < self.most:
+            self.paths.append(path)
 
     def _is_same(self, here: Folder, name: str, words: Mapping[str, str], known: Known) -> bool:
         """Tell whether what is there is what the dated copy has; only what has the same size is read."""
@@ -11072,16 +11079,17 @@ class Foresight(Caveats):
             self.notes.append(Note(path, NO_SUCH_NAME_HERE))
 
 
-def plan_restore(drive: Drive, set_name: str, wish: Wish, expect: Expect) -> Planned:
-    """Say what a restore would do, and write nothing. Raises UsageError, TargetError, DriveError."""
+def plan_restore(drive: Drive, set_name: str, wish: Wish, expect: Expect, most: int) -> Planned:
+    """Say what a restore would do, with `most` paths, and write nothing. Raises UsageError, TargetError, DriveError."""
     with drive.guarded():
         set_folder = drive.root.child(set_name)
         lock_for_reading(set_folder)
         with proved_list(drive, set_folder, wish.snapshot) as manifest:
             selection = select(manifest, wish, set_folder)
-            look = Foresight(wish, find_target(wish, drive, set_name), new_pulse(expect(0, 0), 1))
+            look = Foresight(wish, find_target(wish, drive, set_name), new_pulse(expect(0, 0), 1), most)
             look.run(manifest, selection)
-        return Planned(wish.target, look.sources, look.there, look.set_aside, look.room, free_space(look.place)[0], look.notes)
+        return Planned(wish.target, look.sources, look.there, look.set_aside, look.room, free_space(look.place)[0], look.notes,
+                       look.paths, look.written)
 
 
 # -- finding things --
@@ -11658,6 +11666,7 @@ class Holding(NamedTuple):
     snapshot: str
     entry: Optional[Known]
     skipped: str = ""
+    damaged: bool = False        # found so by a check
 
 
 def entry_of(manifest: Manifest, path: str) -> Tuple[Optional[Known], str]:
@@ -11680,11 +11689,14 @@ def last_holding(drive: Drive, set_name: str, path: str) -> Optional[Holding]:
         set_folder = drive.root.child(set_name)
         lock_for_reading(set_folder)
         newest = newest_whole(one for one in survey(set_folder) if path.partition("/")[0] in one.sources)
+        bad = parse_damaged(read_text(set_folder, DAMAGED_LIST, 64 * MIB) or "")
         drive.check()
         if newest is None:
             return None
         with proved_list(drive, set_folder, newest.name) as manifest:
-            return Holding(drive.label, drive.path, set_name, newest.name, *entry_of(manifest, path))
+            entry, skipped = entry_of(manifest, path)
+        digest = parse_hash_line(entry.hash_line)[0] if entry and entry.hash_line else ""
+        return Holding(drive.label, drive.path, set_name, newest.name, entry, skipped, bad.get(digest, 0) >= newest.seq)
 
 
 # -- repairing --
@@ -14340,6 +14352,9 @@ def restore_plan_answer(plan: Planned, snapshot: str, asides: Sequence[str]) -> 
     lines = [*asides, f"Would restore {count_text(files, 'file')} ({size_text(size)}) from {snapshot} to {show(plan.path)}:"]
     sources = sorted(plan.sources.items())
     lines += [f"  {show(alias)}: {count_text(number, 'file')}, {size_text(total)}" for alias, (number, total) in sources]
+    lines += [f"would be written: {show(path)}" for path in plan.paths[:NOTES_SHOWN]]
+    if plan.written > NOTES_SHOWN:
+        lines.append(f"... and {plan.written - NOTES_SHOWN:,} more that would be written; {ALL_IN_JSON}")
     lines += [f"{plan.there:,} of them are there already, with the same bytes"] if plan.there else []
     lines += [f"would be set aside, because it differs: {show(path)}" for path in plan.set_aside[:NOTES_SHOWN]]
     if len(plan.set_aside) > NOTES_SHOWN:
@@ -14352,7 +14367,8 @@ def restore_plan_answer(plan: Planned, snapshot: str, asides: Sequence[str]) -> 
     return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
         "dry_run": True, "snapshot": snapshot, "target": plan.path, "files": files, "bytes": size, "there": plan.there,
         "sources": [{"source": alias, "files": number, "bytes": total} for alias, (number, total) in sources],
-        "set_aside": list(plan.set_aside), "room": plan.room, "free": plan.free, "notes": [note._asdict() for note in plan.notes]})
+        "paths": list(plan.paths), "set_aside": list(plan.set_aside),
+        "room": plan.room, "free": plan.free, "notes": [note._asdict() for note in plan.notes]})
 
 
 # -- what differs --
@@ -14526,15 +14542,24 @@ def holding_line(one: Holding) -> str:
         return f"{last}, does not have it" + (f", as it could not be read then ({show(one.skipped)})" if one.skipped else "")
     words = parse_keywords(one.entry.line)
     size = f" ({size_text(number(words, 'size'))}, changed {moment_text(time_ns(words['time']))})" if one.entry.hash_line else ""
-    return f"{last}, has it{size}" + (f", as it was on {show(words['kept'])}: it could not be read then" if "kept" in words else "")
+    kept = f", as it was on {show(words['kept'])}: it could not be read then" if "kept" in words else ""
+    return f"{last}, has it{size}{kept}" + ("; FOUND DAMAGED by a check" if one.damaged else "")
+
+
+def holding_lines(one: Holding, path: str) -> List[str]:
+    """Say whether a dated copy has a path and, where it does not or has it damaged, how to look for it in others."""
+    look = f"an earlier date may have it: {command_text(finding_words(path, drive_words(one.drive)))}"
+    return [holding_line(one), *([look] if one.entry is None or one.damaged else [])]
 
 
 def why_answer(ruling: Ruling, holdings: Sequence[Holding], absent: str) -> Answer:
     """Report what the rules make of a path, and whether the last dated copies have it; `absent` says why none could be asked."""
     unknown = [f"Whether the last copy has it is not known: {absent}"] if absent else []
-    return Answer(Exit.DONE, [ruling_line(ruling), *map(holding_line, holdings), *unknown], (), {
+    lines = [line for one in holdings for line in holding_lines(one, ruling.path)]
+    return Answer(Exit.DONE, [ruling_line(ruling), *lines, *unknown], (), {
         **ruling._asdict(), "source": ruling.source.path,
         "copies": [{"drive": one.drive, "set": one.set_name, "snapshot": one.snapshot, "has": one.entry is not None,
+                    "damaged": one.damaged,
                     "skipped": one.skipped or None, "kept": parse_keywords(one.entry.line).get("kept") if one.entry else None}
                    for one in holdings]})
 
@@ -16461,7 +16486,7 @@ def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
     if chosen != choose_snapshot(args.when, snapshots):
         asides.append(f"{chosen.name} is the newest dated copy that holds {', '.join(map(show, args.paths))}")
     if args.dry_run:
-        plan = plan_restore(drive, set_name, wish, scene.expect)
+        plan = plan_restore(drive, set_name, wish, scene.expect, sys.maxsize if args.json else NOTES_SHOWN)
         return restore_plan_answer(plan._replace(notes=plan.notes + notes), chosen.name, asides)
     done = restore(drive, set_name, wish, scene.expect)
     return restore_answer(done._replace(notes=done.notes + notes), chosen.name, asides, scene.clock() - began)

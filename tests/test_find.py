@@ -281,6 +281,9 @@ def test_what_a_check_found_damaged_is_marked_until_a_date_has_it_whole(source: 
     assert ask("verify", "--drive", drive).code == 4
     assert [one["damaged"] for one in find(drive, "letter")["src/letter"]["versions"]] == [True]
     assert "FOUND DAMAGED" in ask("find", "letter", "--drive", drive).out
+    told = ask("why", "src/letter", "--drive", drive).out.splitlines()[1:]
+    assert (told[0].endswith("; FOUND DAMAGED by a check"), told[1:]) == (
+        True, [f"an earlier date may have it: snapback.py find src/letter --drive {drive}"])
     new_copy(drive, source)
     (version,) = find(drive, "letter")["src/letter"]["versions"]
     assert (version["damaged"], (drive / version["stored"]).read_text()) == (False, "12345")
@@ -294,7 +297,8 @@ def test_that_nothing_was_found_is_said_with_where_it_was_looked(source: Path, d
     names = [new_copy(drive, source).name for _ in range(2)]
     outcome = ask("find", "lettre", "--drive", drive)
     said = f"box on drive: nothing found for 'lettre' in 2 dated copies, {names[0]} to {names[1]}\n"
-    assert outcome == Outcome(0, said, "")
+    way = f"for a part of a name: snapback.py find '*lettre*' --drive {drive}; capitals count\n"
+    assert outcome == Outcome(0, said + way, "")
     found = facts("find", "lettre", "--drive", drive)
     assert (found["files"], found["searched"]) == ([], [{"drive": str(drive), "set": "box", "snapshots": names}])
 
@@ -742,6 +746,8 @@ def test_whether_the_last_copy_has_it_is_told(source: Path, drive: Path, timezon
     write(source / "last", "5")
     told = {name: ask("why", source / name, "--drive", drive).out.splitlines()[1].partition(second)[2]
             for name in ("a", "new", "later", "last")}
+    ways = {name: "an earlier date may have it" in ask("why", source / name, "--drive", drive).out for name in told}
+    assert ways == {"a": False, "new": True, "later": False, "last": True}
     has, has_not = ", has it (1 B, changed 2023-11-14 22:13)", ", does not have it"
     assert told == {"a": has, "new": f"{has_not}, as it could not be read then (permission denied)", "later": has, "last": has_not}
     assert first != second

@@ -1375,6 +1375,18 @@ def test_a_plan_says_what_a_restore_then_does(source: Path, drive: Path, back: P
     assert (planned["set_aside"], planned["there"], planned["dry_run"]) == ([], 0, True)
 
 
+def test_a_plan_names_what_would_be_written(tmp_path: Path, drive: Path, back: Path) -> None:
+    names = [f"{number:02}" for number in range(22)]
+    back_up(drive, grown_with(tmp_path / "src", *names))
+    (back / "src").mkdir(parents=True)
+    (back / "src" / "00").write_text("00")
+    words = "latest", "--to", back, "--merge"
+    assert plan(drive, *words)["paths"] == [f"src/{name}" for name in names[1:]]
+    told = [line for line in ask("restore", *words, "-n", "--drive", drive).out.splitlines() if "would be written" in line]
+    assert told[:20] == [f"would be written: src/{name}" for name in names[1:21]]
+    assert [line.partition(";")[0] for line in told[20:21]] == ["... and 1 more that would be written"]
+
+
 def test_a_plan_says_what_merging_would_set_aside(tmp_path: Path, drive: Path, back: Path) -> None:
     source = grown_with(tmp_path / "src", "same", "other", "longer", "missing", "folder/in", "wasfolder", "linked/in")
     (source / "link").symlink_to("same")
