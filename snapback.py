@@ -695,10 +695,10 @@ def held_elsewhere(chosen: Snapshot, snapshots: Sequence[Snapshot]) -> Dict[str,
     return {alias: one.name for one in whole for alias in one.sources if alias not in chosen.sources}
 
 
-def choose_snapshot(when: str, snapshots: Sequence[Snapshot]) -> Snapshot:
+def choose_snapshot(when: str, snapshots: Sequence[Snapshot], way: str = "write latest, or a date such as 2026-11-22") -> Snapshot:
     """Find the dated copy that a person means by `when`: 'latest', a date, or its beginning.
 
-    The newest whole copy that begins so is taken, else the newest one before it.
+    The newest whole copy that begins so is taken, else the newest one before it. `way` says what helps where it is no date.
     Raises UsageError where there is none, or where `when` is no date.
 
     >>> copies = [Snapshot(f"2026-11-{day}_120000", State.WHOLE, {"seq": day}) for day in (20, 22)]
@@ -712,7 +712,7 @@ def choose_snapshot(when: str, snapshots: Sequence[Snapshot]) -> Snapshot:
         return whole[-1]
     text = re.sub(r"[ T]", "_", when.strip(), count=1).replace(":", "")
     if not WHEN.fullmatch(text):
-        raise UsageError(f"{quoted(when)} is no date; say a date first: restore latest {show(when)}")
+        raise UsageError(f"{quoted(when)} is no date; {way}")
     if any(one.name == text and one.state is State.DAMAGED for one in snapshots):
         raise DamagedCopy(f"the list of {text} and its second list are damaged, so nothing of it can be proved; take another date, "
                           "or copy its folder by hand")
@@ -10533,6 +10533,7 @@ class Wish(NamedTuple):
     target: str
     merge: str = ""                  # the date for the names of what is set aside; empty: into a new folder only
     jobs: int = 1
+    where: Tuple[str, ...] = ()      # the options that name the drive, and the set where it was named
 
 
 class Piece(NamedTuple):
@@ -10894,24 +10895,41 @@ def newest_with(set_folder: Folder, path: str) -> str:
     return ""
 
 
-def not_in_copy(one: Sought, word: str, manifest: Manifest, set_folder: Folder) -> str:
+def drive_words(drive: str, set_name: str = "") -> Tuple[str, ...]:
+    """Write the options that name a drive and, where it must be said, a set."""
+    return ("--drive", drive, *(("--set", set_name) if set_name else ()))
+
+
+def finding_words(word: str, where: Sequence[str]) -> List[str]:
+    """Write the command that looks for something in all dates; what is sought is never an option."""
+    return ["find", f"./{word}" if word.startswith("-") else word, *where]
+
+
+def command_text(words: Iterable[str]) -> str:
+    """Write a command of snapback as a line to be typed."""
+    return " ".join([TOOL, *map(shell_word, words)])
+
+
+def not_in_copy(one: Sought, word: str, manifest: Manifest, set_folder: Folder, where: Sequence[str]) -> str:
     """Say that a dated copy has nothing of that name, and where it is."""
+    look = f"to look for it in all dates: {command_text(finding_words(word, where))}"
     if one.is_wild:
-        return f"nothing in that dated copy matches {quoted(word)}; to look for it in all of them: find {shell_word(word)}"
+        return f"nothing in that dated copy matches {quoted(word)}; {look}"
     other = newest_with(set_folder, one.path)
     return f"there is no {show(word)} in that dated copy; " + (
         f"the newest that has it is {other}: restore {other} {shell_word(word)}" if other else
-        f"it has: {', '.join(sorted(map(show, manifest.header['sources'])))}; no other has it, either")
+        f"it has: {', '.join(sorted(map(show, manifest.header['sources'])))}; {look}")
 
 
-def select(manifest: Manifest, words: Sequence[str], set_folder: Folder) -> Selection:
-    """Read which paths and patterns a person wants. Raises UsageError for one that nothing matches, before anything is made.
+def select(manifest: Manifest, wish: Wish, set_folder: Folder) -> Selection:
+    """Read which paths, names and patterns a person wants. Raises UsageError for one that nothing matches, before anything is made.
 
-    A word that is the path of something is no pattern.
+    A word that is the path of something is no pattern; one without a slash that is none is a name at any depth.
     """
+    words = wish.paths
     wishes = [sought(slashes(word), manifest.header["sources"], IGNORE_CASE) for word in words]
     spelt, matched = {one.path: False for one in wishes}, {one.path: set() for one in wishes}  # type: Dict[str, bool], Dict[str, Set[str]]
-    wild = [one for one in wishes if one.is_wild]
+    wild = [one for one in wishes if one.is_wild or one.anywhere]
     for block in read_blocks(manifest.lines()) if wishes else ():
         for path, is_folder in itertools.chain([(block.path, True)], (
                 (f"{block.path}/{name}" if block.path else name, False) for name in block.entries)):
@@ -10922,7 +10940,7 @@ def select(manifest: Manifest, words: Sequence[str], set_folder: Folder) -> Sele
                     matched[one.path].add(path if is_folder else block.path)
     for one, word in zip(wishes, words):
         if not spelt[one.path] and not matched[one.path]:
-            raise UsageError(not_in_copy(one, word, manifest, set_folder))
+            raise UsageError(not_in_copy(one, word, manifest, set_folder, wish.where))
     patterns = [one for one in wild if not spelt[one.path]]
     ways = {way for one in patterns for folder in matched[one.path] for way in (folder, *folders_above(folder))}
     return Selection([one.path for one in wishes if spelt[one.path]], patterns, ways)
@@ -10995,7 +11013,7 @@ def restore(drive: Drive, set_name: str, wish: Wish, expect: Expect) -> Restored
             far = is_far(drive.path) or is_far(wish.target)
             jobs = worker_count(wish.jobs, far)
             pulse = new_pulse(expect(0, 0 if wish.paths else int(manifest.end["bytes"])), jobs)
-            selection = select(manifest, wish.paths, set_folder)
+            selection = select(manifest, wish, set_folder)
             target = make_target(wish, drive, set_name)
             workers = opened.enter_context(Workers(jobs, pulse, functools.partial(give_back, pulse), far))
             run = Restoration(set_folder, target, wish, selection, workers)
@@ -11016,14 +11034,18 @@ class Planned(NamedTuple):
     room: int                        # bytes that would be written
     free: int
     notes: Notes
+    paths: Sequence[str]             # of what would be written; no more of them than were asked for
+    written: int                     # how many entries that is in all
 
 
 class Foresight(Caveats):
-    """Goes through what a restore would write, and looks at what is in the target; writes nothing."""
+    """Goes through what a restore would write, and looks at what is in the target; writes nothing. It keeps `most` paths of that."""
 
-    def __init__(self, wish: Wish, target: Optional[Folder], pulse: Pulse) -> None:
+    def __init__(self, wish: Wish, target: Optional[Folder], pulse: Pulse, most: int) -> None:
         super().__init__()
-        self.wish, self.pulse = wish, pulse
+        self.wish, self.pulse, self.most = wish, pulse, most
+        self.paths: List[str] = []
+        self.written = 0
         self.trail = Trail(target) if target and wish.merge else None
         self.absent = ""                 # with a slash behind it: a folder that the target does not have
         self.sources: Dict[str, Tuple[int, int]] = {}
@@ -11087,6 +11109,9 @@ class Foresight(Caveats):
                 return
             self.set_aside.append(path)
         self.room += size
+        self.written += 1
+        if len(self.paths) < self.most:
+            self.paths.append(path)
 
     def _is_same(self, here: Folder, name: str, words: Mapping[str, str], known: Known) -> bool:
         """Tell whether what is there is what the dated copy has; only what has the same size is read."""
@@ -11102,16 +11127,17 @@ class Foresight(Caveats):
             self.notes.append(Note(path, NO_SUCH_NAME_HERE))
 
 
-def plan_restore(drive: Drive, set_name: str, wish: Wish, expect: Expect) -> Planned:
-    """Say what a restore would do, and write nothing. Raises UsageError, TargetError, DriveError."""
+def plan_restore(drive: Drive, set_name: str, wish: Wish, expect: Expect, most: int) -> Planned:
+    """Say what a restore would do, with `most` paths, and write nothing. Raises UsageError, TargetError, DriveError."""
     with drive.guarded():
         set_folder = drive.root.child(set_name)
         lock_for_reading(set_folder)
         with proved_list(drive, set_folder, wish.snapshot) as manifest:
-            selection = select(manifest, wish.paths, set_folder)
-            look = Foresight(wish, find_target(wish, drive, set_name), new_pulse(expect(0, 0), 1))
+            selection = select(manifest, wish, set_folder)
+            look = Foresight(wish, find_target(wish, drive, set_name), new_pulse(expect(0, 0), 1), most)
             look.run(manifest, selection)
-        return Planned(wish.target, look.sources, look.there, look.set_aside, look.room, free_space(look.place)[0], look.notes)
+        return Planned(wish.target, look.sources, look.there, look.set_aside, look.room, free_space(look.place)[0], look.notes,
+                       look.paths, look.written)
 
 
 # -- finding things --
@@ -11563,7 +11589,10 @@ class SourcesNow:
                 return Kind.UNREAD, f"could not be read now: {reason(err)}"
         if same is Same.UNCHANGED or (same is Same.DOUBTFUL and then.get("time") == now["time"] and differences):
             return (Kind.METADATA, differences) if differences else None
-        return (Kind.DOUBTFUL, "only reading would tell: --checksum") if same is Same.DOUBTFUL else (Kind.CHANGED, "")
+        if self.checksum:
+            return Kind.CHANGED, ""
+        touched = "its time changed; " if then.get("time") != now["time"] else ""
+        return Kind.DOUBTFUL, f"{touched}only reading would tell: --checksum"
 
     def _digest(self, path: str) -> str:
         """Read a file of the folder at hand, or a source that is a file. Raises OSError."""
@@ -11685,6 +11714,7 @@ class Holding(NamedTuple):
     snapshot: str
     entry: Optional[Known]
     skipped: str = ""
+    damaged: bool = False        # found so by a check
 
 
 def entry_of(manifest: Manifest, path: str) -> Tuple[Optional[Known], str]:
@@ -11707,11 +11737,14 @@ def last_holding(drive: Drive, set_name: str, path: str) -> Optional[Holding]:
         set_folder = drive.root.child(set_name)
         lock_for_reading(set_folder)
         newest = newest_whole(one for one in survey(set_folder) if path.partition("/")[0] in one.sources)
+        bad = parse_damaged(read_text(set_folder, DAMAGED_LIST, 64 * MIB) or "")
         drive.check()
         if newest is None:
             return None
         with proved_list(drive, set_folder, newest.name) as manifest:
-            return Holding(drive.label, drive.path, set_name, newest.name, *entry_of(manifest, path))
+            entry, skipped = entry_of(manifest, path)
+        digest = parse_hash_line(entry.hash_line)[0] if entry and entry.hash_line else ""
+        return Holding(drive.label, drive.path, set_name, newest.name, entry, skipped, bad.get(digest, 0) >= newest.seq)
 
 
 # -- repairing --
@@ -14524,6 +14557,9 @@ def restore_plan_answer(plan: Planned, snapshot: str, asides: Sequence[str]) -> 
     lines = [*asides, f"Would restore {count_text(files, 'file')} ({size_text(size)}) from {snapshot} to {show(plan.path)}:"]
     sources = sorted(plan.sources.items())
     lines += [f"  {show(alias)}: {count_text(number, 'file')}, {size_text(total)}" for alias, (number, total) in sources]
+    lines += [f"would be written: {show(path)}" for path in plan.paths[:NOTES_SHOWN]]
+    if plan.written > NOTES_SHOWN:
+        lines.append(f"... and {plan.written - NOTES_SHOWN:,} more that would be written; {ALL_IN_JSON}")
     lines += [f"{plan.there:,} of them are there already, with the same bytes"] if plan.there else []
     lines += [f"would be set aside, because it differs: {show(path)}" for path in plan.set_aside[:NOTES_SHOWN]]
     if len(plan.set_aside) > NOTES_SHOWN:
@@ -14536,7 +14572,8 @@ def restore_plan_answer(plan: Planned, snapshot: str, asides: Sequence[str]) -> 
     return Answer(Exit.ATTENTION if problems else Exit.DONE, lines, problems, {
         "dry_run": True, "snapshot": snapshot, "target": plan.path, "files": files, "bytes": size, "there": plan.there,
         "sources": [{"source": alias, "files": number, "bytes": total} for alias, (number, total) in sources],
-        "set_aside": list(plan.set_aside), "room": plan.room, "free": plan.free, "notes": [note._asdict() for note in plan.notes]})
+        "paths": list(plan.paths), "set_aside": list(plan.set_aside),
+        "room": plan.room, "free": plan.free, "notes": [note._asdict() for note in plan.notes]})
 
 
 # -- what differs --
@@ -14600,15 +14637,7 @@ def moment_text(ns: int, for_machines: bool = False) -> str:
 
 def restoring_words(date: str, path: str, drive: str, set_name: str = "") -> List[str]:
     """Write the command that gives a path of a dated copy back; a path is never an option."""
-    return ["restore", date, f"./{path}" if path.startswith("-") else path, "--drive", drive, *(["--set", set_name] if set_name else [])]
-
-
-def command_text(words: Iterable[str]) -> str:
-    """Write a command of snapback as a line to be typed."""
-    return " ".join([TOOL, *map(shell_word, words)])
-
-
-SHORT_DIGEST = 12            # letters of a checksum that are enough for people
+    return ["restore", date, f"./{path}" if path.startswith("-") else path, *drive_words(drive, set_name)]
 
 
 def version_text(version: Version) -> str:
@@ -14617,7 +14646,7 @@ def version_text(version: Version) -> str:
     kinds = {"dir": "folder", "link": f"link to {what}", "skipped": f"not in it, as it could not be read then ({what})"}
     if version.kind == "file":
         words = version.words
-        text = f"{size_text(number(words, 'size')):>8}  changed {moment_text(time_ns(words['time']))}  {version.what[:SHORT_DIGEST]}"
+        text = f"{size_text(number(words, 'size')):>8}  changed {moment_text(time_ns(words['time']))}"
         return text + (f"; kept from {show(words['kept'])}, as it could not be read then" if "kept" in words else "")
     return kinds.get(version.kind, f"special file ({show(version.kind)})")
 
@@ -14661,6 +14690,16 @@ def dates_text(names: Sequence[str]) -> str:
     return f"{len(names):,} dated copies, {names[0]} to {names[-1]}"
 
 
+def no_luck_lines(word: str, where: Whereabouts) -> List[str]:
+    """Say how to go on where nothing was found: by a part of the name and, where case counts, with other letters."""
+    name = word.rstrip("/").rpartition("/")[2]
+    part = "" if re.search(r"[*?\[\\]", name) else name.partition(".")[0] or name
+    case = "" if IGNORE_CASE else "capitals count"
+    look = f"for a part of a name: {command_text(finding_words(f'*{part}*', drive_words(where.path, where.set_word)))}" if part else ""
+    said = "; ".join(one for one in (look, case) if one)
+    return [said] if said else []
+
+
 def found_answer(searched: Sequence[Searched], word: str, where: Whereabouts, closed: Sequence[str]) -> Answer:
     """Report what was found on a drive; that nothing was is an answer, too."""
     lines: List[str] = []
@@ -14676,6 +14715,8 @@ def found_answer(searched: Sequence[Searched], word: str, where: Whereabouts, cl
             lines += [line for version in versions for line in version_lines(one, path, version, here)]
             files.append({"drive": where.path, "set": one.set_name, "path": path, "gone": gone,
                           "versions": [version_facts(one, path, version, here) for version in versions]})
+    if searched and not files:
+        lines += no_luck_lines(word, where)
     if not searched and not closed:
         lines.append(f"There is no dated copy on {where.label} yet.")
     problems = [f"{one.set_name}/{name} could not be looked through: {why}; copy by hand what you need of it"
@@ -14706,15 +14747,24 @@ def holding_line(one: Holding) -> str:
         return f"{last}, does not have it" + (f", as it could not be read then ({show(one.skipped)})" if one.skipped else "")
     words = parse_keywords(one.entry.line)
     size = f" ({size_text(number(words, 'size'))}, changed {moment_text(time_ns(words['time']))})" if one.entry.hash_line else ""
-    return f"{last}, has it{size}" + (f", as it was on {show(words['kept'])}: it could not be read then" if "kept" in words else "")
+    kept = f", as it was on {show(words['kept'])}: it could not be read then" if "kept" in words else ""
+    return f"{last}, has it{size}{kept}" + ("; FOUND DAMAGED by a check" if one.damaged else "")
+
+
+def holding_lines(one: Holding, path: str) -> List[str]:
+    """Say whether a dated copy has a path and, where it does not or has it damaged, how to look for it in others."""
+    look = f"an earlier date may have it: {command_text(finding_words(path, drive_words(one.drive)))}"
+    return [holding_line(one), *([look] if one.entry is None or one.damaged else [])]
 
 
 def why_answer(ruling: Ruling, holdings: Sequence[Holding], absent: str) -> Answer:
     """Report what the rules make of a path, and whether the last dated copies have it; `absent` says why none could be asked."""
     unknown = [f"Whether the last copy has it is not known: {absent}"] if absent else []
-    return Answer(Exit.DONE, [ruling_line(ruling), *map(holding_line, holdings), *unknown], (), {
+    lines = [line for one in holdings for line in holding_lines(one, ruling.path)]
+    return Answer(Exit.DONE, [ruling_line(ruling), *lines, *unknown], (), {
         **ruling._asdict(), "source": ruling.source.path,
         "copies": [{"drive": one.drive, "set": one.set_name, "snapshot": one.snapshot, "has": one.entry is not None,
+                    "damaged": one.damaged,
                     "skipped": one.skipped or None, "kept": parse_keywords(one.entry.line).get("kept") if one.entry else None}
                    for one in holdings]})
 
@@ -16627,9 +16677,10 @@ def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
     if newest_whole(snapshots) is None and any(one.state is State.DAMAGED for one in snapshots):
         raise no_list_readable(drive, set_name)
     exact = any(one.name == args.when for one in snapshots)
-    chosen = choose_snapshot(args.when, snapshots if exact else holding([slashes(path) for path in args.paths], snapshots))
+    chosen = choose_snapshot(args.when, snapshots if exact else holding([slashes(path) for path in args.paths], snapshots),
+                             f"say a date first: restore latest {shell_word(args.when)}")
     wish = Wish(chosen.name, tuple(args.paths), args.to or default_target(chosen.name, args.merge),
-                scene.now.strftime("%Y-%m-%d_%H%M%S") if args.merge else "", args.jobs)
+                scene.now.strftime("%Y-%m-%d_%H%M%S") if args.merge else "", args.jobs, drive_words(drive.path, named))
     began = scene.clock()
     notes = [Note("", f"{name} is newer, but its list is damaged, so it was passed over; copy what you need from "
                   f"its folder by hand: {show(join_path(drive.path, set_name, name))}") for name in newer_unlisted(snapshots, chosen)]
@@ -16639,7 +16690,7 @@ def run_restore(args: argparse.Namespace, scene: Scene) -> Answer:
     if chosen != choose_snapshot(args.when, snapshots):
         asides.append(f"{chosen.name} is the newest dated copy that holds {', '.join(map(show, args.paths))}")
     if args.dry_run:
-        plan = plan_restore(drive, set_name, wish, scene.expect)
+        plan = plan_restore(drive, set_name, wish, scene.expect, sys.maxsize if args.json else NOTES_SHOWN)
         return restore_plan_answer(plan._replace(notes=plan.notes + notes), chosen.name, asides)
     done = restore(drive, set_name, wish, scene.expect)
     return restore_answer(done._replace(notes=done.notes + notes), chosen.name, asides, scene.clock() - began)
@@ -16662,6 +16713,8 @@ def find_on_drive(drive: Drive, named: str, word: str, expect: Expect) -> Answer
 def run_find(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `find`."""
     word = slashes(args.pattern)
+    if not word.strip("./"):
+        raise UsageError("say what to find: a name, a pattern such as '*.odt', or a path")
     return of_each_drive(args, lambda drive, named: find_on_drive(drive, named, word, scene.expect), "files", "searched", "unreadable")
 
 
@@ -16707,7 +16760,8 @@ def run_diff(args: argparse.Namespace, scene: Scene) -> Answer:
     """Carry out `diff`."""
     drive, named = open_to_read(args)
     set_name, snapshots = copies_on(drive, named)
-    old = choose_snapshot(args.when, snapshots)
+    turned = args.when == SOURCE_WORD
+    old = choose_snapshot(args.when, snapshots, *([f"the earlier date comes first, {SOURCE_WORD} last"] if turned else []))
     shared = [one for one in snapshots if one.state is State.WHOLE and one.sources.keys() & old.sources.keys()]
     newest, asides = newest_whole(shared) or old, passed_over(args.when, old.name)
     if args.other != SOURCE_WORD and (args.other or newest.seq > old.seq):
@@ -16999,8 +17053,6 @@ def add_pin(parser: Parser) -> None:
 
 def choose_exactly(when: str, snapshots: Sequence[Snapshot]) -> Snapshot:
     """Choose the dated copy that is named, or begins so; never one before it: protection is no guess. Raises UsageError."""
-    if when != "latest" and not WHEN.fullmatch(re.sub(r"[ T]", "_", when.strip(), count=1).replace(":", "")):
-        raise UsageError(f"{quoted(when)} is no date; write latest, or a date such as 2026-11-22")
     chosen = choose_snapshot(when, snapshots)
     if passed_over(when, chosen.name):
         raise UsageError(f"there is no dated copy of {show(when)}, so nothing was changed; the newest before it is {chosen.name}")

@@ -141,7 +141,20 @@ def test_what_the_newest_date_does_not_have_is_marked(source: Path, drive: Path,
     (photo,) = found["src/folder/photo"]["versions"]
     assert (moved["first"], photo["last"], moved["sha256"]) == (third, second, photo["sha256"])
     assert layout == "complete" or moved["stored"] == f"box/{first}/src/folder/photo"
-    assert "src/gone; not in the newest date" in ask("find", "gone", "--drive", drive).out
+    told = ask("find", "gone", "--drive", drive).out
+    assert ("src/gone; not in the newest date" in told, found["src/gone"]["versions"][0]["sha256"][:8] in told) == (True, False)
+
+
+@pytest.mark.parametrize(("word", "way"), [
+    ("Letter.odt", "for a part of a name: snapback.py find '*Letter*' --drive {drive} --set box; capitals count"),
+    ("src/x/.profil", "for a part of a name: snapback.py find '*.profil*' --drive {drive} --set box; capitals count"),
+    ("*.ODT", "capitals count"),
+])  # fmt: skip
+def test_where_nothing_is_found_the_way_on_is_told(source: Path, drive: Path, word: str, way: str) -> None:
+    name = new_copy(drive, write(source / "letter.odt", "1").parent).name
+    first, *rest = ask("find", word, "--drive", drive, "--set", "box").out.splitlines()
+    assert (first.partition(": ")[2], rest) == (f"nothing found for '{word}' in the one dated copy, {name}", [way.format(drive=drive)])
+    assert len(ask("find", "letter.odt", "--drive", drive, "--set", "box").out.splitlines()) == 4
 
 
 def test_a_date_of_other_folders_makes_nothing_look_gone(source: Path, drive: Path, tmp_path: Path) -> None:
@@ -268,6 +281,9 @@ def test_what_a_check_found_damaged_is_marked_until_a_date_has_it_whole(source: 
     assert ask("verify", "--drive", drive).code == 4
     assert [one["damaged"] for one in find(drive, "letter")["src/letter"]["versions"]] == [True]
     assert "FOUND DAMAGED" in ask("find", "letter", "--drive", drive).out
+    told = ask("why", "src/letter", "--drive", drive).out.splitlines()[1:]
+    assert (told[0].endswith("; FOUND DAMAGED by a check"), told[1:]) == (
+        True, [f"an earlier date may have it: snapback.py find src/letter --drive {drive}"])
     new_copy(drive, source)
     (version,) = find(drive, "letter")["src/letter"]["versions"]
     assert (version["damaged"], (drive / version["stored"]).read_text()) == (False, "12345")
@@ -281,7 +297,8 @@ def test_that_nothing_was_found_is_said_with_where_it_was_looked(source: Path, d
     names = [new_copy(drive, source).name for _ in range(2)]
     outcome = ask("find", "lettre", "--drive", drive)
     said = f"box on drive: nothing found for 'lettre' in 2 dated copies, {names[0]} to {names[1]}\n"
-    assert outcome == Outcome(0, said, "")
+    way = f"for a part of a name: snapback.py find '*lettre*' --drive {drive}; capitals count\n"
+    assert outcome == Outcome(0, said + way, "")
     found = facts("find", "lettre", "--drive", drive)
     assert (found["files"], found["searched"]) == ([], [{"drive": str(drive), "set": "box", "snapshots": names}])
 
@@ -571,7 +588,10 @@ def test_the_folders_as_they_are_are_compared_without_reading_unless_asked(sourc
     with watched(lambda call: opened.add(call.path) if call.name == "open" else None):
         found = diff(drive, date, "source")
     assert {path: kind for path, (kind, _, _) in found.items()} == {
-        "src/rot": "perhaps", "src/mode": "metadata", "src/touched": "changed"}
+        "src/rot": "perhaps", "src/mode": "metadata", "src/touched": "perhaps"}
+    told = ask("diff", date, "source", "--drive", drive).out.splitlines()
+    assert [line.partition("src/")[2] for line in told if line.startswith("perhaps")] == [
+        "rot (only reading would tell: --checksum)", "touched (its time changed; only reading would tell: --checksum)"]
     assert opened & {str(path) for path in source.iterdir()} == set()
     found = diff(drive, date, "source", "--checksum")
     assert {path: kind for path, (kind, _, _) in found.items()} == {
@@ -726,6 +746,8 @@ def test_whether_the_last_copy_has_it_is_told(source: Path, drive: Path, timezon
     write(source / "last", "5")
     told = {name: ask("why", source / name, "--drive", drive).out.splitlines()[1].partition(second)[2]
             for name in ("a", "new", "later", "last")}
+    ways = {name: "an earlier date may have it" in ask("why", source / name, "--drive", drive).out for name in told}
+    assert ways == {"a": False, "new": True, "later": False, "last": True}
     has, has_not = ", has it (1 B, changed 2023-11-14 22:13)", ", does not have it"
     assert told == {"a": has, "new": f"{has_not}, as it could not be read then (permission denied)", "later": has, "last": has_not}
     assert first != second

@@ -412,7 +412,7 @@ def test_a_date_means_the_newest_copy_that_begins_so_or_the_one_before(when: str
     assert (forwards, backwards) == (name, name)
 
 
-NO_DATE = "'{0}' is no date; say a date first: restore latest {0}"
+NO_DATE = "'{0}' is no date; write latest, or a date such as 2026-11-22"
 
 
 @pytest.mark.parametrize(
@@ -427,7 +427,7 @@ NO_DATE = "'{0}' is no date; say a date first: restore latest {0}"
         ("2026-1", NO_DATE.format("2026-1")),
         ("2026-11-22_2315071", NO_DATE.format("2026-11-22_2315071")),
         ("..", NO_DATE.format("..")),
-        ("20\x1b[1m", "'20\\x1b[1m' is no date; say a date first: restore latest 20\\x1b[1m"),
+        ("20\x1b[1m", NO_DATE.format("20\\x1b[1m")),
         ("\u0662\u0660\u0662\u0666", NO_DATE.format("\u0662\u0660\u0662\u0666")),
     ],
 )

@@ -235,8 +235,18 @@ def test_a_path_that_no_date_has_is_said_to_be_nowhere(source: Path, drive: Path
     (source / "x path=src").mkdir()
     (source / "x path=src" / "letter 2").write_bytes(b"and as a line of metadata does")
     back_up(drive, source)
-    for asked in ("src/letter 2", "src/etter", "letter 2", "2", "src/x/letter"):
-        refused(give_back(drive, back, "latest", asked, code=2), 2, "it has: src; no other has it, either")
+    for asked in ("src/letter 2", "src/etter", "letter 3", "2", "src/x/letter"):
+        look = snapback.command_text(["find", asked, "--drive", str(drive)])
+        refused(give_back(drive, back, "latest", asked, code=2), 2, f"it has: src; to look for it in all dates: {look}")
+
+
+def test_a_name_without_a_folder_comes_back_from_any_depth(tmp_path: Path, drive: Path, back: Path) -> None:
+    back_up(drive, grown_with(tmp_path / "src", "letter", "x/letter", "x/letter 2", "x/other", "y/src", "z/below/letter/in"))
+    give_back(drive, back, "latest", "letter")
+    assert below(back) == ["src/letter", "src/x/letter", "src/z/below/letter/in"]
+    remove_tree(back)
+    give_back(drive, back, "latest", "src")   # a path of the copy is no name
+    assert len(below(back)) == 6
 
 
 def test_hard_links_are_made_again_within_what_is_asked_for(source: Path, drive: Path, back: Path) -> None:
@@ -1363,6 +1373,18 @@ def test_a_plan_says_what_a_restore_then_does(source: Path, drive: Path, back: P
         word: done[word] for word in ("files", "bytes", "snapshot", "target")}
     assert [(one["source"], one["files"]) for one in planned["sources"]] == [("notes.txt", 1), ("src", done["files"] - 1)]
     assert (planned["set_aside"], planned["there"], planned["dry_run"]) == ([], 0, True)
+
+
+def test_a_plan_names_what_would_be_written(tmp_path: Path, drive: Path, back: Path) -> None:
+    names = [f"{number:02}" for number in range(22)]
+    back_up(drive, grown_with(tmp_path / "src", *names))
+    (back / "src").mkdir(parents=True)
+    (back / "src" / "00").write_text("00")
+    words = "latest", "--to", back, "--merge"
+    assert plan(drive, *words)["paths"] == [f"src/{name}" for name in names[1:]]
+    told = [line for line in ask("restore", *words, "-n", "--drive", drive).out.splitlines() if "would be written" in line]
+    assert told[:20] == [f"would be written: src/{name}" for name in names[1:21]]
+    assert [line.partition(";")[0] for line in told[20:21]] == ["... and 1 more that would be written"]
 
 
 def test_a_plan_says_what_merging_would_set_aside(tmp_path: Path, drive: Path, back: Path) -> None:
