@@ -7698,7 +7698,7 @@ Papers = Callable[[DriveFacts], Sequence[Paper]]
 
 def put_paper(root: Folder, paper: Paper, owner: str) -> str:
     """Put a paper on a drive where that is not so already; say so if it is left alone because snapback did not write it. Raises OSError."""
-    there = root.has(paper.name)
+    there = root.has(paper.name) or paper.name in root.names()   # a dying drive says of what it has that it has it not
     found = read_head(root, paper.name, PAPER_LIMIT) if there and stat.S_ISREG(root.stat(paper.name).st_mode) else None
     if found == paper.text.encode("utf-8", "surrogateescape"):
         return ""

@@ -134,7 +134,7 @@ def test_a_day_without_changes_costs_a_list_and_a_notice(box: Box) -> None:
     assert came == {here, f"{here}/SHA256SUMS", f"{here}/{NOTICE}", f"box/manifests/{date(1)}.gz", f"box/page/{date(1)}.js"}
     after = twin(box.drive)
     changed = {path for path in before if before[path].content != after[path].content}
-    assert changed == {b"box/history.jsonl", b"box/latest", b"GET-FILES-BACK.html"}
+    assert changed == {b"box/history.jsonl", b"box/latest", b"GET-FILES-BACK.html", b"READ-ME-FIRST.txt"}
     assert f"restore {date(1)}" in (box.a_set / date(1) / NOTICE).read_text()
     box.sound(date(0), date(1))
 
