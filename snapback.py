@@ -7608,7 +7608,7 @@ class Rotating:
 
 
 CHECKING = ("verify", "repair", "rehearse")
-ALL_READ, ONE_READ, SOME_READ, PART_READ = "everything read", "one date read", "some dates read", "a part read"
+ALL_READ, ONE_READ, SOME_READ, PART_READ, MENDED = "everything read", "one date read", "some dates read", "a part read", "repair"
 
 
 def kind_of_check(one: Mapping[str, Any]) -> str:
@@ -7616,7 +7616,7 @@ def kind_of_check(one: Mapping[str, Any]) -> str:
     if one["what"] == "rehearse":
         return "try of a restore"
     if one["what"] == "repair":
-        return "repair" if one.get("complete") else ""
+        return MENDED if one.get("complete") else ""
     if one.get("quick") or one.get("interrupted"):
         return ""
     if one.get("sample") is not None:
@@ -7633,7 +7633,7 @@ def told_checks(history: str) -> Tuple[Dict[str, str], List[Tuple[str, str, int]
         kind = kind_of_check(one)
         if kind:
             told.setdefault(kind, (one["time"], kind, count_in(one, "left" if one["what"] == "repair" else "damaged")))
-        if kind in (ALL_READ, ONE_READ, SOME_READ):
+        if kind in (ALL_READ, ONE_READ, SOME_READ, MENDED):
             names = one.get("snapshots")
             for name in names if isinstance(names, list) else ():
                 checked.setdefault(str(name), one["time"])
@@ -14455,7 +14455,7 @@ def repair_answer(done: Repaired, trial: bool, seconds: float, quarantine: str, 
     """Report a repair; `unsearched` says which drives could not be searched, and why."""
     checked, would = done.checked, "would be " if trial else ""
     what = f"{count_text(checked.files, 'file')} in {count_text(len(checked.snapshots), 'dated copy', 'dated copies')}"
-    lines = [f"Checked {what}: {size_text(checked.read_bytes)} read, in {span_text(seconds)} with all that was healed"]
+    lines = [f"Checked {what}: {size_text(checked.read_bytes)} read; {span_text(seconds)} in all"]
     lines += [f"{would}put back: the list of {name}, from its second list" for name in done.lists]
     lines += [f"{would}made anew: the second list of {name}" for name in done.twins]
     lines += [f"{would}healed: {show(one.place)}{shared_text(one.place, one.dates)} from {one.origin}" for one in done.healed[:NOTES_SHOWN]]
@@ -16879,8 +16879,9 @@ def rehearse_on(drive: Drive, named: str, args: argparse.Namespace, scene: Scene
     if noted:
         look_after(drive, set_name, scene.now)
     answer = rehearsal_answer(done, trial, drive.label, seconds, "" if noted else why)
-    return with_problem(answer, "; ".join(f"{name} is newer, but its list is damaged, so it was passed over"
-                                          for name in newer_unlisted(snapshots, newest)))
+    answer = with_problem(answer, "; ".join(f"{name} is newer, but its list is damaged, so it was passed over"
+                                            for name in newer_unlisted(snapshots, newest)))
+    return with_papers(answer, drive, set_name) if noted else answer
 
 
 def run_rehearse(args: argparse.Namespace, scene: Scene) -> Answer:

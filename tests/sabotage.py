@@ -2476,8 +2476,8 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         'the recovery plan is made anew after a verification',
-        "    return with_papers(answer, drive, set_name) if noted else answer\n",
-        "    return answer\n",
+        "    return with_papers(answer, drive, set_name) if noted else answer\n\n\ndef add_restore",
+        "    return answer\n\n\ndef add_restore",
         'test_recovery_plan.py::test_whatever_changes_something_makes_the_plan_true_again',
     ),
     Row(
@@ -3568,9 +3568,15 @@ ROWS: Sequence[Row] = (
     ),
     Row(
         "a rehearsal says what newer date it passed over",
-        "                                          for name in newer_unlisted(snapshots, newest)))",
-        "                                          for name in ()))",
+        "                                            for name in newer_unlisted(snapshots, newest)))",
+        "                                            for name in ()))",
         "test_rehearse.py::test_a_newer_date_whose_lists_are_damaged_is_not_passed_over_in_silence",
+    ),
+    Row(
+        "the recovery page tells of a rehearsal",
+        "    return with_papers(answer, drive, set_name) if noted else answer\n\n\ndef run_rehearse",
+        "    return answer\n\n\ndef run_rehearse",
+        "test_rehearse.py::test_random_files_come_back_are_compared_and_noted_and_nothing_is_left",
     ),
 )
 

@@ -246,7 +246,7 @@ def test_the_last_check_of_each_kind_is_told_and_what_read_nothing_is_none() -> 
         {"what": "verify", "whole": True, "snapshots": [day]},
         {"what": "verify", "snapshots": [day, day]},
         {"what": "verify", "whole": False, "snapshots": [day], "damaged": 1},
-        {"what": "repair", "complete": True, "damaged": 1, "left": 0},
+        {"what": "repair", "complete": True, "damaged": 1, "left": 0, "snapshots": ["2026-03-03_183000"]},
         {"what": "repair", "complete": False, "left": 1},
         {"what": "rehearse"},
         {"what": "verify", "whole": True, "sample": a_slice, "damaged": 1},
@@ -260,7 +260,7 @@ def test_the_last_check_of_each_kind_is_told_and_what_read_nothing_is_none() -> 
     assert [(time[8:10], *rest) for time, *rest in told] == [
         ("18", "a part read", 0), ("16", "try of a restore", 0), ("14", "repair", 0), ("13", "one date read", 1),
         ("12", "some dates read", 0), ("11", "everything read", 0)]
-    assert {name: time[8:10] for name, time in checked.items()} == {day: "13", "2026-03-03_183000": "10"}
+    assert {name: time[8:10] for name, time in checked.items()} == {day: "13", "2026-03-03_183000": "14"}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -80,6 +80,7 @@ def test_random_files_come_back_are_compared_and_noted_and_nothing_is_left(copie
         "what": "rehearse", "time": 0, "snapshot": dates(copied / "box")[-1], "files": 20, "bytes": 0, "seconds": 0, "estimate": 0,
         "damaged": 0}
     assert list(temporary.iterdir()) == []
+    assert "try of a restore: nothing damaged" in (copied / "GET-FILES-BACK.html").read_text("utf-8")
 
 
 def test_as_many_files_as_are_wanted_are_tried_and_more_than_there_are_is_all(copied: Path, temporary: Path) -> None:
