@@ -886,10 +886,24 @@ ROWS: Sequence[Row] = (
         "test_dying_drives.py::test_a_dead_disk_is_not_believed_to_be_there_because_its_marker_is_in_memory[ext4]",
     ),
     Row(
+        "8: a drive that went away while its copies were listed is not called empty",
+        "        drive.check()  # a drive that went away meanwhile may look empty\n",
+        "",
+        "test_dying_drives.py::test_a_drive_that_went_away_while_it_was_looked_at_is_not_called_empty[restore latest]",
+        in_full=True,
+    ),
+    Row(
         "8: a drive that went away before its sets were listed is not called empty",
         "        raise not_there(drive.path)\n    drive.check()\n",
         "        raise not_there(drive.path)\n",
         "test_dying_drives.py::test_a_drive_that_went_away_while_it_was_looked_at_is_not_called_empty[verify]",
+    ),
+    Row(
+        "8: a list that went away with its drive is not called damaged",
+        "    except ManifestDamaged as err:\n        drive.check()\n",
+        "    except ManifestDamaged as err:\n",
+        "test_dying_drives.py::test_a_drive_that_went_away_while_it_was_looked_at_is_not_called_empty[restore latest]",
+        in_full=True,
     ),
     Row(
         "8: lists that cannot be read are not taken for no copies",
@@ -1837,6 +1851,12 @@ ROWS: Sequence[Row] = (
         "test_changes.py::test_a_list_of_a_date_that_was_let_go_leads_no_deletion_out_of_it",
     ),
     Row(
+        "4: a drive that refuses one link in passing still has links",
+        "    for _ in range(2):\n        try:\n            trial.link",
+        "    for _ in range(1):\n        try:\n            trial.link",
+        "test_faults.py::test_a_drive_that_refuses_one_link_in_passing_still_has_links",
+    ),
+    Row(
         "8: a drive that goes away while it is tried is none without hard links",
         "if not link_refused(err) or err.errno == errno.ENOENT:  # what was just made",
         "if not link_refused(err):  # what was just made",
@@ -2703,6 +2723,12 @@ ROWS: Sequence[Row] = (
     Row(
         "Windows: a mark read-only hinders no deletion",
         "            unmark(self.at(name))\n",
+        "",
+        "test_fake_disks.py::test_a_mark_read_only_hinders_no_deletion_and_comes_back_with_the_file",
+    ),
+    Row(
+        "Windows: a mark read-only hinders no replacement",
+        "            unmark(other.at(new_name))\n",
         "",
         "test_fake_disks.py::test_a_mark_read_only_hinders_no_deletion_and_comes_back_with_the_file",
     ),

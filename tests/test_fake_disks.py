@@ -1579,6 +1579,7 @@ def test_a_mark_read_only_hinders_no_deletion_and_comes_back_with_the_file(syste
     os.chmod(os.path.join(system.drive, "READ-ME-FIRST.txt"), 0o444)
     outcome = on_fake("backup", "--keep-last", "1", documents_of(system), system.drive)
     assert (outcome.code, outcome.err, os.path.exists(first)) == (0, "", False), outcome
+    assert b"of long ago" not in read(os.path.join(system.drive, "READ-ME-FIRST.txt"))
     back = os.path.join(system.home, "back")
     for merged in ("signed", "signed by somebody else"):
         assert on_fake("restore", "latest", "--merge", "--drive", system.drive, "--to", back).code == 0

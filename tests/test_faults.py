@@ -298,6 +298,17 @@ def test_taking_and_publishing_is_whole_or_absent_whichever_call_on_the_drive_fa
     none(found)
 
 
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_a_drive_that_refuses_one_link_in_passing_still_has_links(world: World, nth: int) -> None:
+    """What is tried first says how copies are laid out; another link that is refused costs a copy of that file alone."""
+    copies = world.start_from("second")
+    hit = Hit(Fault(str(world.drive), nth, errno.EPERM, {"link"}))
+    assert quick(*world.backup(), hook=hit).code == 0
+    (new,) = [date for date in dates(world.a_set) if date not in copies]
+    assert ([call.name for call in hit.calls], (world.a_set / new / "NOT-THE-WHOLE-DATE.txt").exists()) == (["link"], False)
+    assert is_source(world, new) == []
+
+
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOENT, errno.ENOSPC], ids=errno.errorcode.get)
 def test_a_drive_that_fails_for_good_in_the_middle(world: World, state: str, number: int) -> None:
