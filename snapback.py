@@ -333,7 +333,7 @@ class SetFacts(NamedTuple):
     others: Tuple[str, ...] = ()     # the newest dates of what the newest does not hold
     unlisted: int = 0                # dated copies of which no list can be read
     checked: str = ""                # all of it was read again then, or later
-    checked_bad: int = 0             # how much was found damaged since
+    checked_bad: bool = False        # damage was found since
     checked_in_part: bool = False    # some of it was read
     held_by: str = ""                # the dated copy by which it is on hold
     before_hold: str = ""            # the newest one before that
@@ -7672,7 +7672,7 @@ def facts_of_set(root: Folder, name: str) -> SetFacts:
         name, str(whole[-1].header.get("host", "")) if whole else "", tuple(dates), tuple(told),
         others=tuple(sorted(set(held_elsewhere(whole[-1], whole).values()), reverse=True)) if whole else (),
         unlisted=sum(one.state is State.DAMAGED for one in snapshots), checked=read.since,
-        checked_bad=read.damaged, checked_in_part=bool(read.sampled or read.parted), held_by=held.name if held else "",
+        checked_bad=bool(read.damaged), checked_in_part=bool(read.sampled or read.parted), held_by=held.name if held else "",
         before_hold=before[-1] if before else "")
 
 
@@ -12301,15 +12301,17 @@ class Healing:
             if self._says_nothing(err):
                 raise
         changed[name] = meta_from(folder.own_stat(), {})
-        make_clearable(folder, self.device)
-        if folder.has(MANIFEST):
-            self._set_apart(folder, MANIFEST, f"{name}/{MANIFEST}")
-        if not move_to_free(self.quarantine, ready, folder, MANIFEST):
-            raise FileExistsError(errno.EEXIST, "something took its name", MANIFEST)
-        folder.flush()
-        self.quarantine.flush()
-        self._prove_again(folder, name)
-        self._put_back(changed)
+        try:
+            make_clearable(folder, self.device)
+            if folder.has(MANIFEST):
+                self._set_apart(folder, MANIFEST, f"{name}/{MANIFEST}")
+            if not move_to_free(self.quarantine, ready, folder, MANIFEST):
+                raise FileExistsError(errno.EEXIST, "something took its name", MANIFEST)
+            folder.flush()
+            self.quarantine.flush()
+            self._prove_again(folder, name)
+        finally:
+            self._put_back(changed)
 
     def _prove_again(self, folder: Folder, name: str) -> None:
         """Believe that a list is put back when it has proved itself in its place."""
@@ -12638,6 +12640,8 @@ class Repair:
         self.drive.safe = "what was healed so far stays so, and nothing else was touched"
         try:
             left = self._carry_out(checked, healing, seeking)
+            if not self.trial:
+                flush_drive(self.drive.path)
         except (DriveError, OSError, KeyboardInterrupt):
             if checked.damage and not self.trial:
                 with contextlib.suppress(OSError):
@@ -12645,7 +12649,6 @@ class Repair:
             raise
         if not self.trial:
             self._note(checked, healing, left, complete=True)
-            flush_drive(self.drive.path)
         return Repaired(checked, healing.healed, left, healing.good, healing.lists, self.twins, seeking.searched, healing.set_apart)
 
     def _keep_readers_out(self) -> None:
@@ -12939,7 +12942,10 @@ def rehearse(drive: Drive, trial: Trial, expect: Expect) -> Rehearsed:
     try:
         place = whole_path(passing_place(trial.place))
         if is_inside(place, drive.path):
-            raise UsageError(f"{show(place)} is on the drive itself, where nothing is to be proved; take another place with --to")
+            raise UsageError(f"{show(place)} is on the drive itself, so that would prove nothing; take another place with --to")
+        info = stat_path(place)
+        if info is None or not is_folder(info):
+            raise UsageError(f"there is no folder {show(place)}; make it first, or take another place with --to")
         free = free_space(place)[0]
         if free < size + len(chosen) * CHUNK:
             raise TargetError(f"{size_text(size)} are needed in {show(place)}, and {size_text(free)} are free; take another place with "
@@ -13036,7 +13042,7 @@ def check_in_words(one: SetFacts) -> str:
     """Say when a set was last verified, and what came of it."""
     moment = parse_time(one.checked)
     if one.checked_bad:
-        return f"DAMAGE was found: {count_text(one.checked_bad, 'file or list', 'files and lists')}; repair heals what it can"
+        return "DAMAGE was found: list says in which dates, repair heals what it can"
     if moment is None:
         return "checked only in part: nothing damaged so far" if one.checked_in_part else "not checked yet"
     return f"last checked as a whole on {moment.day} {moment:%B %Y}: all was good"
@@ -14224,6 +14230,9 @@ def drive_troubles(one: DriveStatus, now: datetime) -> List[str]:
         troubles.append(f"{count_text(seen.unlisted, 'newer date', 'newer dates')} with damaged lists: run: snapback.py verify")
     if seen.damaged:
         troubles.append(f"{count_text(seen.damaged, 'damaged file')} in its newest copy: {cure}")
+    elif seen.rotten:
+        troubles.append("damage was found in its copies: " + ("run: snapback.py repair" if one.attached else
+                                                              "attach it and run: snapback.py repair"))
     for count, what in ((seen.skipped, "not in its newest copy"), (seen.kept, "only as before in its newest copy")):
         if count:
             troubles.append(f"{count_text(count, 'file or folder', 'files and folders')} {'is' if count == 1 else 'are'} {what}, as they "
@@ -14246,7 +14255,7 @@ def check_text(seen: Seen, now: datetime) -> str:
     """Say when all that is on a drive was last read again, at once or in samples; empty where nothing was."""
     whole, sample, part = (age_text(parse_time(text), now) if text else "" for text in (seen.checked, seen.sampled, seen.parted))
     if sample:
-        return f"{whole} or later (in samples, the last {sample})" if whole else (
+        return f"all, the oldest part {whole}, the last {sample}" if whole else (
             f"{percent_text(seen.share)} in samples, the last {sample}; the rest never")
     return f"{f'all {whole}' if whole else 'not all'}, some dates {part}" if part else whole
 
@@ -14434,8 +14443,8 @@ def healed_text(healed: Sequence[Healed]) -> str:
 def repair_verdict(done: Repaired, trial: bool, quarantine: str) -> Tuple[Exit, str]:
     """Say in one line what a repair comes to."""
     damage, parts = done.checked.damage, [healed_text(done.healed)] if done.healed else []
-    if done.lists:
-        parts.append(count_text(len(done.lists), "list"))
+    for names, one in ((done.lists, "list"), (done.twins, "second list")):
+        parts += [count_text(len(names), one)] if names else []
     what = " and ".join(parts) or "nothing"
     lost = count_text(len(done.left), "damaged entry", "damaged entries")
     where = f"; good copies were looked for in {enumerate_words(done.searched)}" if done.searched else ""
@@ -14448,7 +14457,7 @@ def repair_verdict(done: Repaired, trial: bool, quarantine: str) -> Tuple[Exit, 
         return Exit.DAMAGED, f"NOT OK - {what} can be healed{left}; nothing was changed; to heal, run the same command without -n"
     if done.left:
         return Exit.DAMAGED, f"NOT OK - {lost} could not be healed{more}; healed: {what}{kept}"
-    return Exit.DONE, f"OK - healed: {what}{kept}"
+    return Exit.DONE, f"OK - healed: {what}{kept}" if parts else "OK - what was damaged when it was read first is good now"
 
 
 def repair_answer(done: Repaired, trial: bool, seconds: float, quarantine: str, unsearched: Sequence[str]) -> Answer:
@@ -14467,7 +14476,7 @@ def repair_answer(done: Repaired, trial: bool, seconds: float, quarantine: str, 
     if len(done.left) > NOTES_SHOWN:
         problems.append(f"... and {len(done.left) - NOTES_SHOWN:,} more; {ALL_IN_JSON}")
     code, verdict = repair_verdict(done, trial, quarantine)
-    (lines if code is Exit.DONE else problems).append(verdict)
+    (problems if checked.damage else lines).append(verdict)  # a disk that spoils files is news, also where all was healed
     return Answer(code, lines, problems, {
         "snapshots": checked.snapshots, "files": checked.files, "files_read": checked.read_files, "bytes_read": checked.read_bytes,
         "damaged": len(checked.damage), "dry_run": trial, "lists": done.lists, "second_lists": done.twins, "good_now": done.good,
@@ -14517,9 +14526,11 @@ def rehearsal_answer(done: Rehearsed, trial: Trial, label: str, seconds: float, 
     copy = f"{trial.snapshot} of {trial.set_name} on {label}"
     if not done.files:
         return Answer(Exit.DONE, [f"{copy} has no file in it, so there was nothing to try"], (), facts)
-    tried, everything = f"{count_text(done.files, 'random file')} ({size_text(done.bytes)})", count_text(done.all_files, "file")
+    files = count_text(done.files, "random file") if done.files < done.all_files else f"all {count_text(done.files, 'file')}"
+    tried, everything = f"{files} ({size_text(done.bytes)})", count_text(done.all_files, "file")
+    span = f"about {span_text(done.estimate)}" if done.estimate >= 1 else "less than a second"
     lines = [f"Tried {tried} of {copy}: restored into a temporary folder, compared and removed in {span_text(seconds)}",
-             f"A full restore would take about {span_text(done.estimate)} ({everything}, {size_text(done.all_bytes)})"]
+             f"A full restore would take {span} ({everything}, {size_text(done.all_bytes)})"]
     if done.left_out:
         lines.append(f"Note: {count_text(done.left_out, 'large file')} that had been drawn {'was' if done.left_out == 1 else 'were'} left "
                      f"out; --count {done.files} leaves out none")

@@ -3578,6 +3578,30 @@ ROWS: Sequence[Row] = (
         "    return answer\n\n\ndef run_rehearse",
         "test_rehearse.py::test_random_files_come_back_are_compared_and_noted_and_nothing_is_left",
     ),
+    Row(
+        "section 7: a repair is noted as complete when the drive has kept it",
+        "            if not self.trial:\n                flush_drive(self.drive.path)\n",
+        "",
+        "test_repair.py::test_what_the_drive_may_not_have_kept_is_not_noted_as_healed_for_good",
+    ),
+    Row(
+        "section 7: a disk that spoils files is told, be all of it healed",
+        "    (problems if checked.damage else lines).append(verdict)",
+        "    (problems if done.left else lines).append(verdict)",
+        "test_repair.py::test_a_disk_that_spoils_files_is_news_also_for_who_wants_to_hear_no_good_ones",
+    ),
+    Row(
+        "status: damage in older dates needs attention",
+        "    elif seen.rotten:\n",
+        "    elif False:\n",
+        "test_repair.py::test_status_needs_attention_while_older_dates_are_damaged",
+    ),
+    Row(
+        "a rehearsal makes no folder of its own at a place that is none",
+        "        if info is None or not is_folder(info):\n            raise UsageError(f\"there is no folder {show(place)}",
+        "        if False:\n            raise UsageError(f\"there is no folder {show(place)}",
+        "test_rehearse.py::test_a_place_that_is_no_folder_is_refused",
+    ),
 )
 
 

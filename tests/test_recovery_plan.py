@@ -203,7 +203,7 @@ def test_whatever_changes_something_makes_the_plan_true_again(old_drive: Path) -
     assert said(old_drive, "2 dated copies", "oldest 2026-11-23_120000") == [True, True]
     next(old_drive.glob("box/2*/Documents/letter.odt")).write_text("Dear Karl")
     assert ask_at(DAY + timedelta(days=7), "verify", "--drive", old_drive).code == 4
-    assert said(old_drive, "DAMAGE was found: 1 file or list;") == [True]
+    assert said(old_drive, "DAMAGE was found: list says in which dates") == [True]
 
 
 def test_after_a_rotation_the_plan_does_not_speak_of_what_is_gone(documents: Path, drive: Path) -> None:
@@ -290,9 +290,9 @@ def test_one_date_that_was_read_is_not_said_to_be_all_of_them(documents: Path, d
     copied(drive, documents, day=1)
     (drive / "box" / first / "Documents" / "letter.odt").write_text("Dear Xtto")
     assert ask_at(DAY + timedelta(days=2), "verify", "--drive", drive).code == 4
-    assert said(drive, "DAMAGE was found: 1 file or list") == [True]
+    assert said(drive, "DAMAGE was found") == [True]
     assert ask_at(DAY + timedelta(days=3), "verify", "latest", "--drive", drive).code == 0
-    assert said(drive, "DAMAGE was found: 1 file or list", "all was good") == [True, False]
+    assert said(drive, "DAMAGE was found", "all was good") == [True, False]
 
 
 def test_the_plan_of_somebody_else_is_left_alone_and_so_is_what_lies_behind_a_link(documents: Path, drive: Path, tmp_path: Path) -> None:

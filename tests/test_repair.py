@@ -25,7 +25,7 @@ import pytest
 
 import snapback
 from conftest import COARSE, MIB, Mount, User
-from faults import Call, Hit, watched
+from faults import Call, Fault, Hit, watched
 from test_faults import counted, faults
 from test_rotation import reseal
 from test_verify import DAMAGES, grown, rewrite, rot
@@ -121,7 +121,7 @@ def test_whatever_was_damaged_is_as_it_was(source: Path, drive: Path, damage: st
     damaged = whole(copy)
     there = {(entry.kind, entry.content) for at, entry in damaged.items() if at in before and entry.content != before[at].content}
     mended = repair(drive)
-    assert (mended.code, mended.left, mended.err) == (0, [], "")
+    assert (mended.code, mended.left, mended.err.startswith("OK - healed: "), mended.err.count("\n")) == (0, [], True, 1)
     assert len(mended.healed) + len(mended.facts["lists"]) == len(should)
     assert differences(whole(copy), before) == []
     kept = {(entry.kind, entry.content) for entry in twin(drive / "box" / "quarantine").values()}
@@ -850,6 +850,37 @@ def test_a_file_that_was_healed_twice_is_kept_twice(source: Path, drive: Path) -
     assert sorted((folder / name).read_bytes() for name in quarantined(drive)) == [b"1", b"2"]
 
 
+def test_a_disk_that_spoils_files_is_news_also_for_who_wants_to_hear_no_good_ones(source: Path, drive: Path) -> None:
+    copy = back_up(source, drive)
+    assert ask("repair", "-q", "--drive", drive) == (0, "", "")
+    (copy / "src" / "photo").unlink()
+    outcome = ask("repair", "-q", "--drive", drive)
+    assert outcome == (0, "", "OK - healed: 1 file\n")
+    (twin_list,) = (drive / "box" / "manifests").iterdir()
+    twin_list.write_bytes(b"?")
+    assert ask("repair", "-q", "--drive", drive) == (0, "", "OK - healed: 1 second list\n")
+
+
+def test_what_the_drive_may_not_have_kept_is_not_noted_as_healed_for_good(source: Path, drive: Path) -> None:
+    copy = back_up(source, drive)
+    (copy / "src" / "photo").unlink()
+    hit = Hit(Fault(str(drive), 1, errno.EIO, {"syncfs"}))
+    with watched(hit):
+        outcome = ask("repair", "--jobs", "1", "--drive", drive)
+    assert (outcome.code, len(hit.calls)) == (1, 1), outcome
+    assert json.loads((drive / "box" / "history.jsonl").read_text().splitlines()[-1])["complete"] is False
+
+
+def test_status_needs_attention_while_older_dates_are_damaged(source: Path, drive: Path) -> None:
+    copy = back_up(source, drive)
+    rewrite(source / "photo", b"other bytes")
+    back_up(source, drive)
+    rot(copy / "src" / "photo")
+    assert ask("verify", "--drive", drive).code == 4
+    outcome = ask("status", "--drive", drive)
+    assert (outcome.code, "damage was found in its copies: run: snapback.py repair" in outcome.err) == (3, True), outcome
+
+
 def test_verify_says_how_to_heal_and_the_report_says_what_was_done(source: Path, drive: Path) -> None:
     copies = [back_up(source, drive) for _ in range(2)]
     (copies[0] / "src" / "photo").unlink()
@@ -857,13 +888,11 @@ def test_verify_says_how_to_heal_and_the_report_says_what_was_done(source: Path,
     words = re.findall(r"run: snapback\.py (repair [^;\n]*)", outcome.err)[0].split()
     outcome = ask(*words)
     assert outcome.code == 0
-    assert outcome.out.splitlines()[1:] == [
-        f"healed: {copies[0].name}/src/photo from the copy of {copies[1].name}",
-        "OK - healed: 1 file",
-    ]
+    assert outcome.out.splitlines()[1:] == [f"healed: {copies[0].name}/src/photo from the copy of {copies[1].name}"]
+    assert outcome.err == "OK - healed: 1 file\n"
     rot(copies[0] / "src" / "photo")
     outcome = ask("repair", copies[1].name[:13], "--drive", drive)
-    assert (outcome.code, outcome.out.count(" from the source, "), f"lies in {drive}/box/quarantine" in outcome.out) == (0, 2, True)
+    assert (outcome.code, outcome.out.count(" from the source, "), f"lies in {drive}/box/quarantine" in outcome.err) == (0, 2, True)
 
 
 # --- Killed, and faults ------

@@ -329,14 +329,14 @@ STATUS: Dict[str, Tuple[Sequence[str], str]] = {
     "everything": ([past(9), past(3)], "3 days ago"),
     "a part": ([past(3, 0, 10)], "10% in samples, the last 3 days ago; the rest never"),
     "the same part twice": ([past(4, 0, 10), past(3, 0, 10)], "10% in samples, the last 3 days ago; the rest never"),
-    "everything, then a part": ([past(9), past(3, 0, 10)], "9 days ago or later (in samples, the last 3 days ago)"),
+    "everything, then a part": ([past(9), past(3, 0, 10)], "all, the oldest part 9 days ago, the last 3 days ago"),
     "a part, then everything": ([past(9, 0, 10), past(3)], "3 days ago"),
-    "ten tenths": ([past(20 - n, 10 * n, 10) for n in range(10)], "20 days ago or later (in samples, the last 11 days ago)"),
+    "ten tenths": ([past(20 - n, 10 * n, 10) for n in range(10)], "all, the oldest part 20 days ago, the last 11 days ago"),
     "all but a tenth": ([past(20 - n, 10 * n, 10) for n in range(9)], "90% in samples, the last 12 days ago; the rest never"),
     "all but a thousandth": ([past(3, 0, 99.999)], "99.999% in samples, the last 3 days ago; the rest never"),
     "the second time round": ([past(30 - n, 10 * n % 100, 10) for n in range(13)],
-                              "27 days ago or later (in samples, the last 18 days ago)"),
-    "over the end": ([past(9, 50, 30), past(6, 80, 30), past(3, 10, 40)], "9 days ago or later (in samples, the last 3 days ago)"),
+                              "all, the oldest part 27 days ago, the last 18 days ago"),
+    "over the end": ([past(9, 50, 30), past(6, 80, 30), past(3, 10, 40)], "all, the oldest part 9 days ago, the last 3 days ago"),
     "three thirds are not all": ([past(9 - n, 33 * n, 33) for n in range(3)], "99% in samples, the last 7 days ago; the rest never"),
 }  # fmt: skip
 
@@ -374,5 +374,5 @@ def test_status_tells_of_samples_and_of_the_damage_that_one_found(source: Path, 
     rot(copy / "src" / in_halves(source)[1][0])
     assert ask("verify", "--drive", drive, "--sample", "50%").code == 4
     lines = ask("status", "--drive", drive).out.splitlines()
-    at = lines.index("  last check   just now or later (in samples, the last just now)")
+    at = lines.index("  last check   all, the oldest part just now, the last just now")
     assert lines[at + 1] == "               damage was found: snapback.py list says in which dates"
