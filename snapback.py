@@ -2747,15 +2747,12 @@ def unread_damage(text: str, sample: Slice) -> str:
     >>> unread_damage(text, Slice(0, 50_000)) == "# found=now seq=8\n" + hash_line("8" * 64, "date/a") + "\n"
     True
     """
-    lines, heading = [], ""
+    read = set()
     for line in text.split("\n"):
-        if line.startswith("# "):
-            heading = line
         with contextlib.suppress(ManifestDamaged):
-            if not sample.holds(parse_hash_line(line)[0]):
-                lines += [heading, line] if heading else [line]
-                heading = ""
-    return "\n".join([*lines, ""]) if lines else ""
+            if sample.holds(parse_hash_line(line)[0]):
+                read.add(line)
+    return without_lines(text, read)
 
 
 class ReadAgain(NamedTuple):
@@ -5944,13 +5941,7 @@ def write_page_list(set_folder: Folder, lists: Folder, name: str) -> None:
     """Write what the recovery page reads of a date, which has none of it yet. Raises ManifestDamaged, OSError."""
     unique = name + PAGE_ENDING + INCOMPLETE
     with load_manifest(set_folder, name) as manifest:
-        out = lists.create_file(unique)
-        try:
-            for piece in PageList(name).script(manifest.entries()):
-                write_all(out, piece.encode("utf-8"))
-            os.fsync(out)
-        finally:
-            os.close(out)
+        write_pieces(lists, unique, (piece.encode("utf-8") for piece in PageList(name).script(manifest.entries())))
     lists.rename(unique, lists, name + PAGE_ENDING)
 
 
@@ -11907,7 +11898,7 @@ class Diagnosis:
         self._leave_contradicted()
 
     def _read(self, snapshot: Snapshot, findings: Dict[str, Finding]) -> None:
-        """Proof up what was found in one date; each finding that has its place is taken out of `findings`."""
+        """Look up what was found in one date; each finding that has its place is taken out of `findings`."""
         folders: Dict[str, List[str]] = {}
         for path in findings:
             folders.setdefault(path.rpartition("/")[0], []).append(path)
@@ -12572,7 +12563,7 @@ class Healing:
         return ready
 
     def _look(self, folder: Folder, name: str, digest: str, known: Dict[int, bool]) -> Proof:
-        """Proof once more at what was found damaged or put right, from the disk.
+        """Look once more at what was found damaged or put right, from the disk.
 
         Raises OSError where that cannot be told, and DriveError where the drive went away.
         """
@@ -12839,7 +12830,6 @@ class Rehearsing:
         self.drive, self.set_folder, self.trial, self.expect = drive, set_folder, trial, expect
         self.findings: List[Finding] = []
         self.unheld: Dict[str, int] = {}
-        self.spoilt: Set[str] = set()
 
     def draw(self) -> Tuple[Mapping[str, Any], List[Sampled], int]:
         """Choose the files: what the end of the list says of all of them, those to be tried, how many are too large. Raises DamagedCopy."""

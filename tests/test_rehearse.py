@@ -74,7 +74,8 @@ def spoil(drive: Path, name: str) -> None:
 def test_random_files_come_back_are_compared_and_noted_and_nothing_is_left(copied: Path, temporary: Path) -> None:
     outcome = ask("rehearse", "--drive", copied)
     assert (outcome.code, outcome.err) == (0, ""), outcome
-    assert re.search(r"^Tried 20 random files .*\nA full restore would take (less than a second|about .*) \(31 files, .*\nOK - ", outcome.out)
+    assert re.search(r"^Tried 20 random files .*\nA full restore would take (less than a second|about .*) \(31 files, .*\nOK - ",
+                     outcome.out), outcome
     (noted,) = history(copied)
     assert {**noted, "time": 0, "bytes": 0, "seconds": 0, "estimate": 0} == {
         "what": "rehearse", "time": 0, "snapshot": dates(copied / "box")[-1], "files": 20, "bytes": 0, "seconds": 0, "estimate": 0,
