@@ -12135,11 +12135,8 @@ class Proof(Enum):
     GONE = "gone"
 
 
-class Healing:
-    """Puts right what is damaged in a set whose lock the caller holds: nothing is written over, what was bad is kept in the quarantine.
-
-    A trial only says what would be done.
-    """
+class Bench:
+    """Where something in a set is put right: the quarantine, the folders that are changed meanwhile, and what has become of each place."""
 
     def __init__(self, drive: Drive, order: Check, set_folder: Folder, pulse: Pulse, trial: bool) -> None:
         self.drive, self.order, self.set_folder, self.pulse, self.trial = drive, order, set_folder, pulse, trial
@@ -12149,13 +12146,9 @@ class Healing:
         self.left: List[Unhealed] = []
         self.good: List[str] = []
         self.names: Dict[Tuple[str, str], str] = {}      # dates and paths in them that are right now, with checksums
-        self.lists: List[str] = []
         self.unfinished: Dict[str, Meta] = {}    # folders that are not as they were
-        self.tried: Set[Tuple[str, str, str]] = set()    # what was no good copy, by checksum and place
-        self.tried_links: Set[Tuple[str, Stamp]] = set()         # and by stored file, where that has several names
         self.set_apart = 0
         self.quarantine = set_folder     # until it is opened
-        self.dated_names = Names(set_folder, ())         # until it is known what is missing
 
     def open_quarantine(self) -> None:
         """Open the quarantine, and make it first where there is none. Raises DriveError where it is on another disk, OSError."""
@@ -12166,8 +12159,6 @@ class Healing:
         if self.quarantine.own_stat().st_dev != self.device:
             raise DriveError(f"the folder {QUARANTINE} of {self.order.set_name} on the drive {self.drive.where} is another disk: nothing "
                              "was healed; unmount it")
-
-    # what is common to lists, files and the rest
 
     def _refuse(self, place: str, dates: Sequence[str], err: OSError) -> None:
         """Leave something as it is for what is wrong with it alone. Raises DriveError, or the error where it is the drive's."""
@@ -12248,6 +12239,25 @@ class Healing:
         self.left += [Unhealed(place, [place.partition("/")[0]], "its time and permissions could not be put back")
                       for place in self.unfinished]
 
+    @staticmethod
+    def _says_nothing(err: OSError) -> bool:
+        """Tell whether a file's being unreadable says nothing of the file: it may be as good as ever."""
+        return err.errno in {errno.EACCES, errno.EPERM, *OWN_LIMITS} or is_in_use(err)
+
+
+class Healing(Bench):
+    """Puts right what is damaged in a set whose lock the caller holds: nothing is written over, what was bad is kept in the quarantine.
+
+    A trial only says what would be done.
+    """
+
+    def __init__(self, drive: Drive, order: Check, set_folder: Folder, pulse: Pulse, trial: bool) -> None:
+        super().__init__(drive, order, set_folder, pulse, trial)
+        self.lists: List[str] = []
+        self.tried: Set[Tuple[str, str, str]] = set()    # what was no good copy, by checksum and place
+        self.tried_links: Set[Tuple[str, Stamp]] = set()         # and by stored file, where that has several names
+        self.dated_names = Names(set_folder, ())         # until it is known what is missing
+
     # lists
 
     def heal_lists(self, names: Iterable[str]) -> None:
@@ -12311,11 +12321,6 @@ class Healing:
             self.lists.append(name)
         except ManifestDamaged as err:
             self.left.append(Unhealed(f"{name}/{MANIFEST}", [name], f"the drive did not give back what was written ({err})"))
-
-    @staticmethod
-    def _says_nothing(err: OSError) -> bool:
-        """Tell whether a file's being unreadable says nothing of the file: it may be as good as ever."""
-        return err.errno in {errno.EACCES, errno.EPERM, *OWN_LIMITS} or is_in_use(err)
 
     # folders, links and special files
 
