@@ -14211,6 +14211,7 @@ def drive_troubles(one: DriveStatus, now: datetime) -> List[str]:
     """Say what needs attention of a drive."""
     seen, troubles = one.seen, [one.trouble] if one.trouble else []
     taken, cure = parse_time(seen.taken), "run: snapback.py backup" if one.attached else "attach it for a new one"
+    heal = "run: snapback.py repair" if one.attached else "attach it and repair it"
     if not seen.snapshot and not one.trouble:
         troubles.append(f"{'there is no dated copy on it' if one.attached else 'no dated copy on it is known here'}: {cure}")
     elif taken and is_past(taken, one.remind_after, now):
@@ -14224,10 +14225,9 @@ def drive_troubles(one: DriveStatus, now: datetime) -> List[str]:
     if seen.unlisted:
         troubles.append(f"{count_text(seen.unlisted, 'newer date', 'newer dates')} with damaged lists: run: snapback.py verify")
     if seen.damaged:
-        troubles.append(f"{count_text(seen.damaged, 'damaged file')} in its newest copy: {cure}")
+        troubles.append(f"{count_text(seen.damaged, 'damaged file')} in its newest copy: {heal}")
     elif seen.rotten:
-        troubles.append("damage was found in its copies: " + ("run: snapback.py repair" if one.attached else
-                                                              "attach it and run: snapback.py repair"))
+        troubles.append(f"damage was found in its copies: {heal}")
     for count, what in ((seen.skipped, "not in its newest copy"), (seen.kept, "only as before in its newest copy")):
         if count:
             troubles.append(f"{count_text(count, 'file or folder', 'files and folders')} {'is' if count == 1 else 'are'} {what}, as they "

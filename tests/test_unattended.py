@@ -908,7 +908,7 @@ STANDS: Dict[str, Stand] = {
     "caught up": Stand(copy_to_both, 24 * 9, 0, "Safe: newest dated copy just now"),
     "away": Stand(take_both_away, 24, 0, "BLUE: away, last seen 1 day ago"),
     "on hold": Stand(lose_much, 3, 3, "BLUE: on hold since 2026-03-02_101700, as much was lost at once\n  unplug it, or if it was you: "),
-    "damaged": Stand(damage_a_file, 3, 3, "BLUE: 1 damaged file in its newest copy: run: snapback.py backup"),
+    "damaged": Stand(damage_a_file, 3, 3, "BLUE: 1 damaged file in its newest copy: run: snapback.py repair"),
     "in the future": Stand(date_in_the_future, 3, 3, "BLUE: its newest copy is dated in the future: is the clock right?"),
     "the other one counts": Stand(date_in_the_future, 3, 3, "Safe, but see below: newest dated copy 3 h ago, on RED"),
     "both in the future": Stand(date_both_in_the_future, 3, 1, "NOT SAFE: there is no recent dated copy"),
